@@ -1,0 +1,56 @@
+"""paperharness: plugins, one per paper, for EleutherAI's lm-evaluation-harness.
+
+Names are imported on first use, because this package is imported at every Python start
+(see ``_autoload``) and must cost next to nothing there.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from harness.errors import (
+        ArtefactError,
+        DataError,
+        HarnessError,
+        JudgeError,
+        PluginError,
+    )
+    from harness.hookspecs import Registrar, hookimpl
+    from harness.responses import Completion, Score
+
+_HOMES = {
+    "hookimpl": "harness.hookspecs",
+    "Registrar": "harness.hookspecs",
+    "Completion": "harness.responses",
+    "Score": "harness.responses",
+    "HarnessError": "harness.errors",
+    "DataError": "harness.errors",
+    "ArtefactError": "harness.errors",
+    "JudgeError": "harness.errors",
+    "PluginError": "harness.errors",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtefactError",
+    "Completion",
+    "DataError",
+    "HarnessError",
+    "JudgeError",
+    "PluginError",
+    "Registrar",
+    "Score",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value

@@ -1,0 +1,55 @@
+"""The import hook behind ``harness.pth``: plugins join lm-eval as its modules are imported.
+
+Python reads the ``.pth`` at every start, so this does nothing until lm-eval is imported. Then each
+module named below runs one function of ``harness.host`` right after its own code. With
+``PAPERHARNESS_AUTOLOAD=0`` in the environment lm-eval stays as it is.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_ACTIONS = {
+    "lm_eval.api.metrics": "join_metrics",
+    "lm_eval.models": "join_models",
+    "lm_eval.tasks.manager": "join_tasks",
+}
+
+
+class _Finder:
+    """A finder that lets the others find, and adds one call after the module's own code."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        action = _ACTIONS.get(name)
+        if action is None:
+            return None
+        for finder in sys.meta_path:
+            if finder is cls:
+                continue
+            spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
+            if spec is not None and spec.loader is not None:
+                run = spec.loader.exec_module
+
+                def exec_module(module: "ModuleType") -> None:
+                    run(module)
+                    from harness import host
+
+                    getattr(host, action)(module)
+
+                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+                return spec
+        return None
+
+
+def switched_on() -> bool:
+    """Whether plugins may join lm-eval in this process."""
+    return os.environ.get("PAPERHARNESS_AUTOLOAD", "1") != "0"
+
+
+if switched_on() and _Finder not in sys.meta_path:
+    sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]

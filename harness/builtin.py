@@ -1,0 +1,11 @@
+"""What the host itself brings to lm-eval, registered the way any plugin does it."""
+
+from __future__ import annotations
+
+from harness.hookspecs import Registrar, hookimpl
+
+
+@hookimpl
+def register(registrar: Registrar) -> None:
+    """Name the testbed's deterministic judge."""
+    registrar.model("testbed-judge", "harness.testbed.judge_model:TestbedJudge")

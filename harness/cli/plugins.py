@@ -1,0 +1,33 @@
+"""``harness plugins``: what is installed, what each plugin brings, and what is broken."""
+
+from __future__ import annotations
+
+from harness import host
+
+
+def plugins() -> None:
+    """List plugins, what each brings to lm-eval, and why a broken one is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="paperharness plugins")
+    for column in ("plugin", "version", "brings", "state"):
+        table.add_column(column, overflow="fold")
+    for plugin in host.plugins():
+        table.add_row(plugin.name, plugin.version, _brings(plugin), _state(plugin))
+    Console().print(table)
+
+
+def _brings(plugin: host.Plugin) -> str:
+    lines = []
+    for kind in host.KINDS:
+        names = sorted(plugin.of_kind(kind))
+        if names:
+            lines.append(f"{kind}{'s' if len(names) > 1 else ''}: {', '.join(names)}")
+    return "\n".join(lines) or "nothing"
+
+
+def _state(plugin: host.Plugin) -> str:
+    from rich.markup import escape
+
+    return "[green]ok[/]" if plugin.error is None else f"[red]broken[/]: {escape(plugin.error)}"

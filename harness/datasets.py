@@ -1,0 +1,206 @@
+"""Where a task's rows come from: the hub, the user's files, or the embedded testbed.
+
+One switch serves all tasks of a run, ``--metadata data=hub|testbed|PATH``; a plugin's own key
+(``axbench_data``, ``aggrefact_data``) overrides it. Nothing falls back silently: a source that
+cannot be read is an error that names the three ways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+Row = dict[str, Any]
+T = TypeVar("T")
+FORMATS = ("parquet", "jsonl", "json", "csv")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resolved choice of data: ``kind``, the hub id or path, and the switch that set it."""
+
+    kind: Literal["hub", "folder", "testbed"]
+    location: str
+    key: str
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "testbed" else f"{self.kind}:{self.location}"
+
+    @property
+    def path(self) -> Path:
+        """The folder or file the user named."""
+        return Path(self.location)
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Rows ready for lm-eval, with where they came from."""
+
+    split: str
+    rows: Sequence[Row]
+    source: Source
+
+    @property
+    def sha256(self) -> str:
+        """Content hash of the rows."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+        return digest.hexdigest()
+
+    def dataset(self) -> datasets.Dataset:
+        """The rows as a ``datasets.Dataset``.
+
+        Raises:
+            DataError: There are no rows.
+        """
+        import datasets
+
+        if not self.rows:
+            raise DataError(f"{self.source}: no rows in split '{self.split}'")
+        return datasets.Dataset.from_list(list(self.rows))
+
+
+def choose(metadata: Mapping[str, Any], *, plugin: str, hub: str) -> Source:
+    """Resolve the run's data switch for one plugin.
+
+    Args:
+        metadata: A task's run-level metadata (``--metadata`` and ``--model_args``).
+        plugin: Prefix of the plugin's own key, ``<plugin>_data``.
+        hub: The paper's data set on the hub.
+
+    Raises:
+        DataError: The value is neither ``hub``, ``testbed`` nor an existing path.
+    """
+    own = f"{plugin}_data"
+    key = own if own in metadata else "data"
+    value = str(metadata.get(key, "hub"))
+    if value == "testbed":
+        return Source("testbed", "testbed", key)
+    if value == "hub":
+        return Source("hub", hub, key)
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise DataError(f"{key}={value}: no such file or folder. {three_ways(plugin, hub)}")
+    return Source("folder", str(path.resolve()), key)
+
+
+def three_ways(plugin: str, hub: str) -> str:
+    """The sentence that names where data can come from."""
+    return (
+        f"Data can come from three places: --metadata data=hub ({hub}; needs network and, if "
+        f"gated, a token), data=testbed (embedded), or data=FOLDER (your files; {plugin}_data=… "
+        f"for this plugin alone)"
+    )
+
+
+def from_hub(source: Source, plugin: str, load: Callable[[], T]) -> T:
+    """Run a download; any failure becomes one line that names the three ways.
+
+    Raises:
+        DataError: Without network or access, or when the data set has changed its shape.
+    """
+    try:
+        return load()
+    except DataError:
+        raise
+    except Exception as cause:  # the hub's clients raise dozens of types
+        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        ways = three_ways(plugin, source.location)
+        raise DataError(f"cannot read {source} ({reason}). {ways}") from cause
+
+
+def find_table(folder: Path, stems: Iterable[str]) -> Path | None:
+    """The first of ``stem.parquet|jsonl|json|csv`` that exists in a folder."""
+    for stem in stems:
+        for suffix in FORMATS:
+            path = folder / f"{stem}.{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def read_table(path: Path, required: Sequence[str] = ()) -> list[Row]:
+    """Read a parquet, JSON-lines, JSON or CSV table.
+
+    Args:
+        path: The file; its suffix tells the format.
+        required: Columns that must be there.
+
+    Raises:
+        DataError: The file is missing, damaged, of another format or lacks a column.
+    """
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise DataError(f"{path}: unknown format; use one of {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        rows = reader(path)
+    except DataError:
+        raise
+    except Exception as cause:  # each format's reader has its own types
+        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {cause}") from cause
+    for number, row in enumerate(rows, start=1):
+        missing = [name for name in required if name not in row]
+        if missing:
+            raise DataError(
+                f"{path}, row {number}: missing column(s) {', '.join(missing)}; "
+                f"needed are {', '.join(required)}"
+            )
+    return rows
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_table(path).to_pylist())
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as cause:
+                raise DataError(f"{path}, line {number}: not valid JSON ({cause.msg})") from cause
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: not a JSON object")
+            rows.append(row)
+    return rows
+
+
+def _read_json(path: Path) -> list[Row]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path}: not a JSON list of objects")
+    return rows
+
+
+def _read_csv(path: Path) -> list[Row]:
+    import csv
+    import sys
+
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [dict(row) for row in csv.DictReader(lines)]
+
+
+_READERS: dict[str, Callable[[Path], list[Row]]] = {
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+}

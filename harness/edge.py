@@ -1,0 +1,23 @@
+"""The command's edge: errors the user can put right are one line there, not a traceback."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from harness.errors import HarnessError, one_line
+
+
+def show_own_errors_in_one_line() -> None:
+    """Print an uncaught ``HarnessError`` as one line; every other exception as before."""
+    previous = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, HarnessError):
+            print(one_line(error), file=sys.stderr)
+        else:
+            previous(kind, error, traceback)
+
+    sys.excepthook = hook

@@ -1,0 +1,45 @@
+"""The plugin contract, whole.
+
+A plugin is a module (or object) named by an entry point in the group ``paperharness``. It marks
+one function with ``@hookimpl`` and, when called, tells the registrar what it brings. Targets are
+strings ``"package.module:attribute"``, imported only when a run asks for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("paperharness")
+hookimpl = pluggy.HookimplMarker("paperharness")
+
+
+class Registrar(Protocol):
+    """What a plugin is handed to name what it brings; a name taken twice raises PluginError."""
+
+    def model(self, name: str, target: str) -> None:
+        """A model wrapper, a subclass of ``lm_eval.api.model.LM``: ``lm_eval --model name``."""
+
+    def tasks(self, folder: Path) -> None:
+        """A folder of task YAMLs (searched recursively): ``lm_eval --tasks …``."""
+
+    def filter(self, name: str, target: str) -> None:
+        """A response filter, a subclass of ``lm_eval.api.filter.Filter``."""
+
+    def metric(
+        self, name: str, target: str, *, aggregation: str, higher_is_better: bool
+    ) -> None:
+        """A per-document metric that any task YAML can name in its ``metric_list``."""
+
+    def aggregation(self, name: str, target: str) -> None:
+        """A function from all documents' values to one number."""
+
+    def commands(self, name: str, target: str, *, help: str) -> None:
+        """A ``typer.Typer`` of sub-commands: ``harness name …``."""
+
+
+@hookspec
+def register(registrar: Registrar) -> None:
+    """Name everything the plugin brings; called once a process, when lm-eval or `harness` starts."""

@@ -1,0 +1,145 @@
+r"""Aggregations that know their own standard error and 95 % interval.
+
+lm-eval aggregates a list of per-document values to one number and knows a standard error only for
+a fixed list of functions. A ``Statistic`` brings its own, by the non-parametric bootstrap:
+
+    θ*_b = θ(items, w_b),   w_b ~ Multinomial(U; 1/U, …, 1/U),   b = 1 … B
+
+over U resampling units (documents, or clusters of documents such as concepts), in one vectorised
+call: a statistic takes weights [B, n] and returns B values. SE = std(θ*), interval = the 2.5 % and
+97.5 % quantiles of θ* (Efron & Tibshirani 1993, ch. 6 and 13).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Weighted = Callable[[Sequence[Any], Floats], Floats]
+
+RESAMPLES = 1000
+_CHUNK_CELLS = 8_000_000
+
+
+class Statistic:
+    """An lm-eval aggregation with a standard error; ``.ci95`` is the aggregation of its interval.
+
+    Args:
+        name: Dotted name, shown in saved configurations.
+        weighted: The statistic: (items of length n, weights [B, n]) → values [B]; NaN where a
+            resample leaves it undefined.
+        unit: Which cluster an item belongs to; by default each item is its own.
+        resamples: Number of bootstrap resamples B.
+        seed: Seed of the resampling.
+
+    Example:
+        >>> average = Statistic("average", lambda items, w: w @ np.array(items) / w.sum(1))
+        >>> average([0.0, 1.0])
+        0.5
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weighted: Weighted,
+        *,
+        unit: Callable[[Any], Hashable] | None = None,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self._weighted = weighted
+        self._unit = unit
+        self._resamples = resamples
+        self._seed = seed
+        self.ci95 = Interval(self)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, items: Sequence[Any]) -> float:
+        return float(self._weighted(items, np.ones((1, len(items))))[0])
+
+    def replicates(self, items: Sequence[Any]) -> Floats:
+        """Bootstrap values of the statistic, without undefined ones. [≤ B]"""
+        labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
+        index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+        unit_of = np.array([index[label] for label in labels])
+        rng = np.random.default_rng(self._seed)
+        rows = max(1, _CHUNK_CELLS // max(1, len(items)))
+        parts = []
+        for start in range(0, self._resamples, rows):
+            size = min(rows, self._resamples - start)
+            counts = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=size)
+            parts.append(self._weighted(items, counts[:, unit_of].astype(np.float64)))
+        values = np.concatenate(parts)
+        return values[~np.isnan(values)]
+
+    def stderr(self, items: Sequence[Any]) -> float:
+        """Bootstrap standard error; NaN with fewer than two resampling units."""
+        values = self.replicates(items)
+        return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+    def interval(self, items: Sequence[Any]) -> tuple[float, float]:
+        """95 % percentile interval (low, high)."""
+        values = self.replicates(items)
+        if len(values) < 2:
+            return math.nan, math.nan
+        low, high = np.quantile(values, [0.025, 0.975])
+        return float(low), float(high)
+
+
+class Interval:
+    """The aggregation ``<metric>_ci95``: ``[low, high]``, rounded to 4 digits for the table."""
+
+    def __init__(self, statistic: Statistic) -> None:
+        self._statistic = statistic
+
+    def __repr__(self) -> str:
+        return f"{self._statistic.name}_ci95"
+
+    def __call__(self, items: Sequence[Any]) -> list[float]:
+        return [round(bound, 4) for bound in self._statistic.interval(items)]
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a share (Wilson 1927), 95 % by default.
+
+    Raises:
+        ValueError: ``successes`` is not within 0 … n, or n is 0.
+    """
+    if n <= 0 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} is no share")
+    share, zz = successes / n, z * z / n
+    centre = (share + zz / 2) / (1 + zz)
+    half = z / (1 + zz) * math.sqrt(share * (1 - share) / n + zz / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def auroc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
+    """Area under the ROC curve for each row of weights; ties count one half.
+
+    Args:
+        positive: Labels [n].
+        scores: Scores [n], higher means positive.
+        weights: Weights [B, n].
+
+    Returns:
+        AUROC [B]; NaN where a row has no positive or no negative weight.
+    """
+    order = np.argsort(scores, kind="stable")
+    _, group = np.unique(scores[order], return_inverse=True)
+    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
+    w = weights[:, order]
+    pos = np.add.reduceat(w * positive[order], starts, axis=1)
+    neg = np.add.reduceat(w * ~positive[order], starts, axis=1)
+    below = np.cumsum(neg, axis=1) - neg
+    pairs = pos.sum(1) * neg.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area: Floats = (pos * (below + neg / 2)).sum(1) / pairs
+    return area
