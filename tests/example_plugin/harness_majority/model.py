@@ -1,0 +1,44 @@
+"""Self-consistency: sample k answers, return the most frequent one.
+
+Wang et al., *Self-Consistency Improves Chain of Thought Reasoning*, arXiv 2203.11171, §2:
+a = argmax_a Σ_i 1[a_i = a] over k sampled answers. Ties go to the answer sampled first.
+"""
+
+from collections import Counter
+from typing import Any
+
+from lm_eval.models.huggingface import HFLM
+
+from harness import Completion
+
+
+class MajorityMixin:
+    """Makes any lm-eval generation model answer by vote; compose it: ``(MajorityMixin, HFLM)``.
+
+    Args:
+        votes: Number k of answers sampled for each request.
+    """
+
+    def __init__(self, *args: Any, votes: int = 5, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._votes = votes
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """All votes of all requests in one batch, then one winner a request."""
+        ballots = [request for request in requests for _ in range(self._votes)]
+        answers = super().generate_until(ballots, disable_tqdm)  # type: ignore[misc]
+        winners = []
+        for start in range(0, len(answers), self._votes):
+            counts = Counter(answer.strip() for answer in answers[start : start + self._votes])
+            winner, votes = counts.most_common(1)[0]
+            winners.append(Completion(winner, {"votes": votes, "of": self._votes}))
+        return winners
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Method and arguments, for the results file and the leaderboard."""
+        info: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
+        return info | {"method": "self-consistency", "method_args": {"votes": self._votes}}
+
+
+class MajorityHF(MajorityMixin, HFLM):
+    """``lm_eval --model hf-majority --model_args pretrained=…,votes=5``."""
