@@ -1,0 +1,34 @@
+"""The testbed: a small synthetic English with known ground truth, and three tiny models trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+MODELS = ("teacher", "student", "checker")
+
+_PREFIX = "testbed:"
+
+
+def model_path(name: str) -> Path:
+    """The folder of one of the testbed's models.
+
+    Raises:
+        HarnessError: There is no model of this name, or its files were not installed.
+    """
+    if name not in MODELS:
+        raise HarnessError(f"testbed: no model {name!r}; there are {', '.join(MODELS)}")
+    folder = Path(__file__).parent / "models" / name
+    if not (folder / "config.json").is_file():
+        raise HarnessError(
+            f"testbed: {folder} has no model; train it: python -m harness.testbed.train {name} --out {folder.parent}"
+        )
+    return folder
+
+
+def resolve(pretrained: str) -> str:
+    """The folder for ``testbed:NAME``; any other model name or path is returned unchanged."""
+    if not pretrained.startswith(_PREFIX):
+        return pretrained
+    return str(model_path(pretrained.removeprefix(_PREFIX)))
