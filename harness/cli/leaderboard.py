@@ -1,0 +1,167 @@
+"""``harness leaderboard``: results files in, one leaderboard out."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.table import Table as Screen
+
+    from harness.leaderboard.rows import Row, Skipped, Table
+    from harness.leaderboard.tables import Standing
+
+_PATIENCE = 2.0
+"""Seconds before progress is shown."""
+_PLACES = 3
+_CONTESTS = 12
+
+
+def leaderboard(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS...",
+            help="Results files of lm_eval, or folders to search for results_*.json.",
+            show_default=False,
+        ),
+    ],
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Long table: a line per run, task and metric.", show_default=False
+        ),
+    ] = None,
+    wide: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Wide table: a line per model and method, a column per task.",
+            show_default=False,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One self-contained page.", show_default=False),
+    ] = None,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "Leaderboard",
+) -> None:
+    """Turn results of lm_eval, whoever ran it, into one leaderboard.
+
+    Without --csv, --wide or --html, only the summary is printed. Runs with --limit are never
+    ranked above full ones.
+    """
+    from harness.leaderboard import read_results, write_csv, write_html, write_wide
+
+    targets = [path for path in (csv, wide, html) if path is not None]
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise HarnessError("--csv, --wide and --html must name different files")
+    with _progress() as on_file:
+        table = read_results(results, on_file=on_file, on_skip=_report)
+    if csv is not None:
+        write_csv(table, csv)
+    if wide is not None:
+        write_wide(table, wide)
+    if html is not None:
+        write_html(table, html, title=title)
+    _summarise(table, targets)
+
+
+def _report(skipped: Skipped) -> None:
+    print(_plain(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """Text without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, for a person, and only when there is time to see it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    started = monotonic()
+    task = bar.add_task("reading results", total=None)
+
+    def on_file(done: int, total: int) -> None:
+        if monotonic() - started > _PATIENCE:
+            bar.start()
+            bar.update(task, completed=done, total=total)
+
+    try:
+        yield on_file
+    finally:
+        bar.stop()
+
+
+def _summarise(table: Table, written: list[Path]) -> None:
+    from rich.console import Console
+
+    from harness.leaderboard.tables import standings
+
+    ranked = standings(row for row in table.rows if row.headline)
+    console = Console(highlight=False)
+    console.print(_screen(list(ranked.values())[:_CONTESTS]))
+    left = [f"{len(ranked) - _CONTESTS} more comparisons"] if len(ranked) > _CONTESTS else []
+    counts = [
+        _counted(len(table.runs), "run"),
+        _counted(len(table.rows), "row"),
+        *left,
+        *([_counted(table.duplicates, "duplicate") + " left out"] if table.duplicates else []),
+        *([_counted(len(table.skipped), "file") + " skipped"] if table.skipped else []),
+    ]
+    print(", ".join(counts))
+    for path in written:
+        print(f"wrote {path}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _screen(contests: list[list[Standing]]) -> Screen:
+    """The first places of each contest, as a table for the terminal."""
+    from rich import box
+    from rich.table import Table as Screen
+    from rich.text import Text
+
+    screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Task", "Metric", "", "Model", "Method"):
+        screen.add_column(name, overflow="fold", justify="right" if not name else "left")
+    for name in ("Score", "95 % interval", "n"):
+        screen.add_column(name, justify="right", no_wrap=True)
+    for standing in contests:
+        for position, entry in enumerate(standing[:_PLACES]):
+            row = entry.row
+            arrow = {True: " ↑", False: " ↓", None: ""}[row.higher_is_better]
+            cells = [
+                "" if position else row.task.task,
+                "" if position else row.metric + arrow,
+                "–" if entry.rank is None else str(entry.rank),
+                row.run.model,
+                row.run.method,
+                *_numbers(row),
+            ]
+            screen.add_row(*(Text(_plain(cell)) for cell in cells))
+        screen.add_section()
+    return screen
+
+
+def _numbers(row: Row) -> tuple[str, str, str]:
+    value = "–" if row.value is None else f"{row.value:.4g}"
+    known = row.ci95_low is not None and row.ci95_high is not None
+    interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else ""
+    mark = " (limited)" if row.task.limited else ""
+    return value, interval, ("" if row.n is None else f"{row.n:,}") + mark

@@ -1,0 +1,29 @@
+"""Any lm-eval results, ours or not, as one leaderboard: long CSV, wide CSV, one HTML page.
+
+from harness.leaderboard import read_results, write_csv, write_html, write_wide
+
+table = read_results(["results/"])
+write_csv(table, "leaderboard.csv")
+write_wide(table, "wide.csv")
+write_html(table, "leaderboard.html")
+"""
+
+from __future__ import annotations
+
+from harness.leaderboard.files import write_csv, write_wide
+from harness.leaderboard.page import write_html
+from harness.leaderboard.reading import read_results
+from harness.leaderboard.rows import Contest, Row, Run, Skipped, Table, TaskRun
+
+__all__ = [
+    "Contest",
+    "Row",
+    "Run",
+    "Skipped",
+    "Table",
+    "TaskRun",
+    "read_results",
+    "write_csv",
+    "write_html",
+    "write_wide",
+]

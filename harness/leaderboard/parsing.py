@@ -1,0 +1,235 @@
+"""One lm-eval results document → rows.
+
+The shape, shortened, as lm-eval 0.4.13 writes it (older versions lack some keys)::
+
+    {"results":  {"axbench_steer": {"alias": "axbench_steer", "sample_len": 60,
+                                    "overall,none": 0.71, "overall_stderr,none": 0.03,
+                                    "overall_ci95,none": [0.65, 0.77], "n_unscored,none": 2}},
+     "groups":   {…},  "group_subtasks": {"axbench": ["axbench_steer", …]},
+     "configs":  {"axbench_steer": {"metric_list": […], "metadata": {"data_source": …}}},
+     "versions": {…}, "n-shot": {…}, "higher_is_better": {…}, "n-samples": {…},
+     "config":   {"model": "hf-steered", "model_args": {…}, "method": "diffmean", …},
+     "date": 1763631565.1, "pretty_env_info": "…", …}
+
+``<metric>_ci95`` and ``n_unscored`` describe other metrics and never become rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.leaderboard.rows import Row, TaskRun
+from harness.leaderboard.runs import run_of
+from harness.leaderboard.values import compact, mapping, number, real, text, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from harness.leaderboard.rows import Run
+
+_NOT_METRICS = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version", " "})
+_UNSCORED = "n_unscored"
+_Z95 = 1.96
+
+
+def rows_of(document: dict[str, Any], *, run_id: str, file: str) -> list[Row]:
+    """All rows of one results document; none if no task has a metric.
+
+    Args:
+        document: the parsed results file, with an object under "results".
+        run_id: a hash of the file's content.
+        file: the file's path, as the user gave it.
+    """
+    run = run_of(document, run_id=run_id, file=file)
+    entries = {**mapping(document["results"]), **mapping(document.get("groups"))}
+    view = _Document(document, entries)
+    rows: list[Row] = []
+    for name, entry in entries.items():
+        metrics = _metrics(mapping(entry))
+        if metrics.values:
+            rows += _task_rows(view, run, name, metrics)
+    return rows
+
+
+@dataclass(slots=True)
+class _Metrics:
+    """A task's numbers, by (metric, filter)."""
+
+    values: dict[tuple[str, str], Any] = field(default_factory=dict)
+    stderrs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    intervals: dict[tuple[str, str], Any] = field(default_factory=dict)
+    unscored: dict[str, int | None] = field(default_factory=dict)
+
+
+def _metrics(entry: dict[str, Any]) -> _Metrics:
+    found = _Metrics()
+    for key, value in entry.items():
+        if key in _NOT_METRICS:
+            continue
+        metric, _, filter_name = key.partition(",")
+        filter_name = filter_name or "none"
+        if metric.endswith("_stderr"):
+            found.stderrs[metric.removesuffix("_stderr"), filter_name] = value
+        elif metric.endswith("_ci95"):
+            found.intervals[metric.removesuffix("_ci95"), filter_name] = value
+        elif metric == _UNSCORED:
+            found.unscored[filter_name] = whole(value)
+        elif isinstance(value, (int, float)):
+            found.values[metric, filter_name] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """Look-ups into a results document that may lack any of its parts."""
+
+    raw: dict[str, Any]
+    entries: dict[str, Any]
+
+    def part(self, key: str, task: str) -> object:
+        return mapping(self.raw.get(key)).get(task)
+
+    def config(self, task: str) -> dict[str, Any]:
+        return mapping(self.part("configs", task))
+
+    def metadata(self, task: str) -> dict[str, Any]:
+        return mapping(self.config(task).get("metadata"))
+
+    def is_group(self, task: str) -> bool:
+        return task in mapping(self.raw.get("groups")) or bool(self.part("group_subtasks", task))
+
+    def leaves(self, task: str) -> list[str]:
+        """The tasks under a group, at any depth; a task is its own only leaf."""
+        found: dict[str, None] = {}
+        seen: set[str] = set()
+        waiting = [task]
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            children = self.part("group_subtasks", name)
+            if isinstance(children, list) and children:
+                waiting += [str(child) for child in reversed(children)]
+            else:
+                found[name] = None
+        return list(found)
+
+
+def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Iterator[Row]:
+    task = _task_run(view, run, name, metrics)
+    headline = _headline(view, name, metrics)
+    directions = mapping(view.part("higher_is_better", name))
+    for (metric, filter_name), raw in metrics.values.items():
+        key = (metric, filter_name)
+        value, stderr = number(raw), real(metrics.stderrs.get(key))
+        low, high = _interval(value, stderr, metrics.intervals.get(key))
+        better = directions.get(metric)
+        yield Row(
+            run=run,
+            task=task,
+            metric=text(metric),
+            filter=text(filter_name),
+            value=value,
+            stderr=stderr,
+            ci95_low=low,
+            ci95_high=high,
+            higher_is_better=better if isinstance(better, bool) else None,
+            n=_count(view, name, f"{metric},{filter_name}"),
+            n_unscored=metrics.unscored.get(filter_name),
+            headline=key == headline,
+        )
+
+
+def _interval(
+    value: float | None, stderr: float | None, given: object
+) -> tuple[float | None, float | None]:
+    """The interval the task computed, else the normal approximation, else nothing."""
+    if isinstance(given, list) and len(given) == 2:
+        low, high = real(given[0]), real(given[1])
+        if low is not None and high is not None:
+            return low, high
+    if value is None or stderr is None:
+        return None, None
+    return value - _Z95 * stderr, value + _Z95 * stderr
+
+
+def _count(view: _Document, name: str, key: str) -> int | None:
+    """Documents behind a metric, unscored ones included."""
+    entry = mapping(view.entries.get(name))
+    of_metric = whole(mapping(entry.get("sample_count")).get(key))
+    effective = whole(mapping(view.part("n-samples", name)).get("effective"))
+    candidates = (of_metric, effective, whole(entry.get("sample_len")))
+    return next((count for count in candidates if count is not None), None)
+
+
+def _headline(view: _Document, name: str, metrics: _Metrics) -> tuple[str, str]:
+    """The metric a task is known by: what it declares, else the first it lists, else the first."""
+    for task in view.leaves(name) if view.is_group(name) else [name]:
+        listed = view.config(task).get("metric_list")
+        names = [view.metadata(task).get("headline")]
+        names += [mapping(item).get("metric") for item in listed or () if isinstance(listed, list)]
+        for wanted in names:
+            metric, _, filter_name = str(wanted).partition(",")
+            for key in metrics.values:
+                if key[0] == metric and filter_name in ("", key[1]):
+                    return key
+    return next(iter(metrics.values))
+
+
+def _task_run(view: _Document, run: Run, name: str, metrics: _Metrics) -> TaskRun:
+    leaves = view.leaves(name) if view.is_group(name) else [name]
+
+    def merged(read: Callable[[str], str]) -> list[str]:
+        return sorted({value for value in map(read, leaves) if value})
+
+    hashes = merged(lambda task: text(view.metadata(task).get("data_sha256")))
+    if len(hashes) > 1:
+        hashes = [hashlib.sha256("\n".join(hashes).encode()).hexdigest()]
+    return TaskRun(
+        task=text(name),
+        version=_version(view.part("versions", name)),
+        group=view.is_group(name),
+        data_source=" + ".join(merged(lambda task: _data_source(view, task))),
+        data_sha256="".join(hashes),
+        split=" + ".join(merged(lambda task: _split(view, task))),
+        n_shot=number(view.part("n-shot", name)),
+        judge=" + ".join(merged(lambda task: compact(view.metadata(task).get("judge")))),
+        limited=run.limit is not None
+        or any(_partial(view, task, metrics.unscored.values()) for task in leaves),
+    )
+
+
+def _version(value: object) -> str:
+    """Versions as they are written: lm-eval stores ``1.0`` for a task and ``"1.0"`` for a group."""
+    return str(value) if isinstance(value, (int, float)) else text(value)
+
+
+def _data_source(view: _Document, task: str) -> str:
+    metadata = view.metadata(task)
+    candidates = (
+        metadata.get("data_source"),
+        metadata.get("data"),
+        view.config(task).get("dataset_path"),
+    )
+    return next((text(found) for found in candidates if found), "")
+
+
+def _split(view: _Document, task: str) -> str:
+    config = view.config(task)
+    candidates = (
+        view.metadata(task).get("split"),
+        *(config.get(f"{kind}_split") for kind in ("test", "validation", "training")),
+    )
+    return next((text(found) for found in candidates if found), "")
+
+
+def _partial(view: _Document, task: str, unscored: Iterable[int | None]) -> bool:
+    """Whether fewer documents were evaluated than there are (``--samples`` leaves no limit)."""
+    counts = mapping(view.part("n-samples", task))
+    original, effective = whole(counts.get("original")), whole(counts.get("effective"))
+    if original is None or effective is None:
+        return False
+    return effective + max((n or 0 for n in unscored), default=0) < original

@@ -1,0 +1,148 @@
+"""Standings: which rows may be compared, which of them count, and who is ahead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.leaderboard.rows import Cell, Contest, Row, Run, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_QUALIFIERS = ("filter", "version", "data_source", "split", "n_shot", "judge", "data_sha256")
+WIDE_RUN_COLUMNS = (
+    "model",
+    "model_type",
+    "model_args",
+    "revision",
+    "model_sha",
+    "dtype",
+    "method",
+    "method_args",
+    "artefact_hash",
+    "gen_kwargs",
+    "chat_template",
+    "system_instruction",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A row that counts, and its place; None for limited runs and unknown directions."""
+
+    row: Row
+    rank: int | None
+
+
+def current_rows(rows: Iterable[Row]) -> list[Row]:
+    """For each variant and contest, the one row that counts.
+
+    A full run beats a limited one, a value beats a missing one, then the newest run wins.
+    """
+    best: dict[tuple[tuple[str, ...], Contest], Row] = {}
+    for row in rows:
+        key = (row.run.variant, row.contest)
+        held = best.get(key)
+        if held is None or _precedence(row) > _precedence(held):
+            best[key] = row
+    return list(best.values())
+
+
+def _precedence(row: Row) -> tuple[bool, bool, str, str]:
+    return (not row.task.limited, row.value is not None, row.run.date, row.run.run_id)
+
+
+def standings(rows: Iterable[Row]) -> dict[Contest, list[Standing]]:
+    """Current rows by contest, best first, limited runs after all full ones.
+
+    Equal values share a rank (1, 2, 2, 4). Where the direction of a metric is unknown, values
+    are in descending order and nobody has a rank.
+    """
+    by_contest: dict[Contest, list[Row]] = defaultdict(list)
+    for row in current_rows(rows):
+        by_contest[row.contest].append(row)
+    return {
+        contest: _ranked(by_contest[contest]) for contest in sorted(by_contest, key=contest_order)
+    }
+
+
+def contest_order(contest: Contest) -> tuple[bool, str, str, str, str]:
+    """Groups first, then by name."""
+    rest = "\x1f".join(str(getattr(contest, name)) for name in _QUALIFIERS)
+    return (not contest.group, contest.task, contest.metric, contest.filter, rest)
+
+
+def _ranked(rows: list[Row]) -> list[Standing]:
+    directions = {row.higher_is_better for row in rows} - {None}
+    direction = directions.pop() if len(directions) == 1 else None
+    sign = 1 if direction is False else -1
+
+    def place(row: Row) -> tuple[bool, bool, float, str]:
+        value = 0.0 if row.value is None else sign * row.value
+        return (row.task.limited, row.value is None, value, row.run.run_id)
+
+    ordered = sorted(rows, key=place)
+    standing: list[Standing] = []
+    rank: int | None = None
+    for position, row in enumerate(ordered, start=1):
+        if direction is None or row.task.limited or row.value is None:
+            rank = None
+        elif rank is None or row.value != ordered[position - 2].value:
+            rank = position
+        standing.append(Standing(row, rank))
+    return standing
+
+
+def labels(contests: Iterable[Contest]) -> dict[Contest, str]:
+    """A name for each contest: ``task (metric)``, and whatever else tells it from its like.
+
+    Two contests over the same task and metric that differ in their data are named
+    ``task (metric, data_source=hub)`` and ``task (metric, data_source=testbed)``.
+    """
+    alike: dict[tuple[bool, str, str], list[Contest]] = defaultdict(list)
+    for contest in contests:
+        alike[contest.group, contest.task, contest.metric].append(contest)
+    named: dict[Contest, str] = {}
+    for (_, task, metric), group in alike.items():
+        varying = [
+            name for name in _QUALIFIERS if len({getattr(contest, name) for contest in group}) > 1
+        ]
+        for contest in group:
+            values = ((name, getattr(contest, name)) for name in varying)
+            told = [f"{name}={value}" for name, value in values if value not in ("", None)]
+            named[contest] = f"{task} ({', '.join([metric, *told])})"
+    return named
+
+
+def wide(table: Table) -> tuple[list[str], list[list[Cell]]]:
+    """One line per variant, one column per contest over a headline metric, groups first.
+
+    Full and limited results never share a line: a variant that has both gets two, and all
+    limited lines come last. Within each part the best in the first column is on top, ties and
+    gaps decided by the next.
+
+    Returns:
+        The column names and the lines.
+    """
+    ordered = standings(row for row in table.rows if row.headline)
+    lines: dict[tuple[bool, tuple[str, ...]], dict[Contest, Standing]] = defaultdict(dict)
+    places: dict[tuple[bool, tuple[str, ...]], list[int]] = defaultdict(
+        lambda: [len(table.rows)] * len(ordered)
+    )
+    for column, (contest, standing) in enumerate(ordered.items()):
+        for position, entry in enumerate(standing):
+            key = (entry.row.task.limited, entry.row.run.variant)
+            lines[key][contest] = entry
+            places[key][column] = entry.rank or position + 1
+    named = labels(ordered)
+    header = [*WIDE_RUN_COLUMNS, "limited", "limit", "newest", *(named[c] for c in ordered)]
+    body: list[list[Cell]] = []
+    for key in sorted(lines, key=lambda key: (key[0], places[key], key[1])):
+        cells = lines[key]
+        newest: Run = max((entry.row.run for entry in cells.values()), key=lambda run: run.date)
+        values = [cells[c].row.value if c in cells else None for c in ordered]
+        about: list[Cell] = [getattr(newest, name) for name in WIDE_RUN_COLUMNS]
+        body.append([*about, key[0], newest.limit, newest.date, *values])
+    return header, body
