@@ -1,10 +1,8 @@
 """paperharness: plugins, one per paper, for EleutherAI's lm-evaluation-harness.
 
 Names are imported on first use, because this package is imported at every Python start
-(see ``_autoload``) and must cost next to nothing there.
+(see ``_autoload``) and must cost next to nothing there: it imports nothing itself.
 """
-
-from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

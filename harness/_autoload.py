@@ -1,17 +1,17 @@
-"""The import hook behind ``harness.pth``: plugins join lm-eval as its modules are imported.
+"""The import hook: plugins join lm-eval as its modules are imported.
 
-Python reads the ``.pth`` at every start, so this does nothing until lm-eval is imported. Then each
+``harness.pth`` in site-packages is read at every Python start, so it is one line that touches no
+file: a finder that waits for the name ``lm_eval`` and then imports this module. From then on each
 module named below runs one function of ``harness.host`` right after its own code. With
 ``PAPERHARNESS_AUTOLOAD=0`` in the environment lm-eval stays as it is.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 _ACTIONS = {
     "lm_eval.api.metrics": "join_metrics",
@@ -24,7 +24,7 @@ class _Finder:
     """A finder that lets the others find, and adds one call after the module's own code."""
 
     @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         action = _ACTIONS.get(name)
         if action is None:
             return None
@@ -35,7 +35,7 @@ class _Finder:
             if spec is not None and spec.loader is not None:
                 run = spec.loader.exec_module
 
-                def exec_module(module: "ModuleType") -> None:
+                def exec_module(module: ModuleType) -> None:
                     run(module)
                     from harness import host
 
@@ -49,6 +49,11 @@ class _Finder:
 def switched_on() -> bool:
     """Whether plugins may join lm-eval in this process."""
     return os.environ.get("PAPERHARNESS_AUTOLOAD", "1") != "0"
+
+
+def in_place() -> bool:
+    """Whether ``harness.pth`` was read at this Python's start."""
+    return any(getattr(f, "__name__", "") == "PaperharnessAutoload" for f in sys.meta_path)
 
 
 if switched_on() and _Finder not in sys.meta_path:

@@ -118,7 +118,9 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     share, zz = successes / n, z * z / n
     centre = (share + zz / 2) / (1 + zz)
     half = z / (1 + zz) * math.sqrt(share * (1 - share) / n + zz / (4 * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return low, high
 
 
 def auroc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:

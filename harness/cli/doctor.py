@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -75,7 +74,7 @@ def _link() -> Finding:
             "fail",
             "unset PAPERHARNESS_AUTOLOAD",
         )
-    if not any(getattr(f, "__module__", "") == "harness._autoload" for f in sys.meta_path):
+    if not _autoload.in_place():
         return Finding(
             "link to lm-eval",
             "no import hook",

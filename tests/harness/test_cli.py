@@ -1,0 +1,104 @@
+"""The command ``harness`` at its edges: quick to start, one clear line when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import doctor
+
+
+def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_lists_everything_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['harness', '--help']\n"
+        "from harness.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'transformers', 'lm_eval', 'datasets', 'pandas', 'numpy', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("plugins", "doctor", "demo", "leaderboard", "score", "testbed", "axbench"):
+        assert command in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_plugins_subcommands() -> None:
+    done = harness("axbench", "--help")
+    assert done.returncode == 0 and "train" in done.stdout
+
+
+def test_plugins_shows_what_each_brings() -> None:
+    done = harness("plugins")
+    assert done.returncode == 0
+    for name in ("hf-steered", "axbench_steer", "hf-fact-checker", "llm_aggrefact", "testbed-judge"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("leaderboard", "/no/such/folder"), "/no/such/folder"),
+        (("testbed", "path", "nobody"), "nobody"),
+        (("score", "/no/such/results.json"), "/no/such/results.json"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_failure(words: tuple[str, ...], message: str) -> None:
+    done = harness(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    done = harness("levitate")
+    assert done.returncode == 2 and "levitate" in done.stderr
+
+
+def test_version() -> None:
+    from harness import __version__
+
+    assert harness("--version").stdout.strip() == f"paperharness {__version__}"
+
+
+def test_the_testbeds_path_is_all_that_is_printed() -> None:
+    done = harness("testbed", "path", "teacher")
+    assert (Path(done.stdout.strip()) / "config.json").is_file()
+
+
+def test_doctor_says_what_to_do() -> None:
+    done = harness("doctor", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stdout
+    assert "import hook in place" in done.stdout and "HF_HUB_OFFLINE=1" in done.stdout
+    off = harness("doctor", PAPERHARNESS_AUTOLOAD="0")
+    assert off.returncode == 1 and "unset PAPERHARNESS_AUTOLOAD" in off.stdout
+
+
+def test_doctor_notices_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    finding = doctor._hub()
+    assert finding.level == "note" and "not reachable" in finding.state
+
+
+def test_doctor_notices_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda n: None if n == "lm_eval" else known(n))
+    finding = doctor._versions()
+    assert finding.level == "fail" and "lm_eval" in finding.state

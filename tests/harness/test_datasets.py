@@ -1,0 +1,93 @@
+"""The data switch, the table readers, and what they say about bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.datasets import Sourced, choose, find_table, from_hub, read_table
+from harness.errors import DataError
+
+ROWS = [{"doc": "a, b", "label": "1"}, {"doc": 'say "c"\nd', "label": "0"}]
+
+
+def write(path: Path) -> Path:
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(ROWS), path)
+        case ".jsonl":
+            path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+        case ".json":
+            path.write_text(json.dumps(ROWS))
+        case ".csv":
+            path.write_text('doc,label\n"a, b",1\n"say ""c""\nd",0\n')
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "json", "csv"])
+def test_the_same_rows_from_every_format(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"test.{suffix}")
+    assert read_table(path, ["doc", "label"]) == ROWS
+    assert find_table(tmp_path, ["missing", "test"]) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.jsonl", '{"doc": 1}\n{"doc": \n', "line 2: not valid JSON"),
+        ("t.jsonl", "[1]\n", "line 1: not a JSON object"),
+        ("t.jsonl", '{"other": 1}\n', "row 1: missing column\\(s\\) doc"),
+        ("t.json", '{"doc": 1}', "not a JSON list of objects"),
+        ("t.parquet", "not parquet", "cannot be read as parquet"),
+        ("t.xlsx", "", "unknown format; use one of parquet, jsonl, json, csv"),
+    ],
+)
+def test_bad_files_are_one_clear_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_table(path, ["doc"])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no.csv: no such file"):
+        read_table(tmp_path / "no.csv")
+
+
+def test_the_switch(tmp_path: Path) -> None:
+    def kind(**metadata: str) -> str:
+        return str(choose(metadata, plugin="axbench", hub="org/set"))
+
+    assert kind() == "hub:org/set"
+    assert kind(data="testbed") == "testbed"
+    assert kind(data="testbed", axbench_data="hub") == "hub:org/set"
+    assert kind(data="hub", axbench_data=str(tmp_path)) == f"folder:{tmp_path}"
+    assert kind(other_data="testbed") == "hub:org/set"
+
+
+def test_every_failure_names_the_three_ways(tmp_path: Path) -> None:
+    ways = r"data=hub \(org/set.*data=testbed.*data=FOLDER"
+    with pytest.raises(DataError, match=ways):
+        choose({"data": str(tmp_path / "nowhere")}, plugin="axbench", hub="org/set")
+    source = choose({}, plugin="axbench", hub="org/set")
+
+    def unreachable() -> None:
+        raise ConnectionError("no route to host")
+
+    with pytest.raises(DataError, match=f"no route to host.*{ways}"):
+        from_hub(source, "axbench", unreachable)
+
+
+def test_provenance() -> None:
+    source = choose({"data": "testbed"}, plugin="axbench", hub="org/set")
+    one, same, other = (Sourced("test", rows, source) for rows in (ROWS, [*ROWS], ROWS[:1]))
+    assert one.sha256 == same.sha256 != other.sha256
+    assert len(one.dataset()) == 2
+    with pytest.raises(DataError, match="no rows in split 'test'"):
+        Sourced("test", [], source).dataset()
