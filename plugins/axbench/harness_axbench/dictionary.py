@@ -1,0 +1,292 @@
+"""A steering dictionary on disk: one folder, one vector a concept for each method.
+
+``dictionary.json`` says what the vectors belong to (model, layer, prefix, data, versions), names
+the concepts, and holds each method's max_act per concept with where it came from. Beside it lies
+``<method>.safetensors``: ``weight`` [concepts, hidden], fp32, rows of length one; for the bag of
+words sparse coefficients, with the vocabulary in ``<method>.json``. The manifest holds the SHA-256
+of each file, so the hash of the manifest is the hash of the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench.data import Concept
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness_axbench.methods import TextMethod
+
+FORMAT = "axbench-dictionary/1"
+MANIFEST = "dictionary.json"
+VECTORS, TEXTS = "vectors", "texts"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What one method leaves in a dictionary.
+
+    Attributes:
+        kind: ``vectors`` or ``texts``.
+        tensors: For the method's safetensors file.
+        values: For the method's JSON file; none is written where it is empty.
+        facts: For the manifest: ``max_act`` and ``max_act_origin`` per concept.
+    """
+
+    kind: str
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A dictionary that has been opened: its manifest is read, its tensors are not."""
+
+    folder: Path
+    sha256: str
+    manifest: Mapping[str, Any]
+    concepts: tuple[Concept, ...]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods in it."""
+        return list(self.manifest["methods"])
+
+    @property
+    def layer(self) -> int:
+        """The block whose output the vectors live in, 0-indexed."""
+        return int(self.manifest["layer"])
+
+    def facts(self, method: str) -> Mapping[str, Any]:
+        """What the manifest says of a method.
+
+        Raises:
+            ArtefactError: The dictionary does not have the method.
+        """
+        found: Mapping[str, Any] | None = self.manifest["methods"].get(method)
+        if found is None:
+            raise ArtefactError(
+                f"{self.folder}: no method {method!r} in it; it has {', '.join(self.methods)}"
+            )
+        return found
+
+    def place(self, concept_id: int) -> int:
+        """The row of a concept.
+
+        Raises:
+            ArtefactError: The dictionary does not have the concept.
+        """
+        for place, concept in enumerate(self.concepts):
+            if concept.id == concept_id:
+                return place
+        known = [concept.id for concept in self.concepts]
+        raise ArtefactError(
+            f"{self.folder}: no concept {concept_id} in it; it has {len(known)}, "
+            f"{min(known)} … {max(known)}"
+        )
+
+    def tensors(self, method: str) -> dict[str, Tensor]:
+        """A method's tensors.
+
+        Raises:
+            ArtefactError: The file is missing, damaged or not the one the manifest means.
+        """
+        from safetensors.torch import load
+
+        content = self._content(method, "file", "sha256")
+        try:
+            return load(content)
+        except Exception as cause:  # safetensors has its own exception types
+            raise ArtefactError(f"{self.folder}: {method} cannot be read ({cause})") from cause
+
+    def weight(self, method: str) -> Tensor:
+        """The vectors [concepts, hidden] of a method, in fp32.
+
+        Raises:
+            ArtefactError: As ``tensors``; or the shape is not what the manifest says.
+        """
+        if self.facts(method)["kind"] != VECTORS:
+            raise ArtefactError(f"{self.folder}: {method} scores texts; it has no vectors")
+        weight = self.tensors(method).get("weight")
+        shape = (len(self.concepts), int(self.manifest["model"]["hidden_size"]))
+        if weight is None or tuple(weight.shape) != shape:
+            raise ArtefactError(
+                f"{self.folder}: {method} needs a tensor 'weight' of shape {list(shape)}"
+            )
+        return weight
+
+    def text_method(self, method: str) -> TextMethod:
+        """A method that scores texts.
+
+        Raises:
+            ArtefactError: As ``tensors``.
+        """
+        from harness_axbench.methods import TextMethod, find
+
+        kind = find(method)
+        assert issubclass(kind, TextMethod)
+        values = json.loads(self._content(method, "values", "values_sha256"))
+        return kind.load(self.tensors(method), values)
+
+    def _content(self, method: str, file: str, checksum: str) -> bytes:
+        facts = self.facts(method)
+        path = self.folder / str(facts[file])
+        if not path.is_file():
+            raise ArtefactError(f"{path} is missing; train the dictionary again")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != facts[checksum]:
+            raise ArtefactError(
+                f"{path} is damaged or was replaced (its SHA-256 is not the one in {MANIFEST}); "
+                f"train the dictionary again"
+            )
+        return content
+
+    def check_fits(self, *, hidden_size: int, n_layers: int) -> None:
+        """Refuse a model that the vectors do not fit.
+
+        Raises:
+            ArtefactError: The model has another width, or no such layer.
+        """
+        own = self.manifest["model"]
+        if own["hidden_size"] != hidden_size:
+            raise ArtefactError(
+                f"{self.folder} is for {own['name']} (hidden size {own['hidden_size']}); this "
+                f"model's hidden size is {hidden_size}"
+            )
+        if self.layer >= n_layers:
+            raise ArtefactError(
+                f"{self.folder} steers layer {self.layer} of {own['name']}; this model has the "
+                f"layers 0 … {n_layers - 1}"
+            )
+
+
+def read(folder: str | Path) -> Dictionary:
+    """Open a dictionary.
+
+    Raises:
+        ArtefactError: It is missing, truncated, of another format, or lacks an entry.
+    """
+    path = Path(folder).expanduser() / MANIFEST
+    if not path.is_file():
+        raise ArtefactError(
+            f"{folder}: no {MANIFEST} there; make a dictionary with: harness axbench train "
+            f"--model MODEL --layer LAYER --out {folder}"
+        )
+    content = path.read_bytes()
+    try:
+        manifest = json.loads(content)
+    except ValueError as cause:
+        raise ArtefactError(f"{path} is damaged ({cause}); train the dictionary again") from cause
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtefactError(f"{path} is not of the format {FORMAT!r}")
+    try:
+        concepts = tuple(Concept(c["id"], c["text"], c["genre"]) for c in manifest["concepts"])
+        for needed in ("methods", "layer", "model", "prefix", "chat", "recipe"):
+            manifest[needed]
+    except (KeyError, TypeError) as cause:
+        raise ArtefactError(f"{path} lacks an entry ({cause}); train it again") from cause
+    return Dictionary(path.parent, hashlib.sha256(content).hexdigest(), manifest, concepts)
+
+
+def write(
+    folder: Path,
+    *,
+    recipe: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    concepts: tuple[Concept, ...],
+    methods: Mapping[str, Stored],
+) -> Dictionary:
+    """Write a dictionary; the folder appears by one rename, whole or not at all.
+
+    Args:
+        folder: Where; must not exist.
+        recipe: What the content follows from: equal recipes, equal dictionaries.
+        facts: Further entries of the manifest (layer, model, prefix, chat, …).
+        concepts: The concepts, in the order of the vectors.
+        methods: What each method leaves.
+    """
+    from safetensors.torch import save
+
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    entries: dict[str, Any] = {}
+    for name, stored in methods.items():
+        entries[name] = {"kind": stored.kind, **stored.facts}
+        entries[name] |= _put(draft, f"{name}.safetensors", save(dict(stored.tensors)), "")
+        if stored.values:
+            text = json.dumps(stored.values, ensure_ascii=False).encode()
+            entries[name] |= _put(draft, f"{name}.json", text, "values")
+    manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
+    manifest |= {"concepts": [asdict(concept) for concept in concepts], "versions": versions()}
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
+    try:
+        draft.rename(folder)
+    except OSError as cause:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise ArtefactError(f"{folder} appeared while this dictionary was made") from cause
+    return read(folder)
+
+
+def _put(draft: Path, name: str, content: bytes, prefix: str) -> dict[str, str]:
+    (draft / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    if prefix:
+        return {prefix: name, f"{prefix}_sha256": digest}
+    return {"file": name, "sha256": digest}
+
+
+def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
+    """The dictionary already in a folder, if it is the one the recipe makes.
+
+    Raises:
+        ArtefactError: Something else is there; the message says in what it differs.
+    """
+    if not folder.exists():
+        return None
+    if not (folder / MANIFEST).is_file():
+        raise HarnessError(f"{folder} exists and is no dictionary; choose another --out")
+    found = read(folder)
+    there = found.manifest["recipe"]
+    unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
+    if unlike:
+        raise ArtefactError(
+            f"{folder} holds another dictionary (it differs in: {', '.join(unlike)}); choose "
+            f"another --out or remove it"
+        )
+    for name in found.methods:
+        found.tensors(name)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a dictionary's numbers depend on."""
+    from harness import __version__
+
+    names = ("torch", "transformers", "scikit-learn", "numpy")
+    return {"paperharness": __version__} | {name: metadata.version(name) for name in names}
+
+
+def fingerprint(path: str) -> str | None:
+    """SHA-256 of a local model's configuration, tokenizer and weights; None for a hub id."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
+            with file.open("rb") as content:
+                digest.update(file.name.encode())
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""What the plugin brings to lm-eval and to the command ``harness``."""
+
+from __future__ import annotations
+
+from harness.hookspecs import Registrar, hookimpl
+from harness.host import task_folder
+
+
+@hookimpl
+def register(registrar: Registrar) -> None:
+    """Name the steered model, the tasks and the training command."""
+    registrar.model("hf-steered", "harness_axbench.hf_model:SteeredHF")
+    registrar.tasks(task_folder("axbench"))
+    registrar.commands(
+        "axbench",
+        "harness_axbench.commands:app",
+        help="AxBench: train steering dictionaries and look into them.",
+    )
