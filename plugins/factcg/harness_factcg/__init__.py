@@ -1,0 +1,1 @@
+"""FactCG: fact checking of (document, claim) pairs on LLM-AggreFact."""

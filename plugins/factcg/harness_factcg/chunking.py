@@ -1,0 +1,137 @@
+r"""A document in chunks: sentences packed greedily up to a number of word tokens.
+
+Lei et al. 2025, arXiv 2501.17144, score a claim against chunks of at most 550 word tokens and keep
+the best chunk. A chunk is a run of whole sentences, joined by line breaks.
+
+    >>> chunks("Anna lives in Rome. Ben plays chess. Clara owns a cat.", size=10)
+    ['Anna lives in Rome.\nBen plays chess.', 'Clara owns a cat.']
+
+Deviations: sentences come from rules, not from a trained splitter (no model to download), and word
+tokens from one regular expression. A line break always ends a sentence, which the join undoes. A
+sentence longer than a chunk is split at spaces, or inside a word that alone is longer; nothing is
+dropped, and no chunk is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+CHUNK_SIZE = 550
+
+_TOKEN = re.compile(r"\w+(?:['’.,\-]\w+)*|[^\w\s]")
+_LINE = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]+")
+_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[”’」』）]*\s*")
+_OPENING = "\"'“‘«([{-–—*•"
+_ABBREVIATIONS = frozenset(
+    word
+    for line in (
+        "adm al apr approx art aug ave capt cf ch co col corp dec dept dr e.g ed eds eg est etc feb",
+        "fig figs gen gov hon i.e ie inc jan jr jul jun lt ltd maj mar messrs mr mrs ms mt no nos",
+        "nov oct op p pp pres prof pt rep rev sec sen sep sept sgt sr st u.k u.n u.s univ v viz vol",
+        "vols vs",
+    )
+    for word in line.split()
+)
+
+
+def count_words(text: str) -> int:
+    """Word tokens in a text: words (with inner ``'``, ``.``, ``,``, ``-``) and single signs."""
+    return sum(1 for _ in _TOKEN.finditer(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences in order, without surrounding white space; every other character is kept.
+
+    A sentence ends at a line break, or at ``.``, ``!``, ``?`` before white space and something that
+    can begin a sentence, unless the full stop belongs to an abbreviation or an initial.
+    """
+    found = []
+    for line in _LINE.split(text):
+        start = 0
+        for end in _END.finditer(line):
+            if _ends_sentence(line, start, end):
+                found.append(line[start : end.end()].strip())
+                start = end.end()
+        found.append(line[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
+    if end.group()[0] in "。！？":
+        return True
+    following = line[end.end() :].lstrip(_OPENING)[:1]
+    if not following or following.islower():
+        return not following
+    if not end.group().startswith(".") or end.group().startswith(".."):
+        return True
+    before = line[max(start, end.start() - 20) : end.start()].split()
+    word = before[-1].lstrip(_OPENING).lower() if before else ""
+    initial = len(word) == 1 and word.isalpha() and word != "i"
+    return not initial and word not in _ABBREVIATIONS
+
+
+def chunks(document: str, size: int = CHUNK_SIZE) -> list[str]:
+    """Pack a document's sentences into chunks of at most ``size`` word tokens.
+
+    Args:
+        document: The text; an empty one has no chunks.
+        size: Word tokens a chunk, at least 1.
+
+    Raises:
+        ValueError: ``size`` is less than 1.
+    """
+    if size < 1:
+        raise ValueError(f"a chunk of {size} word tokens holds nothing")
+    packed: list[str] = []
+    current: list[str] = []
+    used = 0
+    for sentence in split_sentences(document):
+        for piece, length in _pieces(sentence, size):
+            if current and used + length > size:
+                packed.append("\n".join(current))
+                current, used = [], 0
+            current.append(piece)
+            used += length
+    return [*packed, "\n".join(current)] if current else packed
+
+
+def _pieces(sentence: str, size: int) -> Iterator[tuple[str, int]]:
+    """The sentence, or parts of it of at most ``size`` word tokens, each with its length."""
+    length = count_words(sentence)
+    if length <= size:
+        yield sentence, length
+        return
+    start, used = 0, 0
+    for word in re.finditer(r"\S+", sentence):
+        length = count_words(word.group())
+        if used and used + length > size:
+            yield sentence[start : word.start()].rstrip(), used
+            start, used = word.start(), 0
+        if length > size:
+            tokens = list(_TOKEN.finditer(sentence, word.start(), word.end()))
+            for first in range(size, length, size):
+                yield sentence[start : tokens[first].start()], size
+                start = tokens[first].start()
+            used = length - (length - 1) // size * size
+        else:
+            used += length
+    yield sentence[start:], used
+
+
+def halves(text: str) -> tuple[str, str]:
+    """Two non-empty parts of a text, cut near the middle: between sentences, words or characters.
+
+    Raises:
+        ValueError: The text has fewer than two characters.
+    """
+    for parts, glue in ((split_sentences(text), "\n"), (text.split(), " ")):
+        if len(parts) > 1:
+            sizes = [len(part) for part in parts]
+            ends = [sum(sizes[:k]) for k in range(1, len(parts))]
+            cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - sum(sizes)))
+            return glue.join(parts[:cut]), glue.join(parts[cut:])
+    word = text.strip()
+    if len(word) < 2:
+        raise ValueError(f"{text!r} cannot be halved")
+    return word[: len(word) // 2], word[len(word) // 2 :]

@@ -1,0 +1,312 @@
+"""``--model hf-fact-checker``: a sequence classifier answers Yes/No for (document, claim) rows.
+
+The document is chunked, each chunk is put with the claim into the template, and the best chunk's
+P(supported) is the answer. Documents are chunked once, (chunk, claim) pairs read once, whatever
+rows and tasks they come from, in batches of like length filled up to a number of tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from lm_eval.api.model import LM
+
+from harness.errors import HarnessError
+from harness.responses import Score
+from harness.store import Store, key_of
+from harness_factcg.chunking import CHUNK_SIZE
+from harness_factcg.loading import Classifier, accelerator, load
+from harness_factcg.scoring import (
+    LEAST_ROOM,
+    Ids,
+    Pair,
+    Planner,
+    Verdict,
+    batches,
+    log_odds,
+    log_sigmoid,
+    supported_label,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
+    """A fact checker: any ``AutoModelForSequenceClassification`` checkpoint.
+
+    Args:
+        pretrained: Name on the hub, folder, or ``testbed:checker``.
+        dtype: ``auto`` (as stored), ``float32``, ``bfloat16``, ``float16``.
+        max_length: Tokens a prompt may have; less if the model can read less.
+        chunk_size: Word tokens a chunk.
+        overlong: ``split`` halves a chunk that is too long for the model until it fits; ``cut``
+            drops the end of the chunk and marks the answer as truncated.
+        batch_tokens: Tokens a batch, padding included; lm-eval's ``batch_size`` has no effect.
+        supported: Number of the label "supported", where the label names do not tell.
+        device: Torch device; by default the first GPU, else the CPU.
+        revision: Branch, tag or commit on the hub.
+        trust_remote_code: Whether code from the hub may run.
+        response_cache: A JSON-lines file that keeps every score; a rerun computes what is missing.
+        batch_size: Ignored (lm-eval always passes it).
+        max_batch_size: Ignored.
+
+    Raises:
+        HarnessError: An argument is unknown or out of range, or the checkpoint cannot be used.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        *,
+        dtype: str = "auto",
+        max_length: int = 2048,
+        chunk_size: int = CHUNK_SIZE,
+        overlong: str = "split",
+        batch_tokens: int = 16384,
+        supported: int | None = None,
+        device: str | None = None,
+        revision: str = "main",
+        trust_remote_code: bool = False,
+        response_cache: str | Path | None = None,
+        batch_size: object = None,
+        max_batch_size: object = None,
+        **unknown: object,
+    ) -> None:
+        super().__init__()
+        sizes = {"max_length": max_length, "chunk_size": chunk_size, "batch_tokens": batch_tokens}
+        _check(unknown, overlong, sizes)
+        self._accelerator = accelerator()
+        if self._accelerator is not None:
+            self._rank = self._accelerator.process_index
+            self._world_size = self._accelerator.num_processes
+            self._device = self._accelerator.device
+        else:
+            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.classifier: Classifier = load(
+            pretrained,
+            revision=str(revision),
+            dtype=dtype,
+            device=self._device,
+            trust_remote_code=trust_remote_code,
+        )
+        config = self.classifier.model.config
+        self.supported = supported_label(config.id2label) if supported is None else supported
+        if not 0 <= self.supported < config.num_labels:
+            raise HarnessError(f"supported={supported}: the model has {config.num_labels} label(s)")
+        self.max_length = min(max_length, self.classifier.max_length or max_length)
+        self._batch_tokens = batch_tokens
+        self._method_args = {
+            "chunk_size": chunk_size,
+            "max_length": self.max_length,
+            "overlong": overlong,
+            "supported": self.supported,
+        }
+        self._planner = Planner(
+            self.classifier.tokenizer,
+            max_length=self.max_length,
+            chunk_size=chunk_size,
+            overlong="cut" if overlong == "cut" else "split",
+        )
+        self._store = Store(Path(response_cache).expanduser()) if response_cache else None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The classifier's tokenizer; lm-eval notes its special tokens."""
+        return self.classifier.tokenizer
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:
+        """Answer Yes/No requests that carry a row with ``doc`` and ``claim``.
+
+        Args:
+            requests: lm-eval Instances; their continuation is Yes or No.
+            disable_tqdm: Whether to show no progress bar.
+
+        Returns:
+            log P(supported) for Yes and log P(not supported) for No (nats), with the trace
+            ``score``, ``chunks``, ``deciding_chunk``, ``truncated``.
+
+        Raises:
+            HarnessError: A request has no such row or another continuation, or a claim is too long.
+        """
+        pairs = [_pair(request) for request in requests]
+        verdicts = self._verdicts(dict(zip(pairs, requests, strict=True)), disable_tqdm)
+        answers = []
+        for request, pair in zip(requests, pairs, strict=True):
+            verdict = verdicts[pair]
+            margin = verdict.margin if _is_yes(request) else -verdict.margin
+            answers.append(Score(log_sigmoid(margin), margin > 0, verdict.trace()))
+            self.cache_hook.add_partial("loglikelihood", request.args, answers[-1])
+        return answers
+
+    def _verdicts(self, rows: Mapping[Pair, Any], disable_tqdm: bool) -> dict[Pair, Verdict]:
+        """Score distinct pairs; ``rows`` maps each to a request it comes from."""
+        started = time.monotonic()
+        self._check_claims(rows)
+        plan = self._planner.plan(rows)
+        margins = self._margins(plan.ids, disable_tqdm)
+        found = {
+            pair: Verdict.over([margins[k] for k in places], not plan.cut.isdisjoint(places))
+            for pair, places in plan.pieces.items()
+        }
+        _log.info(
+            "%d claims against %d documents: %d prompts in %.1f s, %d truncated",
+            len(found),
+            len({pair.document for pair in found}),
+            len(margins),
+            time.monotonic() - started,
+            sum(verdict.truncated for verdict in found.values()),
+        )
+        return found
+
+    def _check_claims(self, rows: Mapping[Pair, Any]) -> None:
+        claims = {pair.claim: request for pair, request in rows.items()}
+        for room, request in zip(self._planner.room(list(claims)), claims.values(), strict=True):
+            if room < LEAST_ROOM:
+                raise HarnessError(
+                    f"{_where(request)}: claim and question take {self.max_length - room} of the "
+                    f"{self.max_length} tokens that the model reads, and leave none to the document"
+                )
+
+    def _margins(self, prompts: Sequence[Ids], disable_tqdm: bool) -> list[float]:
+        """Log-odds of each prompt, from the response cache where it has them."""
+        from tqdm import tqdm
+
+        store = self._store
+        keys = [] if store is None else [self._key(ids) for ids in prompts]
+        known = {} if store is None else {k: store[key] for k, key in enumerate(keys) if key in store}
+        margins: dict[int, float] = dict(known)
+        missing = [place for place in range(len(prompts)) if place not in margins]
+        lengths = [len(prompts[place]) for place in missing]
+        hidden = disable_tqdm or self.rank != 0
+        with tqdm(total=len(missing), desc="Checking claims", disable=hidden) as bar:
+            for batch in batches(lengths, self._batch_tokens):
+                places = [missing[k] for k in batch]
+                scores = self._forward([prompts[place] for place in places])
+                margins.update(zip(places, scores, strict=True))
+                if store is not None:
+                    for place, score in zip(places, scores, strict=True):
+                        store.put(keys[place], score)
+                bar.update(len(places))
+        return [margins[place] for place in range(len(prompts))]
+
+    def _key(self, ids: Ids) -> str:
+        """What a score depends on: the weights, their number format, the label and the tokens."""
+        model = self.classifier
+        return key_of(
+            model=model.sha or [model.name, model.revision],
+            dtype=str(model.model.dtype),
+            supported=self.supported,
+            ids=ids.tobytes().hex(),
+        )
+
+    @torch.inference_mode()
+    def _forward(self, prompts: Sequence[Ids]) -> list[float]:
+        width = max(len(ids) for ids in prompts)
+        ids = np.full((len(prompts), width), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        mask = np.zeros((len(prompts), width), dtype=np.int64)
+        for row, tokens in enumerate(prompts):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        logits = self.classifier.model(
+            input_ids=torch.from_numpy(ids).to(self._device),
+            attention_mask=torch.from_numpy(mask).to(self._device),
+        ).logits
+        found = log_odds(logits, self.supported)
+        if found.isnan().any():
+            raise HarnessError(
+                f"'{self.classifier.name}' gives NaN in {self.classifier.model.dtype}; "
+                f"try dtype=float32"
+            )
+        return [float(margin) for margin in found.tolist()]
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
+        """Refused: a classifier has no probability of a text."""
+        raise _no_language_model(requests)
+
+    def generate_until(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
+        """Refused: a classifier writes nothing."""
+        raise _no_language_model(requests)
+
+    def apply_chat_template(self, *_: object, **__: object) -> NoReturn:
+        """Refused: the template is the one the classifier was trained with."""
+        raise HarnessError("hf-fact-checker has its own template: leave out --apply_chat_template")
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.classifier.name.replace("/", "__")
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What is saved in the results' ``config``."""
+        model = self.classifier
+        return {
+            "model_num_parameters": model.model.num_parameters(),
+            "model_dtype": str(model.model.dtype),
+            "model_revision": model.revision,
+            "model_sha": model.sha,
+            "method": "fact-checker",
+            "method_args": self._method_args,
+            "artefact_hash": model.sha,
+        }
+
+    def all_gather(self, tensor: torch.Tensor) -> Any:
+        return tensor if self._accelerator is None else self._accelerator.gather(tensor)
+
+    def gather_object(self, obj: object, dst: int = 0) -> list[Any] | None:
+        if self._accelerator is None:
+            return [obj]
+        found: list[Any] | None = [None] * self.world_size if self.rank == dst else None
+        torch.distributed.gather_object(obj, found, dst=dst)
+        return found
+
+    def barrier(self) -> None:
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
+
+
+def _check(unknown: Mapping[str, object], overlong: str, sizes: Mapping[str, object]) -> None:
+    if unknown:
+        raise HarnessError(
+            f"hf-fact-checker has no argument {', '.join(unknown)}; it takes pretrained, dtype, "
+            f"max_length, chunk_size, overlong, batch_tokens, supported, device, revision, "
+            f"trust_remote_code, response_cache"
+        )
+    if overlong not in ("split", "cut"):
+        raise HarnessError(f"overlong={overlong}: use split or cut")
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise HarnessError(f"{name}={value}: a whole number above 0 is needed")
+
+
+def _where(request: Any) -> str:
+    return f"task {request.task_name}, row {request.doc_id}"
+
+
+def _pair(request: Any) -> Pair:
+    """The row of a request."""
+    row = request.doc
+    if not isinstance(row, Mapping) or not {"doc", "claim"} <= row.keys():
+        raise _no_language_model([request])
+    for name in ("doc", "claim"):
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise HarnessError(f"{_where(request)}: {name} is empty or no text")
+    return Pair(row["doc"], row["claim"])
+
+
+def _is_yes(request: Any) -> bool:
+    answer = str(request.args[1]).strip().lower()
+    if answer not in ("yes", "no"):
+        raise HarnessError(
+            f"{_where(request)}: hf-fact-checker answers Yes or No, not {request.args[1]!r}"
+        )
+    return answer == "yes"
+
+
+def _no_language_model(requests: Iterable[Any]) -> HarnessError:
+    tasks = ", ".join(dict.fromkeys(str(request.task_name) for request in requests))
+    return HarnessError(f"hf-fact-checker scores (doc, claim) rows; task {tasks} has none")

@@ -1,0 +1,122 @@
+"""A sequence classifier from disk or hub, refused unless every weight of it was trained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.errors import ArtefactError, HarnessError
+from harness.testbed import resolve
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A loaded checkpoint; ``sha`` is its commit on the hub, or the SHA-256 of its weight files."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    revision: str
+    sha: str
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens the model can read; None where nothing limits it but memory.
+
+        A table of learnt positions limits it hard. Models with relative positions (DeBERTa) have no
+        limit; for all others the configuration's and the tokenizer's figure hold.
+        """
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+                unused = 0 if module.padding_idx is None else module.padding_idx + 1
+                return module.num_embeddings - unused
+        config = self.model.config
+        if getattr(config, "relative_attention", False):
+            return None
+        stated = (
+            getattr(config, "max_position_embeddings", None),
+            getattr(self.tokenizer, "model_max_length", None),
+        )
+        limits = [int(limit) for limit in stated if limit and limit < 10**9]
+        return min(limits, default=None)
+
+
+def load(
+    pretrained: str,
+    *,
+    revision: str,
+    dtype: str,
+    device: str | torch.device,
+    trust_remote_code: bool,
+) -> Classifier:
+    """Load a checkpoint for scoring.
+
+    Args:
+        pretrained: Name on the hub, folder, or ``testbed:checker``.
+        revision: Branch, tag or commit on the hub.
+        dtype: ``auto`` (as stored) or the name of a torch number format.
+        device: Where to put the model.
+        trust_remote_code: Whether code from the hub may run.
+
+    Raises:
+        HarnessError: The checkpoint cannot be read, or ``dtype`` is no number format.
+        ArtefactError: The checkpoint lacks weights, as one without a classification head does.
+    """
+    import transformers
+
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
+    place = resolve(pretrained)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+        model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+            place, dtype=dtype, output_loading_info=True, **options
+        )
+    except Exception as cause:  # transformers raises dozens of types
+        reason = " ".join(str(cause).split())[:240] or type(cause).__name__
+        raise HarnessError(f"cannot load the classifier '{pretrained}': {reason}") from cause
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ArtefactError(
+            f"'{pretrained}' is no trained sequence classifier: its checkpoint lacks "
+            f"{', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}; its answers would be random"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    sha = _sha256(Path(place)) or getattr(model.config, "_commit_hash", None) or ""
+    return Classifier(model.eval().to(device), tokenizer, pretrained, revision, sha)
+
+
+def _sha256(folder: Path) -> str:
+    """Hash of a local checkpoint's weight files; empty for a name on the hub."""
+    for pattern in _WEIGHTS if folder.is_dir() else ():
+        files = sorted(folder.glob(pattern))
+        if files:
+            digest = hashlib.sha256()
+            for file in files:
+                with file.open("rb") as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
+            return digest.hexdigest()
+    return ""
+
+
+def accelerator() -> Any | None:
+    """The process group of ``accelerate launch``; None in a single process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    from datetime import timedelta
+
+    import accelerate  # type: ignore[import-untyped]  # ships no types
+
+    patience = accelerate.InitProcessGroupKwargs(timeout=timedelta(weeks=1))
+    return accelerate.Accelerator(kwargs_handlers=[patience])

@@ -1,0 +1,13 @@
+"""Names what the plugin brings; imports nothing heavy."""
+
+from __future__ import annotations
+
+from harness.hookspecs import Registrar, hookimpl
+from harness.host import task_folder
+
+
+@hookimpl
+def register(registrar: Registrar) -> None:
+    """Name the classifier wrapper and the LLM-AggreFact tasks."""
+    registrar.model("hf-fact-checker", "harness_factcg.hf_model:FactCheckerHF")
+    registrar.tasks(task_folder("factcg"))
