@@ -4,8 +4,8 @@ The site of a layer ``l`` (0-indexed) is the output of block ``l``, which is ``h
 of transformers. The pass stops there: no block above it runs, and no vocabulary head.
 
 A token takes part from position p on, p being the number of leading tokens that any two exchanges
-share (Gemma: 4, ``<bos><start_of_turn>user`` and a line break). Positions are counted on the attention mask, so
-padding on either side changes nothing.
+share (Gemma: 4, ``<bos><start_of_turn>user`` and a line break). Positions are counted on the
+attention mask, so padding on either side changes nothing.
 """
 
 from __future__ import annotations

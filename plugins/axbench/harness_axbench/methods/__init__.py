@@ -137,8 +137,8 @@ def find(name: str) -> type[VectorMethod] | type[TextMethod]:
 
 def unit(vectors: Tensor) -> Tensor:
     """Rows scaled to length one, w / (‖w‖ + ε), in fp32."""
-    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return (vectors / (length + EPSILON)).float()
+    unit_rows: Tensor = vectors / (vectors.norm(dim=-1, keepdim=True) + EPSILON)
+    return unit_rows.float()
 
 
 def sequence_scores(scores: Tensor, counted: Tensor) -> Tensor:

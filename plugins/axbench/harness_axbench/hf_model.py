@@ -1,0 +1,292 @@
+"""``hf-steered``: a transformers model steered row by row, or asked for its method's scores.
+
+    lm_eval --model hf-steered --model_args pretrained=M,steering=DIR,method=diffmean --tasks …
+
+Rows of different concept and factor share a batch: one vector a row is added to the output of one
+decoder block, at every position, prompt and generated alike (Wu et al. 2025, §2). lm-eval's own
+generation loop runs unchanged; each prompt carries its steering into the batch it ends up in.
+
+lm-eval's ``--use_cache`` keys an answer on the prompt alone and would give one concept's answer for
+another's: it is refused, ``response_cache=PATH`` takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.responses import Score
+from harness_axbench import dictionary
+from harness_axbench.activations import Reader, added, block, blocks
+from harness_axbench.data import whole_text
+from harness_axbench.methods import VectorMethod, find, sequence_scores
+from harness_axbench.steering import (
+    Answers,
+    Recorder,
+    SteeredPrompt,
+    Steering,
+    choose,
+    in_groups,
+    make_plan,
+    wants_detection,
+    with_trace,
+)
+from harness_axbench.training import width_of
+
+_Base: Any = object  # whatever the mixin is put in front of
+
+_NO_MATTER = ("batch_size", "max_batch_size", "device")
+_AUTO_BATCH = 16
+
+
+class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+    """Steers an ``HFLM`` or a subclass of it; put it in front of that class.
+
+    Args:
+        pretrained: Model id or path, ``testbed:NAME``, or a loaded model.
+        steering: Folder of a dictionary.
+        method: Method of the dictionary; may be left out where it has only one.
+        concept: With ``factor``: steer every row that names no concept itself.
+        factor: Multiple of max_act for those rows.
+        response_cache: A file that keeps all answers; a rerun asks only what is missing.
+        **kwargs: As for ``HFLM``.
+
+    Raises:
+        HarnessError: The dictionary is missing, damaged, or for another model.
+    """
+
+    cache_hook: Any
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        steering: str | None = None,
+        method: str | None = None,
+        concept: int | None = None,
+        factor: float | None = None,
+        response_cache: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        from harness.testbed import resolve
+
+        if response_cache and not isinstance(pretrained, str):
+            raise HarnessError("response_cache= needs pretrained= to be a model id or path")
+        self.plan = make_plan(steering, method, concept, factor)
+        self._name = pretrained
+        path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
+        super().__init__(pretrained=path, **kwargs)
+        self._warned: set[str] = set()
+        self._rows: list[Steering | None] = []
+        self._weight: Tensor | None = None
+        if self.plan.steers:
+            n_layers = len(blocks(self.model))
+            self.plan.found.check_fits(hidden_size=width_of(self.model), n_layers=n_layers)
+            self._weight = self.plan.found.weight(self.plan.method)
+        identity = self._identity(path, kwargs) if response_cache else {}
+        self.answers = Answers(response_cache, identity)
+
+    def _identity(self, path: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        settings = {k: str(v) for k, v in kwargs.items() if k not in _NO_MATTER}
+        return {
+            "model": dictionary.fingerprint(path) or path,
+            "commit": getattr(self.config, "_commit_hash", None),
+            "dtype": str(self.model.dtype),
+            "settings": settings,
+            "artefact": self.plan.found.sha256,
+            "method": self.plan.method,
+        }
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        if getattr(cache_hook, "dbdict", None) is not None:
+            raise HarnessError(
+                "--use_cache keeps answers by prompt alone and would mix up steered answers; "
+                "use --model_args …,response_cache=FILE instead"
+            )
+        super().set_cache_hook(cache_hook)
+
+    def get_model_info(self) -> dict[str, Any]:
+        everywhere = self.plan.everywhere
+        info: dict[str, Any] = super().get_model_info()
+        return info | {
+            "method": self.plan.method,
+            "method_args": everywhere.trace() if everywhere else {},
+            "artefact_hash": self.plan.found.sha256,
+            "layer": self.plan.found.layer if self.plan.steers else None,
+        }
+
+    # How answers are asked for
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        steerings = [choose(self.plan, request, self._warned) for request in requests]
+        parts = [
+            self._part("generate_until", request, steering, request.args[1])
+            for request, steering in zip(requests, steerings, strict=True)
+        ]
+        ask = super().generate_until
+        with self._recording():
+            answers = self.answers.complete(
+                requests, steerings, parts, lambda rows: ask(rows, disable_tqdm=disable_tqdm)
+            )
+        return [with_trace(a, s) for a, s in zip(answers, steerings, strict=True)]
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        scored = [i for i, request in enumerate(requests) if wants_detection(request)]
+        worded = [i for i, request in enumerate(requests) if not wants_detection(request)]
+        ask = super().loglikelihood
+        answers: dict[int, Any] = dict(
+            zip(scored, self._detect([requests[i] for i in scored]), strict=True)
+        )
+        rest = self._uniform("loglikelihood", [requests[i] for i in worded], ask, disable_tqdm)
+        answers |= dict(zip(worded, rest, strict=True))
+        return [answers[i] for i in range(len(requests))]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        ask = super().loglikelihood_rolling
+        return self._uniform("loglikelihood_rolling", requests, ask, disable_tqdm)
+
+    def _uniform(self, kind: str, requests: list[Any], ask: Any, disable_tqdm: bool) -> list[Any]:
+        """Answer in groups of equal steering, one vector for all rows of a group."""
+        steerings = [choose(self.plan, request, self._warned) for request in requests]
+        if self.world_size > 1 and len(set(steerings)) > 1:
+            raise HarnessError(f"{kind} of rows that differ in steering runs in one process only")
+        parts = [
+            self._part(kind, request, steering, request.args[1:])
+            for request, steering in zip(requests, steerings, strict=True)
+        ]
+        with self._recording():
+            answers = self.answers.complete(
+                requests,
+                steerings,
+                parts,
+                lambda rows: in_groups(
+                    rows,
+                    lambda steering: self._steered([steering]),
+                    lambda group: ask(group, disable_tqdm=disable_tqdm),
+                ),
+            )
+        return [with_trace(a, s) for a, s in zip(answers, steerings, strict=True)]
+
+    def _part(
+        self, kind: str, request: Any, steering: Steering | None, rest: Any
+    ) -> dict[str, Any]:
+        part = {
+            "kind": kind,
+            "prompt": str(request.args[0]),
+            "rest": rest,
+            "steering": steering.trace() if steering else None,
+        }
+        if isinstance(rest, Mapping) and (rest.get("do_sample") or rest.get("temperature")):
+            part["seed"] = torch.initial_seed()
+        return part
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        stock, self.cache_hook = self.cache_hook, Recorder(self.answers.store)
+        try:
+            yield
+        finally:
+            self.cache_hook = stock
+
+    # How a batch is steered
+
+    def tok_batch_encode(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        """Encode a batch and note how its rows are steered, for the generation that follows."""
+        self._rows = [s.steering if isinstance(s, SteeredPrompt) else None for s in strings]
+        return super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+        with self._steered(self._rows):
+            return super()._model_generate(*args, **kwargs)
+
+    def _steered(self, rows: Sequence[Steering | None]) -> Any:
+        """A context in which row i of every batch is steered as ``rows[i]`` says."""
+        weight = self._weight
+        if weight is None or not any(rows):
+            return nullcontext()
+        vectors = torch.zeros(len(rows), 1, weight.shape[1])
+        for i, steering in enumerate(rows):
+            if steering is not None:
+                vectors[i, 0] = steering.scale * weight[steering.place]
+        vectors = vectors.to(device=self.device, dtype=self.model.dtype)
+        return added(block(self.model, self.plan.found.layer), vectors)
+
+    # How texts are scored
+
+    def _detect(self, requests: Sequence[Any]) -> list[Score]:
+        """The method's own score for " Yes", and 0 for " No"."""
+        parts = [
+            {
+                "kind": "detect",
+                "text": [request.doc["input"], request.doc["output"]],
+                "concept_id": request.doc["concept_id"],
+                "answer": request.args[1],
+            }
+            for request in requests
+        ]
+        values = self.answers.complete(requests, [None] * len(requests), parts, self._margins)
+        results = []
+        for request, value in zip(requests, values, strict=True):
+            trace = {"method": self.plan.method, "concept_id": int(request.doc["concept_id"])}
+            results.append(Score(value, trace=trace))
+        return results
+
+    def _margins(self, requests: Sequence[Any]) -> list[float]:
+        scores = self._scores([request.doc for request in requests])
+        return [
+            scores[r.doc["input"], r.doc["output"], int(r.doc["concept_id"])]
+            if r.args[1].strip() == "Yes"
+            else 0.0
+            for r in requests
+        ]
+
+    def _scores(self, docs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], float]:
+        """Scores by (input, output, concept id); every text is read once, for all its concepts."""
+        rows = list({(doc["input"], doc["output"]): doc for doc in docs}.values())
+        wanted: dict[tuple[str, str], set[int]] = {}
+        for doc in docs:
+            wanted.setdefault((doc["input"], doc["output"]), set()).add(int(doc["concept_id"]))
+        found: dict[tuple[str, str, int], float] = {}
+
+        def take(row: Mapping[str, Any], scores: Tensor) -> None:
+            for number in wanted[row["input"], row["output"]]:
+                place = self.plan.found.place(number)
+                found[row["input"], row["output"], number] = float(scores[place])
+
+        if not self.plan.steers:
+            texts = self.plan.found.text_method(self.plan.method)
+            for row, scores in zip(rows, texts.scores([whole_text(r) for r in rows]), strict=True):
+                take(row, scores)
+            return found
+        kind = find(self.plan.method)
+        assert issubclass(kind, VectorMethod)
+        assert self._weight is not None
+        weight = self._weight.to(self.device)
+        for batch in self._reader().stream(rows, "texts to score"):
+            scores = sequence_scores(kind.token_scores(batch.hidden, weight), batch.counted)
+            for text, own in zip(batch.texts, scores.cpu(), strict=True):
+                take(rows[text], own)
+        return found
+
+    def _reader(self) -> Reader:
+        """Reads texts the way the dictionary's training did."""
+        manifest = self.plan.found.manifest
+        size = self.batch_size
+        return Reader(
+            self.model,
+            self.tokenizer,
+            layer=self.plan.found.layer,
+            batch_size=size if isinstance(size, int) else _AUTO_BATCH,
+            prefix=int(manifest["prefix"]),
+            chat=bool(manifest["chat"]),
+        )
+
+
+class SteeredHF(SteeringMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
+    """``hf-steered``: lm-eval's ``hf`` with a steering dictionary."""
