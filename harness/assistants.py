@@ -1,0 +1,272 @@
+"""Ask any lm-eval model a batch of questions: judge, writer, oracle; durable answers.
+
+Answers go to an append-only store (``harness.store``) the moment they exist, also in the middle of
+a batch that fails or is killed, so that asking again asks only what is missing. The store's key is
+the model, those of its arguments that change the answer, the prompt, the sampling parameters and
+the vote; never a key or a token.
+
+Faults are the business of ``harness.asking``. Secrets among a model's arguments are sealed when
+they are read, and struck out of whatever lm-eval logs while the model is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.asking import Batch, Question
+from harness.errors import HarnessError, JudgeError
+from harness.sealing import Secret, hidden, public, redacted, seal, secret_texts, struck_out, unseal
+from harness.store import Store, cache_folder, key_of
+
+# How a model is run, not what it answers: these do not enter the store's key.
+_OPERATIONAL = frozenset(
+    (
+        *("num_concurrent", "max_retries", "timeout", "verify_certificate", "ca_cert_path"),
+        *("batch_size", "max_batch_size", "device", "device_map", "parallelize", "cache_dir"),
+        *("tensor_parallel_size", "data_parallel_size", "gpu_memory_utilization", "swap_space"),
+    )
+)
+# Answers that follow from a question's facts and change with this package: asked anew each time.
+_UNSTORED = frozenset({"testbed-judge"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantSpec:
+    """Which model to ask, and how.
+
+    Args:
+        model: Name of an lm-eval model (``local-chat-completions``, ``hf``, ``vllm``, …).
+        model_args: Its arguments; credentials among them are sealed (better: environment
+            variables, such as lm-eval's ``OPENAI_API_KEY``).
+        temperature: Sampling temperature; 0 is greedy.
+        max_tokens: Length limit of an answer, in tokens.
+        votes: Independent answers to each question.
+        retries: How often a question is asked again.
+        seed: Sent along with each request by completion APIs, different for each vote and try.
+        backoff: Seconds before the second round; doubles with each further one, up to 60.
+        store: File of the answers; by default one a model in the cache folder.
+
+    Raises:
+        JudgeError: A value is out of its range.
+    """
+
+    model: str
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    max_tokens: int = 512
+    votes: int = 1
+    retries: int = 3
+    seed: int = 1234
+    backoff: float = 1.0
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model_args, Mapping):
+            raise JudgeError("judge: model_args must be an object, {name: value, …}")
+        object.__setattr__(self, "model_args", seal(self.model_args))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+                raise JudgeError(f"judge: {name} must be a number from {least} up, not {value!r}")
+
+    @classmethod
+    def parse(cls, value: object) -> AssistantSpec:
+        """Read a run's ``judge``: a model's name, or an object with the fields above as keys.
+
+        Secrets are sealed in place too, because lm-eval shares the object among all tasks of a
+        run and saves it with each.
+
+        Raises:
+            JudgeError: A key is unknown, a value has the wrong type, or no model is named.
+        """
+        known = ", ".join(f.name for f in fields(cls))
+        if isinstance(value, str) and not value.lstrip().startswith("{"):
+            value = {"model": value}
+        elif isinstance(value, str):
+            raise JudgeError(
+                "give the judge as part of one JSON object: --metadata '{\"judge\": …}'"
+            )
+        if not isinstance(value, Mapping) or not isinstance(value.get("model"), str):
+            raise JudgeError(f"judge must be a model's name or an object with the keys {known}")
+        unknown = sorted(set(value) - {f.name for f in fields(cls)})
+        if unknown:
+            raise JudgeError(f"judge: unknown key(s) {', '.join(unknown)}; known are {known}")
+        args = value.get("model_args", {})
+        if isinstance(args, dict):
+            args.update(seal(args))
+        return cls(**value)
+
+
+__all__ = ["Assistant", "AssistantSpec", "Question"]
+_LEAST = {"temperature": 0, "max_tokens": 1, "votes": 1, "retries": 0, "seed": 0, "backoff": 0}
+
+
+class Assistant:
+    """A model to ask, with its store of answers.
+
+    Args:
+        spec: Which model, and how. The model itself is created when a question needs it.
+    """
+
+    def __init__(self, spec: AssistantSpec) -> None:
+        self.spec = spec
+        self.trouble = "it gave no valid answer"
+        self._lm: Any = None
+        self._store: Store | None = None
+
+    @property
+    def kept(self) -> str:
+        """Where accepted answers are, as a sentence."""
+        path = self._path()
+        return f"Accepted answers are kept in {path}." if path else ""
+
+    def info(self) -> dict[str, Any]:
+        """What identifies the assistant in saved results; no secrets."""
+        args = public(self.spec.model_args)
+        names = sorted(hidden(self.spec.model_args))
+        found = dict(self._lm.get_model_info()) if hasattr(self._lm, "get_model_info") else {}
+        return {
+            "model": self.spec.model,
+            "model_args": json.loads(json.dumps(args, default=str)),
+            "revision": found.get("model_sha") or args.get("revision") or "unknown",
+            **{n: getattr(self.spec, n) for n in ("temperature", "max_tokens", "votes", "seed")},
+            **({"hidden": names} if names else {}),
+        }
+
+    def ask(self, questions: Sequence[Question], accept: Callable[[str], bool]) -> list[str | None]:
+        """Answers to the questions, in order; None where no answer was accepted.
+
+        Args:
+            questions: What to ask; equal ones (same prompt, same vote) are asked once.
+            accept: Whether an answer counts. One that does not is asked for again.
+
+        Raises:
+            JudgeError: The model cannot be made, or refuses credentials, address or every question.
+        """
+        keys = [self._key(question) for question in questions]
+        answers = {}
+        missing = {}
+        for key, question in zip(keys, questions, strict=True):
+            stored = self._stored(key, accept)
+            if stored is None:
+                missing[key] = question
+            else:
+                answers[key] = stored
+        if missing:
+            model = self.model()
+            batch = Batch(
+                *(model, self.spec, missing),
+                accept=accept,
+                keep=self._keep,
+                redacted=self._redacted,
+            )
+            with struck_out(model, self._secrets()):
+                answers |= batch.run()
+            self.trouble = batch.trouble
+        return [answers.get(key) for key in keys]
+
+    def prepare(self) -> None:
+        """Find what is wrong with the model before it is needed, where that costs little.
+
+        Raises:
+            JudgeError: There is no such model, or an API model cannot be made (no key, say).
+        """
+        from lm_eval.models.api_models import TemplateAPI
+
+        if issubclass(self._class(), TemplateAPI):
+            self.model()
+
+    def model(self) -> Any:
+        """The lm-eval model, made on first use.
+
+        Raises:
+            JudgeError: It cannot be made.
+        """
+        if self._lm is None:
+            kind = self._class()
+            try:
+                model = kind.create_from_arg_obj(unseal(self.spec.model_args), {})
+                getattr(model, "header", None)  # API models look for their key here
+            except HarnessError:
+                raise
+            except Exception as cause:  # noqa: BLE001 -- a model's constructor raises what it likes
+                reason = self._redacted(f"{type(cause).__name__}: {cause}")
+                raise JudgeError(f"model '{self.spec.model}' cannot be made: {reason}") from None
+            self._lm = model
+        return self._lm
+
+    def _secrets(self) -> set[str]:
+        """The sealed arguments, and the key an API model has found in the environment."""
+        header = Secret(getattr(self._lm, "header", None))
+        return set(secret_texts(self.spec.model_args)) | set(secret_texts(header))
+
+    def _redacted(self, text: str) -> str:
+        return redacted(text, self._secrets())
+
+    def _class(self) -> Any:
+        import lm_eval.models  # noqa: F401 -- fills the registry
+        from lm_eval.api.registry import get_model
+
+        try:
+            return get_model(self.spec.model)
+        except HarnessError:
+            raise
+        except Exception as cause:
+            raise JudgeError(f"model '{self.spec.model}' cannot be loaded: {cause}") from cause
+
+    def _path(self) -> Path | None:
+        if self.spec.store:
+            return Path(self.spec.store).expanduser()
+        if self.spec.model in _UNSTORED:
+            return None
+        args = self.spec.model_args
+        name = str(args.get("model") or args.get("pretrained") or "")
+        name = re.sub(r"[^\w.-]+", "_", f"{self.spec.model}_{name}").strip("_")
+        return cache_folder() / "answers" / f"{name[-120:]}.jsonl"
+
+    def _key(self, question: Question) -> str:
+        """What an answer depends on, as a content key."""
+        spec = self.spec
+        args = {k: v for k, v in public(spec.model_args).items() if k not in _OPERATIONAL}
+        facts = dict(question.facts) if spec.model in _UNSTORED else None
+        return key_of(
+            model=spec.model,
+            model_args=json.loads(json.dumps(args, default=str)),
+            prompt=question.prompt,
+            temperature=float(spec.temperature),
+            max_tokens=spec.max_tokens,
+            seed=spec.seed,
+            vote=question.vote,
+            facts=json.dumps(facts, sort_keys=True, default=str),
+        )
+
+    def _opened(self) -> Store | None:
+        path = self._path()
+        if self._store is None and path is not None:
+            self._store = Store(path)
+        return self._store
+
+    def _stored(self, key: str, accept: Callable[[str], bool]) -> str | None:
+        """The first stored answer that counts; rules of acceptance may differ between runs."""
+        store: Mapping[str, str] = self._opened() or {}
+        for entry in _entries(key):
+            answer = store.get(entry)
+            if answer is None or accept(answer):
+                return answer
+        return None
+
+    def _keep(self, key: str, answer: str) -> None:
+        store = self._opened()
+        if store is not None:
+            store.put(next(entry for entry in _entries(key) if entry not in store), answer)
+
+
+def _entries(key: str) -> Iterator[str]:
+    """Where answers to one question are stored: the first, and those other rules asked for."""
+    return (key if n == 0 else f"{key}-{n}" for n in itertools.count())
