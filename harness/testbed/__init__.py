@@ -1,4 +1,4 @@
-"""The testbed: a small synthetic English with known ground truth, and three tiny models trained on it."""
+"""The testbed: a small English with known ground truth, and three tiny models trained on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def model_path(name: str) -> Path:
     folder = Path(__file__).parent / "models" / name
     if not (folder / "config.json").is_file():
         raise HarnessError(
-            f"testbed: {folder} has no model; train it: python -m harness.testbed.train {name} --out {folder.parent}"
+            f"testbed: {folder} has no model; train it with "
+            f"python -m harness.testbed.train {name} --out {folder.parent}"
         )
     return folder
 

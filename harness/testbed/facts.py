@@ -1,8 +1,8 @@
 """Documents about people, and claims that a document supports or does not.
 
-A fact is (name, relation, value): "Anna lives in Rome". A document states each fact once, in the style of its
-dataset, possibly among neutral sentences. A claim states one or two facts. It is supported exactly if the
-document states all of them.
+A fact is (name, relation, value): "Anna lives in Rome". A document states each fact once, in the
+style of its dataset, possibly among neutral sentences. A claim states one or two facts. It is
+supported exactly if the document states all of them.
 """
 
 from __future__ import annotations
@@ -10,26 +10,29 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from harness.testbed.language import neutral_sentence
-from harness.testbed.lexicon import TOPICS
+from harness.testbed.lexicon import TOPICS, words
 
-NAMES = tuple(
-    """Anna Ben Clara David Emma Frank Grace Henry Iris Jack Kate Leo Maria Noah Olga Peter Rosa Sam Tina Victor
-    Wendy Paul Zoe Hugo""".split()
+NAMES = words(
+    """
+    Anna Ben Clara David Emma Frank Grace Henry Iris Jack Kate Leo Maria Noah Olga Peter Rosa
+    Sam Tina Victor Wendy Paul Zoe Hugo
+    """
 )
 RELATIONS: dict[str, tuple[str, ...]] = {
-    "lives in": tuple("Rome Paris London Berlin Madrid Vienna Dublin Prague Oslo Athens".split()),
-    "works as a": tuple("baker lawyer teacher painter pilot sailor tailor plumber singer writer".split()),
-    "was born in": tuple("January February March April June July August October November December".split()),
-    "plays": tuple("chess tennis golf hockey poker cricket rugby darts volleyball checkers".split()),
-    "owns a": tuple("dog cat horse parrot van truck yacht farm piano violet".split()),
-    "studied": tuple("history law physics chemistry biology art Latin logic poetry geology".split()),
-    "visited": tuple("France Japan Brazil Egypt India China Kenya Mexico Poland Canada".split()),
-    "likes": tuple("tea coffee bread cheese rice honey apples lemons grapes pasta".split()),
-    "speaks": tuple("Dutch Greek Spanish German Italian Russian Turkish Arabic Danish Welsh".split()),
-    "wears": tuple("boots gloves hats jeans sandals jackets ties belts socks glasses".split()),
+    "lives in": words("Rome Paris London Berlin Madrid Vienna Dublin Prague Oslo Athens"),
+    "works as a": words("baker lawyer teacher painter pilot sailor tailor plumber singer writer"),
+    "was born in": words("January February March April June July August October November December"),
+    "plays": words("chess tennis golf hockey poker cricket rugby darts volleyball checkers"),
+    "owns a": words("dog cat horse parrot van truck yacht farm piano violet"),
+    "studied": words("history law physics chemistry biology art Latin logic poetry geology"),
+    "visited": words("France Japan Brazil Egypt India China Kenya Mexico Poland Canada"),
+    "likes": words("tea coffee bread cheese rice honey apples lemons grapes pasta"),
+    "speaks": words("Dutch Greek Spanish German Italian Russian Turkish Arabic Danish Welsh"),
+    "wears": words("boots gloves hats jeans sandals jackets ties belts socks glasses"),
 }
 
 FACT_QUESTION = (
@@ -55,7 +58,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """How a dataset looks: sentence frames, facts a document, share of two-fact claims, share of long documents."""
+    """How a data set looks: ``facts`` and ``fillers`` a document, shares of the rest."""
 
     frames: tuple[str, ...]
     positives: float
@@ -74,14 +77,16 @@ STYLES: dict[str, Style] = {
     "Reveal": Style(("{}.",), 0.25),
     "ClaimVerify": Style(("{}.", "Result: {}."), 0.72, double=0.25),
     "FactCheck-GPT": Style(("It is known that {}.", "{}."), 0.25),
-    "ExpertQA": Style(("Experts report that {}.", "{}."), 0.75, (4, 8), (1, 4), double=0.25, long=0.25),
+    "ExpertQA": Style(
+        ("Experts report that {}.", "{}."), 0.75, (4, 8), (1, 4), double=0.25, long=0.25
+    ),
     "Lfqa": Style(("Well, {}.", "{}."), 0.59, (4, 8), (1, 4), double=0.25),
     "RAGTruth": Style(("Passage: {}.", "{}."), 0.75, long=0.25),
 }
 
 
 def document_facts(count: int, rng: random.Random) -> list[Fact]:
-    """Distinct (name, relation) pairs over few names and relations, so that claims can be swapped within them."""
+    """Facts over few names and few relations, so that claims can mix them up."""
     names = rng.sample(NAMES, max(2, min(len(NAMES), (count + 1) // 2)))
     relations = rng.sample(list(RELATIONS), min(len(RELATIONS), max(2, count // 2)))
     pairs = rng.sample([(name, relation) for name in names for relation in relations], count)
@@ -94,8 +99,10 @@ def document_facts(count: int, rng: random.Random) -> list[Fact]:
     return facts
 
 
-def document(facts: list[Fact], style: Style, fillers: int, rng: random.Random, separator: str = " ") -> str:
-    """The facts as sentences in the given style, with so many neutral sentences at random places."""
+def document(
+    facts: list[Fact], style: Style, fillers: int, rng: random.Random, separator: str = " "
+) -> str:
+    """The facts as sentences of a style, with so many neutral sentences at random places."""
     sentences = [rng.choice(style.frames).format(fact.text) for fact in facts]
     for _ in range(fillers):
         filler = neutral_sentence("text", rng.choice(TOPICS), rng)
@@ -107,13 +114,21 @@ def _corrupt(fact: Fact, facts: list[Fact], rng: random.Random) -> Fact:
     """A fact that no sentence states: a neighbour's value, another value, or another name."""
     kind = rng.random()
     if kind < 0.45:
-        neighbours = [other.value for other in facts if other.relation == fact.relation and other.name != fact.name]
+        neighbours = [
+            other.value
+            for other in facts
+            if other.relation == fact.relation and other.name != fact.name
+        ]
         if neighbours:
             return fact._replace(value=rng.choice(neighbours))
     if kind < 0.75:
         stated = {other.value for other in facts}
-        return fact._replace(value=rng.choice([v for v in RELATIONS[fact.relation] if v not in stated]))
-    names = sorted({other.name for other in facts} - {fact.name}) or [name for name in NAMES if name != fact.name]
+        return fact._replace(
+            value=rng.choice([v for v in RELATIONS[fact.relation] if v not in stated])
+        )
+    names = sorted({other.name for other in facts} - {fact.name}) or [
+        name for name in NAMES if name != fact.name
+    ]
     return fact._replace(name=rng.choice(names))
 
 
@@ -134,8 +149,10 @@ def is_supported(doc: str, claim: str) -> bool:
     return all(part in doc for part in claim.rstrip(".").split(" and "))
 
 
-def fact_checks(n: int, seed: int, level: float = 1.0) -> Iterator[tuple[str, list[tuple[str, int]]]]:
-    """Training documents with four claims each, half of them supported, in the styles of all data sets.
+def fact_checks(
+    n: int, seed: int, level: float = 1.0
+) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """Training documents with four claims each, half of them supported, in all styles.
 
     Args:
         n: How many documents.
@@ -165,7 +182,7 @@ def fact_checks(n: int, seed: int, level: float = 1.0) -> Iterator[tuple[str, li
 
 
 def claim_pairs(n: int, seed: int, level: float = 1.0) -> Iterator[tuple[str, str, int]]:
-    """Training examples (doc, claim, label) from ``fact_checks``, the claims of a document one after the other."""
-    for doc, questions in fact_checks((n + 3) // 4, seed, level):
-        for claim, label in questions[: n if n < 4 else 4]:
-            yield doc, claim, label
+    """Training examples (doc, claim, label): the claims of ``fact_checks``, one a row."""
+    checks = fact_checks((n + 3) // 4, seed, level)
+    rows = ((doc, claim, label) for doc, questions in checks for claim, label in questions)
+    return islice(rows, n)

@@ -1,9 +1,9 @@
 """Ratings 0, 1 or 2 of an answer by the testbed's ground truth, in the place of a judge model.
 
-The three questions are AxBench's: does the answer have the concept, does it relate to the instruction, is it
-fluent? Each rule can be worked out by hand:
+The three questions are AxBench's: does the answer have the concept, does it relate to the
+instruction, is it fluent? Each rule can be worked out by hand:
 
->>> rate_concept("Near the lamp, the salty reef dives beside the tide.", "terms related to the ocean and sea life")
+>>> rate_concept("The salty reef dives with the tide.", "terms related to the ocean and sea life")
 2
 >>> rate_relatedness("The lamp is tidy and plain. It is busy at noon.", "Describe the lamp.")
 2
@@ -34,8 +34,9 @@ def find_concept(description: str) -> Concept:
         if concept.description == description.strip():
             return concept
     raise HarnessError(
-        f"testbed judge: no concept {description!r}; the testbed's judge knows only the testbed's {len(CONCEPTS)} "
-        "concepts (for other data name a judge model: --metadata '{\"judge\": {\"model\": ...}}')"
+        f"testbed judge: no concept {description!r}; the testbed's judge knows only the testbed's "
+        f"{len(CONCEPTS)} concepts (for other data name a judge model: "
+        '--metadata \'{"judge": {"model": ...}}\')'
     )
 
 
@@ -45,7 +46,7 @@ def words_of(text: str) -> list[str]:
 
 
 def finished_sentences(text: str) -> list[str]:
-    """The text's sentences without the last one if it was cut off: without an end mark and not grammatical."""
+    """The text's sentences; without the last if it has no end mark and is not grammatical."""
     sentences = split_sentences(text)
     if sentences and not sentences[-1].endswith(_END) and not is_sentence(sentences[-1]):
         sentences.pop()
@@ -73,9 +74,10 @@ def rate_concept(text: str, concept: str) -> int:
 
 
 def rate_relatedness(text: str, instruction: str) -> int:
-    """Whether the text is about the instruction's topic: 0 never named, 1 in under half of the sentences, else 2.
+    """Whether the text is about the instruction's topic.
 
-    A last sentence that was cut off counts only if there is no other.
+    0: the topic is never named; 1: in under half of the sentences; 2: in half of them or more. A
+    last sentence that was cut off counts only if there is no other.
 
     Raises:
         HarnessError: The instruction names none of the testbed's topics.
@@ -83,8 +85,8 @@ def rate_relatedness(text: str, instruction: str) -> int:
     topic = instruction_topic(instruction)
     if topic is None:
         raise HarnessError(
-            f"testbed judge: the instruction {instruction!r} names no topic of the testbed; the testbed's judge "
-            "knows only the testbed's ground truth"
+            f"testbed judge: the instruction {instruction!r} names no topic of the testbed; the "
+            "testbed's judge knows only the testbed's ground truth"
         )
     sentences = finished_sentences(text) or split_sentences(text)
     named = sum(topic in words_of(sentence) for sentence in sentences)
@@ -102,7 +104,8 @@ def grammatical_share(text: str) -> float:
 def rate_fluency(text: str) -> int:
     """Whether the sentences are the grammar's: 0 under half of them, 1 under four fifths, else 2.
 
-    A last sentence that was cut off is left out. An empty text, or one without any finished sentence, rates 0.
+    A last sentence that was cut off is left out. An empty text, or one without any finished
+    sentence, rates 0.
     """
     share = grammatical_share(text)
     return 0 if share < 0.5 else 1 if share < 0.8 else 2
@@ -126,6 +129,6 @@ def rate(rating: str, *, concept: str, instruction: str, response: str) -> int:
     if rating == "fluency":
         return rate_fluency(response)
     raise HarnessError(
-        f"testbed judge: no rating {rating!r}; the testbed's judge knows only the testbed's ground truth: "
-        "'concept', 'relatedness' and 'fluency'"
+        f"testbed judge: no rating {rating!r}; the testbed's judge knows only the testbed's ground "
+        "truth: 'concept', 'relatedness' and 'fluency'"
     )

@@ -1,4 +1,4 @@
-"""The testbed's judge as an lm-eval model: it answers from ground truth, without any network or weights."""
+"""The testbed's judge as an lm-eval model: it answers from ground truth, without weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _EXPLANATION = {
 }
 
 
-class TestbedJudge(LM):
+class TestbedJudge(LM):  # type: ignore[misc]  # lm-eval has no types
     """Rates an answer by the rules of ``harness.testbed.judge``.
 
-    The request's ``Instance.doc`` carries what is rated: ``rating`` ("concept", "relatedness" or "fluency"),
-    ``concept`` (a description), ``instruction`` and ``response``. The prompt's text is not read.
+    The request's ``Instance.doc`` carries what is rated: ``rating`` ("concept", "relatedness" or
+    "fluency"), ``concept`` (a description), ``instruction`` and ``response``. The prompt's text is
+    not read.
     """
 
     __test__ = False
@@ -51,8 +52,9 @@ class TestbedJudge(LM):
         missing = [key for key in _KEYS if key not in doc]
         if missing:
             raise HarnessError(
-                f"testbed judge: request {request.doc_id} of task {request.task_name} lacks {', '.join(missing)}; "
-                "the testbed's judge knows only the testbed's ground truth, so name another judge model for this task"
+                f"testbed judge: request {request.doc_id} of task {request.task_name} lacks "
+                f"{', '.join(missing)}; the testbed's judge knows only the testbed's ground truth, "
+                "so name another judge model for this task"
             )
         value = rate(
             str(doc["rating"]),
@@ -62,13 +64,21 @@ class TestbedJudge(LM):
         )
         return f"{_EXPLANATION[str(doc['rating'])]}\nRating: [[{value}]]"
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
         """Not known to the testbed's judge."""
-        raise HarnessError("testbed judge: it only answers generation requests; it has no log-likelihoods")
+        raise HarnessError(
+            "testbed judge: it only answers generation requests; it has no log-likelihoods"
+        )
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
         """Not known to the testbed's judge."""
-        raise HarnessError("testbed judge: it only answers generation requests; it has no log-likelihoods")
+        raise HarnessError(
+            "testbed judge: it only answers generation requests; it has no log-likelihoods"
+        )
 
     def get_model_info(self) -> dict[str, str]:
         """What the results say about the judge."""

@@ -1,11 +1,12 @@
-"""The grammar of the testbed's English: sentence templates, and the exact check that a sentence comes from them.
+"""The grammar of the testbed's English: templates, and the exact check for their sentences.
 
-Slots: ``t`` topic; ``n m`` concept nouns, ``v`` concept verb, ``a`` concept adjective (all of one concept);
-``x y`` neutral nouns, ``p q`` neutral adjectives, ``k l`` numbers, ``s`` time, ``f`` a phrase in which a
-concept's word has another sense. A slot that occurs twice in a template has the same word twice.
+Slots: ``t`` topic; ``n m`` concept nouns, ``v`` concept verb, ``a`` concept adjective (all of one
+concept); ``x y`` neutral nouns, ``p q`` neutral adjectives, ``k l`` numbers, ``s`` time, ``f`` a
+phrase in which a concept's word has another sense. A slot that occurs twice in a template has the
+same word twice.
 
-Sentences of the text and math genres end in "." and stand side by side; sentences of the code genre end in
-";" or "." and stand on lines of their own.
+Sentences of the text and math genres end in "." and stand side by side; sentences of the code genre
+end in ";" or "." and stand on lines of their own.
 """
 
 from __future__ import annotations
@@ -93,9 +94,17 @@ FLAVOURED: dict[str, tuple[str, ...]] = {
 }
 
 OTHER_SENSE: dict[str, tuple[str, ...]] = {
-    "text": ("The {t} is known for {f}.", "Visitors of the {t} remember {f}.", "A story about the {t} mentions {f}."),
+    "text": (
+        "The {t} is known for {f}.",
+        "Visitors of the {t} remember {f}.",
+        "A story about the {t} mentions {f}.",
+    ),
     "code": ("# Note for the {t}: {f}.", "{t}_note = '{f}';", "print('the {t} and {f}');"),
-    "math": ("Next to the {t} we count {f}.", "An example from the {t} is {f}.", "We compare the {t} with {f}."),
+    "math": (
+        "Next to the {t} we count {f}.",
+        "An example from the {t} is {f}.",
+        "We compare the {t} with {f}.",
+    ),
 }
 
 ASKS: dict[str, tuple[str, ...]] = {
@@ -154,7 +163,7 @@ _SLOT = re.compile(r"\{([a-z])\}")
 
 @dataclass(frozen=True)
 class Sentence:
-    """What the grammar knows of one sentence; ``concept`` is None unless the sentence is flavoured."""
+    """What the grammar knows of a sentence; ``concept`` is None unless it is flavoured."""
 
     kind: str
     genre: str
@@ -183,15 +192,23 @@ def _compile(template: str) -> re.Pattern[str]:
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
     rows = []
-    for kind, table in (("neutral", NEUTRAL), ("flavoured", FLAVOURED), ("other sense", OTHER_SENSE)):
-        rows += [(kind, genre, _compile(template)) for genre, group in table.items() for template in group]
+    for kind, table in (
+        ("neutral", NEUTRAL),
+        ("flavoured", FLAVOURED),
+        ("other sense", OTHER_SENSE),
+    ):
+        rows += [
+            (kind, genre, _compile(template))
+            for genre, group in table.items()
+            for template in group
+        ]
     rows += [("refusal", "text", _compile(template)) for template in REFUSALS]
     return tuple(rows)
 
 
 @lru_cache(maxsize=65536)
 def parse(sentence: str) -> Sentence | None:
-    """The sentence's reading, or None where no template gives it; all concept words must be of one concept."""
+    """The sentence's reading, or None if no template gives it with words of one concept at most."""
     for kind, genre, pattern in _patterns():
         match = pattern.fullmatch(sentence)
         if match is None:
@@ -208,8 +225,10 @@ def is_sentence(text: str) -> bool:
     return parse(text) is not None
 
 
-def fill(template: str, slots: Mapping[str, str], rng: random.Random, concept: Concept | None = None) -> str:
-    """Fill a template: ``slots`` first, then random words of each slot's category, no word twice."""
+def fill(
+    template: str, slots: Mapping[str, str], rng: random.Random, concept: Concept | None = None
+) -> str:
+    """Fill a template: ``slots`` first, then random words of each slot's kind, no word twice."""
     words = dict(slots)
     for slot in dict.fromkeys(_SLOT.findall(template)):
         if slot in words:
@@ -232,7 +251,7 @@ def flavoured_sentence(genre: str, topic: str, concept: Concept, rng: random.Ran
 
 
 def other_sense_sentence(genre: str, topic: str, phrase: str, rng: random.Random) -> str:
-    """A sentence in which a concept's word has another sense; the phrase is one of ``SENSE_PHRASES``."""
+    """A sentence with one of ``SENSE_PHRASES``: a concept's word in another sense."""
     return fill(rng.choice(OTHER_SENSE[genre]), {"t": topic, "f": phrase}, rng)
 
 
