@@ -30,7 +30,7 @@ def leaderboard(
     results: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RESULTS...",
+            metavar="RESULTS",
             help="Results files of lm_eval, or folders to search for results_*.json.",
             show_default=False,
         ),
@@ -109,11 +109,12 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 def _summarise(table: Table, written: list[Path]) -> None:
     from rich.console import Console
 
-    from harness.leaderboard.tables import standings
+    from harness.leaderboard.tables import labels, standings
 
     ranked = standings(row for row in table.rows if row.headline)
     console = Console(highlight=False)
-    console.print(_screen(list(ranked.values())[:_CONTESTS]))
+    named = labels(ranked)
+    console.print(_screen([(named[c], ranked[c]) for c in list(ranked)[:_CONTESTS]]))
     left = [f"{len(ranked) - _CONTESTS} more comparisons"] if len(ranked) > _CONTESTS else []
     counts = [
         _counted(len(table.runs), "run"),
@@ -131,29 +132,24 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _screen(contests: list[list[Standing]]) -> Screen:
+def _screen(contests: list[tuple[str, list[Standing]]]) -> Screen:
     """The first places of each contest, as a table for the terminal."""
     from rich import box
     from rich.table import Table as Screen
     from rich.text import Text
 
     screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Task", "Metric", "", "Model", "Method"):
-        screen.add_column(name, overflow="fold", justify="right" if not name else "left")
+    screen.add_column("", justify="right", no_wrap=True)
+    screen.add_column("Task and model", overflow="fold")
+    screen.add_column("Method", overflow="fold")
     for name in ("Score", "95 % interval", "n"):
         screen.add_column(name, justify="right", no_wrap=True)
-    for standing in contests:
-        for position, entry in enumerate(standing[:_PLACES]):
-            row = entry.row
-            arrow = {True: " ↑", False: " ↓", None: ""}[row.higher_is_better]
-            cells = [
-                "" if position else row.task.task,
-                "" if position else row.metric + arrow,
-                "–" if entry.rank is None else str(entry.rank),
-                row.run.model,
-                row.run.method,
-                *_numbers(row),
-            ]
+    for name, standing in contests:
+        arrow = {True: "↑", False: "↓", None: ""}[standing[0].row.higher_is_better]
+        screen.add_row("", Text(_plain(f"{name} {arrow}"), "bold"))
+        for entry in standing[:_PLACES]:
+            rank = "–" if entry.rank is None else str(entry.rank)
+            cells = (rank, entry.row.run.model, entry.row.run.method, *_numbers(entry.row))
             screen.add_row(*(Text(_plain(cell)) for cell in cells))
         screen.add_section()
     return screen
@@ -163,5 +159,5 @@ def _numbers(row: Row) -> tuple[str, str, str]:
     value = "–" if row.value is None else f"{row.value:.4g}"
     known = row.ci95_low is not None and row.ci95_high is not None
     interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else ""
-    mark = " (limited)" if row.task.limited else ""
+    mark = " limited" if row.task.limited else ""
     return value, interval, ("" if row.n is None else f"{row.n:,}") + mark

@@ -1,11 +1,7 @@
 """Any lm-eval results, ours or not, as one leaderboard: long CSV, wide CSV, one HTML page.
 
-from harness.leaderboard import read_results, write_csv, write_html, write_wide
-
-table = read_results(["results/"])
-write_csv(table, "leaderboard.csv")
-write_wide(table, "wide.csv")
-write_html(table, "leaderboard.html")
+``read_results(["results/"])`` gives a table, which ``write_csv``, ``write_wide`` and
+``write_html`` put into files.
 """
 
 from __future__ import annotations

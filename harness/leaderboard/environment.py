@@ -31,11 +31,11 @@ def torch_version(report: str) -> str:
 
 @lru_cache(maxsize=4096)
 def hardware(report: str) -> str:
-    """GPUs with their count, else the CPU with its number of logical cores.
+    r"""GPUs with their count, else the CPU with its number of logical cores.
 
-    >>> hardware("GPU 0: NVIDIA H200\\nGPU 1: NVIDIA H200")
+    >>> hardware("GPU 0: NVIDIA H200\nGPU 1: NVIDIA H200")
     '2 × NVIDIA H200'
-    >>> hardware("CPU(s):  2\\nModel name:  AMD EPYC")
+    >>> hardware("CPU(s):  2\nModel name:  AMD EPYC")
     'AMD EPYC (2 CPUs)'
     """
     gpus = Counter(re.sub(r"\s*\(UUID: [^)]*\)", "", name) for name in _GPU.findall(report))

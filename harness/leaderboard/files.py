@@ -57,11 +57,26 @@ def defuse(cell: Cell) -> str | int | float:
     return cell
 
 
+class _Lines:
+    """Ends lines with a bare line feed.
+
+    The csv module quotes a carriage return inside a cell only if its own line end has one; not
+    quoted, it would start a new line, past every check of what a cell may start with.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Write one line as the csv module hands it over."""
+        return self._file.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_cells(
     path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[Cell]]
 ) -> None:
     with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow([defuse(name) for name in header])
         writer.writerows([defuse(cell) for cell in line] for line in lines)
 
@@ -85,12 +100,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     except OSError as error:
         raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(target)
     except OSError as error:
         raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

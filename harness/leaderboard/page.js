@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const phone = matchMedia("(max-width: 46rem)").matches;
-  const PER_PAGE = 50, MOST = 200, CHARTS = phone ? 2 : 6, BARS = phone ? 5 : 8;
+  const PER_PAGE = phone ? 20 : 50, MOST = 200, MORE = 12, CHARTS = phone ? 2 : 6, BARS = phone ? 5 : 8;
   const LIMITED = 1, CURRENT = 2, HEADLINE = 4;
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
@@ -232,7 +232,7 @@
     if (row.unscored) count.append(make("span", "under", `${whole(row.unscored)} unscored`));
     node.append(
       cell("rank", row.rank === null ? "–" : String(row.rank)), model, cell("task", task, under),
-      cell("metric", `${row.contest.metric} ${row.contest.arrow}`), score, count,
+      cell("metric", `${row.contest.metric}\u00a0${row.contest.arrow}`), score, count,
       cell("date", row.run.date.slice(0, 10) || "—"));
     return node;
   };
@@ -362,7 +362,7 @@
     by("charts").replaceChildren(...shown.map((place) => figure(place, byContest.get(place))));
     if (!shown.length) by("charts").append(make("p", "empty", "No scores to compare under these filters."));
     by("more-charts").hidden = shown.length === places.length;
-    by("more-charts").textContent = `Show more of ${places.length} comparisons`;
+    by("more-charts").textContent = `Show ${Math.min(MORE, places.length - shown.length)} more`;
     const present = new Set([...byContest.values()].flat().map(kind));
     const names = { "": "stock model", "method ": "with a method", limited: "part of the data", "method limited": "method, part of the data" };
     by("legend").replaceChildren(...(present.size < 2 ? [] : Object.keys(names).filter((name) => present.has(name)).map((name) => {
@@ -395,15 +395,17 @@
   };
   const changed = () => { state.page = 0; state.charts = CHARTS; render(); };
   let typing;
-  by("filters").addEventListener("input", (event) => {
+  const soon = (event) => {
     if (event.target.id === "order") return;
     clearTimeout(typing);
-    typing = setTimeout(changed, event.target.id === "text" ? 120 : 0);
-  });
+    typing = setTimeout(changed, event.type === "input" ? 120 : 0);
+  };
+  by("filters").addEventListener("input", soon);
+  by("filters").addEventListener("change", soon);
   by("filters").addEventListener("submit", (event) => event.preventDefault());
   by("filters").addEventListener("reset", () => setTimeout(changed, 0));
   by("order").addEventListener("change", (event) => sortBy(event.target.value));
-  by("more-charts").addEventListener("click", () => { state.charts += 12; renderCharts(); });
+  by("more-charts").addEventListener("click", () => { state.charts += MORE; renderCharts(); });
   const turn = (by_) => { state.page += by_; renderTable(); by("results").scrollIntoView(); by("results").focus(); };
   by("previous").addEventListener("click", () => turn(-1));
   by("next").addEventListener("click", () => turn(1));

@@ -69,7 +69,6 @@ def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Lead
 
 def _render(table: Table, title: str) -> str:
     import jinja2
-    from markupsafe import Markup
 
     room = files("harness.leaderboard")
     environment = jinja2.Environment(
@@ -86,11 +85,11 @@ def _render(table: Table, title: str) -> str:
     runs = table.runs
     return environment.from_string(template).render(
         title=title,
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         style_hash=_source_hash(style),
         script_hash=_source_hash(script),
-        data=Markup(embedded_json(payload(table))),
+        data=embedded_json(payload(table)),
         n_runs=len(runs),
         n_models=len({run.model for run in runs}),
         n_tasks=len({row.task.task for row in table.rows}),

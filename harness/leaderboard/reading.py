@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-class _NotResults(Exception):
+class _NotResultsError(Exception):
     """Why a file is not an lm-eval results file."""
 
 
@@ -53,7 +53,7 @@ def read_results(
     for position, path in enumerate(unique.values(), start=1):
         try:
             digest, found = _read(path, seen)
-        except _NotResults as reason:
+        except _NotResultsError as reason:
             skipped.append(Skipped(path, str(reason)))
             if on_skip is not None:
                 on_skip(skipped[-1])
@@ -87,13 +87,13 @@ def _read(path: Path, seen: set[str]) -> tuple[str, list[Row]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _NotResults(f"cannot be read: {error.strerror or error}") from error
+        raise _NotResultsError(f"cannot be read: {error.strerror or error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest in seen:
         return digest, []
     rows = rows_of(_document(content), run_id=digest[:12], file=path.as_posix())
     if not rows:
-        raise _NotResults("no metrics in it")
+        raise _NotResultsError("no metrics in it")
     return digest, rows
 
 
@@ -101,27 +101,27 @@ def _document(content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except RecursionError as error:
-        raise _NotResults("not an lm-eval results file: nested too deeply") from error
+        raise _NotResultsError("not an lm-eval results file: nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise _NotResults(f"not JSON: not {error.encoding} at byte {error.start}") from error
+        raise _NotResultsError(f"not JSON: not {error.encoding} at byte {error.start}") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise _NotResults(f"truncated or not JSON: {error.msg} ({place})") from error
+        raise _NotResultsError(f"truncated or not JSON: {error.msg} ({place})") from error
     except ValueError as error:
-        raise _NotResults(f"not JSON: {error}") from error
+        raise _NotResultsError(f"not JSON: {error}") from error
     results = mapping(mapping(document).get("results"))
     if not results or not all(isinstance(entry, dict) for entry in results.values()):
-        raise _NotResults('not an lm-eval results file: no "results" by task')
+        raise _NotResultsError('not an lm-eval results file: no "results" by task')
     return mapping(document)
 
 
 def _nothing_found(given: list[Path], skipped: list[Skipped]) -> str:
     where = ", ".join(str(path) for path in given) or "no path"
-    message = (
-        f"no results_*.json found in {where}; run lm_eval with --output_path FOLDER, "
-        "then give that folder"
+    advice = "run lm_eval with --output_path FOLDER, then give that folder"
+    if not skipped:
+        return f"no results_*.json found in {where}; {advice}"
+    first = skipped[0]
+    return (
+        f"no readable results_*.json found in {where}: {len(skipped)} skipped, the first is "
+        f"{first.path} ({first.reason}); {advice}"
     )
-    if skipped:
-        first = skipped[0]
-        message += f" ({len(skipped)} unreadable, first: {first.path}: {first.reason})"
-    return message

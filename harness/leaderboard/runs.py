@@ -17,9 +17,23 @@ from harness.leaderboard.values import compact, mapping, number, parse_model_arg
 _NAME_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Where lm-eval looks for a model's name, in its order."""
 _PLACEMENT = frozenset(
-    "batch_size max_batch_size device device_map parallelize max_memory_per_gpu max_cpu_memory "
-    "offload_folder tensor_parallel_size data_parallel_size pipeline_parallel_size "
-    "gpu_memory_utilization num_concurrent max_retries timeout".split()
+    {
+        "batch_size",
+        "max_batch_size",
+        "device",
+        "device_map",
+        "parallelize",
+        "max_memory_per_gpu",
+        "max_cpu_memory",
+        "offload_folder",
+        "tensor_parallel_size",
+        "data_parallel_size",
+        "pipeline_parallel_size",
+        "gpu_memory_utilization",
+        "num_concurrent",
+        "max_retries",
+        "timeout",
+    }
 )
 """Arguments that say where and how fast a model runs, not which model it is."""
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from leaderboard_samples import document, save, task
+from typer.testing import CliRunner
+
+from harness.cli.leaderboard import leaderboard
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def run(*args: object) -> Result:
+    app = typer.Typer()
+    app.command("leaderboard")(leaderboard)
+    return CliRunner().invoke(app, [str(arg) for arg in args], env={"COLUMNS": "120"})
+
+
+def test_real_files_to_all_three_outputs(real_results: Path, tmp_path: Path) -> None:
+    out = {kind: tmp_path / f"a.{kind}" for kind in ("csv", "wide", "html")}
+    result = run(real_results, *(x for kind, path in out.items() for x in (f"--{kind}", path)))
+    assert result.exit_code == 0, result.output
+    assert "tiny_letters (acc_norm) ↑" in result.stdout
+    assert "2 runs, 6 rows" in result.stdout
+    for path in out.values():
+        assert f"wrote {path}" in result.stdout.replace("\n", "") or path.exists()
+        assert path.stat().st_size > 0
+
+
+def test_only_the_summary(many: Path) -> None:
+    result = run(many)
+    assert result.exit_code == 0 and "wrote" not in result.stdout
+    assert "62 runs" in result.stdout
+    assert result.stdout.index("org/model-54") < result.stdout.index("org/model-53")
+
+
+def test_skipped_files_are_one_line_each_on_stderr(tmp_path: Path) -> None:
+    path = save(tmp_path, document({"t": task({"acc,none": 0.5})}))
+    (tmp_path / "results_bad\x1b[31m.json").write_text("{", encoding="utf-8")
+    result = run(tmp_path, path)
+    assert result.exit_code == 0
+    assert "1 run, 1 row, 1 duplicate left out, 1 file skipped" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("skipped ") and "truncated or not JSON" in line and "\x1b" not in line
+
+
+def test_a_terminal_is_not_obeyed(tmp_path: Path) -> None:
+    content = document({"t": task({"acc,none": 0.5})}, model_args={"pretrained": "[red]a\x1b[31mb"})
+    result = run(save(tmp_path, content))
+    assert "[red]a�[31mb" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_nothing_to_read_is_an_error(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path / name, "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 1 and isinstance(result.exception, HarnessError)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_outputs_need_different_names(many: Path, tmp_path: Path) -> None:
+    result = run(many, "--csv", tmp_path / "a", "--wide", tmp_path / "a")
+    assert isinstance(result.exception, HarnessError)
