@@ -1,8 +1,9 @@
 """An append-only store on disk: one JSON line a finished unit, nothing lost by a kill.
 
-Assistants keep their answers in it, wrappers their responses. A line is written with one
-``write`` under a file lock, so several processes may append to the same file; a last line cut by a
-kill is dropped when the file is read and overwritten by the next append.
+Assistants keep their answers in it, wrappers their responses. A line is written under a file lock,
+after what other processes have appended meanwhile has been read, so several processes may share
+the file and agree on its values: the first value of a key is the one that stays. A last line cut by
+a kill is not read, and dropped by the next append.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import ArtefactError
 
@@ -21,7 +22,7 @@ from harness.errors import ArtefactError
 def key_of(**parts: Any) -> str:
     """A content key (SHA-256, hex) of JSON-able parts; equal parts give equal keys."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def cache_folder() -> Path:
@@ -48,32 +49,50 @@ class Store(Mapping[str, Any]):
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._values: dict[str, Any] = {}
+        self._read_to = 0  # bytes
+        self._lines = 0
         if self.path.is_file():
-            self._read()
+            with self.path.open("rb") as file:
+                self._read(file)
 
-    def _read(self) -> None:
-        lines = self.path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):  # the part behind the last \n is cut
+    def _read(self, file: IO[bytes]) -> None:
+        """Take in the whole lines behind those already read."""
+        file.seek(self._read_to)
+        whole, _, _ = file.read().rpartition(b"\n")  # behind the last \n is a cut line
+        if not whole:
+            return
+        for line in whole.split(b"\n"):
+            self._lines += 1
             try:
                 entry = json.loads(line)
-                self._values[entry["key"]] = entry["value"]
+                self._values.setdefault(entry["key"], entry["value"])
             except (ValueError, TypeError, KeyError) as cause:
                 raise ArtefactError(
-                    f"{self.path}, line {number} is damaged ({cause}); delete that line or the file"
+                    f"{self.path}, line {self._lines} is damaged ({cause}); delete that line or "
+                    "the file"
                 ) from cause
+        self._read_to += len(whole) + 1
 
     def put(self, key: str, value: Any) -> None:
         """Write one finished unit through to disk; a key already there is kept as it is."""
         if key in self._values:
             return
+        text = json.dumps({"key": key, "value": value}, ensure_ascii=False)
+        line = text.encode(errors="surrogatepass") + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n"
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._drop_cut_line(file.fileno())
+            if os.fstat(file.fileno()).st_size < self._read_to:  # deleted or replaced meanwhile
+                self._read_to = self._lines = 0
+            self._read(file)
+            if key in self._values:
+                return
             file.write(line)
             file.flush()
-        self._values[key] = value
+            self._read_to += len(line)
+            self._lines += 1
+            self._values[key] = json.loads(line)["value"]
 
     @staticmethod
     def _drop_cut_line(descriptor: int) -> None:
