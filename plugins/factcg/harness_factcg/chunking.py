@@ -26,10 +26,10 @@ _OPENING = "\"'“‘«([{-–—*•"
 _ABBREVIATIONS = frozenset(
     word
     for line in (
-        "adm al apr approx art aug ave capt cf ch co col corp dec dept dr e.g ed eds eg est etc feb",
-        "fig figs gen gov hon i.e ie inc jan jr jul jun lt ltd maj mar messrs mr mrs ms mt no nos",
-        "nov oct op p pp pres prof pt rep rev sec sen sep sept sgt sr st u.k u.n u.s univ v viz vol",
-        "vols vs",
+        "adm al apr approx art aug ave capt cf ch co col corp dec dept dr e.g ed eds eg est",
+        "etc feb fig figs gen gov hon i.e ie inc jan jr jul jun lt ltd maj mar messrs mr mrs",
+        "ms mt no nos nov oct op p pp pres prof pt rep rev sec sen sep sept sgt sr st u.k u.n",
+        "u.s univ v viz vol vols vs",
     )
     for word in line.split()
 )

@@ -1,40 +1,25 @@
 """``--model hf-fact-checker``: a sequence classifier answers Yes/No for (document, claim) rows.
 
 The document is chunked, each chunk is put with the claim into the template, and the best chunk's
-P(supported) is the answer. Documents are chunked once, (chunk, claim) pairs read once, whatever
-rows and tasks they come from, in batches of like length filled up to a number of tokens.
+P(supported) is the answer. Rows of all tasks of a run are scored together.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from lm_eval.api.model import LM
 
 from harness.errors import HarnessError
 from harness.responses import Score
-from harness.store import Store, key_of
+from harness.store import Store
+from harness_factcg.checker import Checker
 from harness_factcg.chunking import CHUNK_SIZE
-from harness_factcg.loading import Classifier, accelerator, load
-from harness_factcg.scoring import (
-    LEAST_ROOM,
-    Ids,
-    Pair,
-    Planner,
-    Verdict,
-    batches,
-    log_odds,
-    log_sigmoid,
-    supported_label,
-)
-
-_log = logging.getLogger(__name__)
+from harness_factcg.loading import accelerator, load
+from harness_factcg.scoring import LEAST_ROOM, Pair, log_sigmoid
 
 
 class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
@@ -82,43 +67,46 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         sizes = {"max_length": max_length, "chunk_size": chunk_size, "batch_tokens": batch_tokens}
         _check(unknown, overlong, sizes)
         self._accelerator = accelerator()
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if self._accelerator is not None:
             self._rank = self._accelerator.process_index
             self._world_size = self._accelerator.num_processes
             self._device = self._accelerator.device
-        else:
-            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.classifier: Classifier = load(
-            pretrained,
-            revision=str(revision),
-            dtype=dtype,
-            device=self._device,
-            trust_remote_code=trust_remote_code,
+        self.checker = Checker(
+            load(
+                pretrained,
+                revision=str(revision),
+                dtype=dtype,
+                device=self._device,
+                trust_remote_code=trust_remote_code,
+            ),
+            max_length=max_length,
+            chunk_size=chunk_size,
+            overlong="cut" if overlong == "cut" else "split",
+            batch_tokens=batch_tokens,
+            supported=supported,
+            store=Store(Path(response_cache).expanduser()) if response_cache else None,
         )
-        config = self.classifier.model.config
-        self.supported = supported_label(config.id2label) if supported is None else supported
-        if not 0 <= self.supported < config.num_labels:
-            raise HarnessError(f"supported={supported}: the model has {config.num_labels} label(s)")
-        self.max_length = min(max_length, self.classifier.max_length or max_length)
-        self._batch_tokens = batch_tokens
         self._method_args = {
             "chunk_size": chunk_size,
             "max_length": self.max_length,
             "overlong": overlong,
-            "supported": self.supported,
+            "supported": self.checker.supported,
         }
-        self._planner = Planner(
-            self.classifier.tokenizer,
-            max_length=self.max_length,
-            chunk_size=chunk_size,
-            overlong="cut" if overlong == "cut" else "split",
-        )
-        self._store = Store(Path(response_cache).expanduser()) if response_cache else None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a prompt may have."""
+        return self.checker.max_length
 
     @property
     def tokenizer(self) -> Any:
         """The classifier's tokenizer; lm-eval notes its special tokens."""
-        return self.classifier.tokenizer
+        return self.checker.classifier.tokenizer
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.checker.classifier.name.replace("/", "__")
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:
         """Answer Yes/No requests that carry a row with ``doc`` and ``claim``.
@@ -135,123 +123,49 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
             HarnessError: A request has no such row or another continuation, or a claim is too long.
         """
         pairs = [_pair(request) for request in requests]
-        verdicts = self._verdicts(dict(zip(pairs, requests, strict=True)), disable_tqdm)
+        signs = [1 if _is_yes(request) else -1 for request in requests]
+        self._check_claims(pairs, requests)
+        progress = not disable_tqdm and self.rank == 0
+        verdicts = self.checker.verdicts(dict.fromkeys(pairs), progress=progress)
         answers = []
-        for request, pair in zip(requests, pairs, strict=True):
-            verdict = verdicts[pair]
-            margin = verdict.margin if _is_yes(request) else -verdict.margin
-            answers.append(Score(log_sigmoid(margin), margin > 0, verdict.trace()))
+        for request, pair, sign in zip(requests, pairs, signs, strict=True):
+            margin = sign * verdicts[pair].margin
+            answers.append(Score(log_sigmoid(margin), margin > 0, verdicts[pair].trace()))
             self.cache_hook.add_partial("loglikelihood", request.args, answers[-1])
         return answers
 
-    def _verdicts(self, rows: Mapping[Pair, Any], disable_tqdm: bool) -> dict[Pair, Verdict]:
-        """Score distinct pairs; ``rows`` maps each to a request it comes from."""
-        started = time.monotonic()
-        self._check_claims(rows)
-        plan = self._planner.plan(rows)
-        margins = self._margins(plan.ids, disable_tqdm)
-        found = {
-            pair: Verdict.over([margins[k] for k in places], not plan.cut.isdisjoint(places))
-            for pair, places in plan.pieces.items()
-        }
-        _log.info(
-            "%d claims against %d documents: %d prompts in %.1f s, %d truncated",
-            len(found),
-            len({pair.document for pair in found}),
-            len(margins),
-            time.monotonic() - started,
-            sum(verdict.truncated for verdict in found.values()),
-        )
-        return found
-
-    def _check_claims(self, rows: Mapping[Pair, Any]) -> None:
-        claims = {pair.claim: request for pair, request in rows.items()}
-        for room, request in zip(self._planner.room(list(claims)), claims.values(), strict=True):
+    def _check_claims(self, pairs: Sequence[Pair], requests: Sequence[Any]) -> None:
+        claims = {pair.claim: request for pair, request in zip(pairs, requests, strict=True)}
+        for room, request in zip(self.checker.room(list(claims)), claims.values(), strict=True):
             if room < LEAST_ROOM:
                 raise HarnessError(
                     f"{_where(request)}: claim and question take {self.max_length - room} of the "
-                    f"{self.max_length} tokens that the model reads, and leave none to the document"
+                    f"{self.max_length} tokens that the model reads, too many for a document beside"
                 )
-
-    def _margins(self, prompts: Sequence[Ids], disable_tqdm: bool) -> list[float]:
-        """Log-odds of each prompt, from the response cache where it has them."""
-        from tqdm import tqdm
-
-        store = self._store
-        keys = [] if store is None else [self._key(ids) for ids in prompts]
-        known = {} if store is None else {k: store[key] for k, key in enumerate(keys) if key in store}
-        margins: dict[int, float] = dict(known)
-        missing = [place for place in range(len(prompts)) if place not in margins]
-        lengths = [len(prompts[place]) for place in missing]
-        hidden = disable_tqdm or self.rank != 0
-        with tqdm(total=len(missing), desc="Checking claims", disable=hidden) as bar:
-            for batch in batches(lengths, self._batch_tokens):
-                places = [missing[k] for k in batch]
-                scores = self._forward([prompts[place] for place in places])
-                margins.update(zip(places, scores, strict=True))
-                if store is not None:
-                    for place, score in zip(places, scores, strict=True):
-                        store.put(keys[place], score)
-                bar.update(len(places))
-        return [margins[place] for place in range(len(prompts))]
-
-    def _key(self, ids: Ids) -> str:
-        """What a score depends on: the weights, their number format, the label and the tokens."""
-        model = self.classifier
-        return key_of(
-            model=model.sha or [model.name, model.revision],
-            dtype=str(model.model.dtype),
-            supported=self.supported,
-            ids=ids.tobytes().hex(),
-        )
-
-    @torch.inference_mode()
-    def _forward(self, prompts: Sequence[Ids]) -> list[float]:
-        width = max(len(ids) for ids in prompts)
-        ids = np.full((len(prompts), width), self.tokenizer.pad_token_id or 0, dtype=np.int64)
-        mask = np.zeros((len(prompts), width), dtype=np.int64)
-        for row, tokens in enumerate(prompts):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        logits = self.classifier.model(
-            input_ids=torch.from_numpy(ids).to(self._device),
-            attention_mask=torch.from_numpy(mask).to(self._device),
-        ).logits
-        found = log_odds(logits, self.supported)
-        if found.isnan().any():
-            raise HarnessError(
-                f"'{self.classifier.name}' gives NaN in {self.classifier.model.dtype}; "
-                f"try dtype=float32"
-            )
-        return [float(margin) for margin in found.tolist()]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
         """Refused: a classifier has no probability of a text."""
-        raise _no_language_model(requests)
+        raise _no_rows(requests)
 
     def generate_until(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
         """Refused: a classifier writes nothing."""
-        raise _no_language_model(requests)
+        raise _no_rows(requests)
 
     def apply_chat_template(self, *_: object, **__: object) -> NoReturn:
         """Refused: the template is the one the classifier was trained with."""
         raise HarnessError("hf-fact-checker has its own template: leave out --apply_chat_template")
 
-    @property
-    def tokenizer_name(self) -> str:
-        return self.classifier.name.replace("/", "__")
-
     def get_model_info(self) -> dict[str, Any]:
         """What is saved in the results' ``config``."""
-        model = self.classifier
+        classifier = self.checker.classifier
         return {
-            "model_num_parameters": model.model.num_parameters(),
-            "model_dtype": str(model.model.dtype),
-            "model_revision": model.revision,
-            "model_sha": model.sha,
+            "model_num_parameters": classifier.model.num_parameters(),
+            "model_dtype": str(classifier.model.dtype),
+            "model_revision": classifier.revision,
+            "model_sha": classifier.sha,
             "method": "fact-checker",
             "method_args": self._method_args,
-            "artefact_hash": model.sha,
+            "artefact_hash": classifier.sha,
         }
 
     def all_gather(self, tensor: torch.Tensor) -> Any:
@@ -291,7 +205,7 @@ def _pair(request: Any) -> Pair:
     """The row of a request."""
     row = request.doc
     if not isinstance(row, Mapping) or not {"doc", "claim"} <= row.keys():
-        raise _no_language_model([request])
+        raise _no_rows([request])
     for name in ("doc", "claim"):
         if not isinstance(row[name], str) or not row[name].strip():
             raise HarnessError(f"{_where(request)}: {name} is empty or no text")
@@ -307,6 +221,6 @@ def _is_yes(request: Any) -> bool:
     return answer == "yes"
 
 
-def _no_language_model(requests: Iterable[Any]) -> HarnessError:
+def _no_rows(requests: Iterable[Any]) -> HarnessError:
     tasks = ", ".join(dict.fromkeys(str(request.task_name) for request in requests))
     return HarnessError(f"hf-fact-checker scores (doc, claim) rows; task {tasks} has none")

@@ -13,12 +13,13 @@ import torch
 from harness.errors import ArtefactError, HarnessError
 from harness.testbed import resolve
 
-_WEIGHTS = ("*.safetensors", "*.bin")
-
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded checkpoint; ``sha`` is its commit on the hub, or the SHA-256 of its weight files."""
+    """A loaded checkpoint; ``sha`` is its commit on the hub, or a SHA-256 of its files.
+
+    The files hashed of a local checkpoint are its configuration and its weights.
+    """
 
     model: Any
     tokenizer: Any
@@ -71,7 +72,9 @@ def load(
     """
     import transformers
 
-    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+    number_format = getattr(torch, dtype, None)
+    known = isinstance(number_format, torch.dtype) and number_format.is_floating_point
+    if dtype != "auto" and not known:
         raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
     place = resolve(pretrained)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -85,9 +88,10 @@ def load(
         raise HarnessError(f"cannot load the classifier '{pretrained}': {reason}") from cause
     missing = sorted(info["missing_keys"])
     if missing:
+        names = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
         raise ArtefactError(
-            f"'{pretrained}' is no trained sequence classifier: its checkpoint lacks "
-            f"{', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}; its answers would be random"
+            f"'{pretrained}' is no trained sequence classifier: its checkpoint lacks {names}; "
+            f"its answers would be random"
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -97,17 +101,15 @@ def load(
 
 
 def _sha256(folder: Path) -> str:
-    """Hash of a local checkpoint's weight files; empty for a name on the hub."""
-    for pattern in _WEIGHTS if folder.is_dir() else ():
-        files = sorted(folder.glob(pattern))
-        if files:
-            digest = hashlib.sha256()
-            for file in files:
-                with file.open("rb") as stream:
-                    while block := stream.read(1 << 20):
-                        digest.update(block)
-            return digest.hexdigest()
-    return ""
+    """Hash of a local checkpoint's configuration and weights; empty for a name on the hub."""
+    if not folder.is_dir():
+        return ""
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    digest = hashlib.sha256()
+    for file in (folder / "config.json", *weights):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def accelerator() -> Any | None:
