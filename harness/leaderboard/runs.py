@@ -104,11 +104,10 @@ def _model_name(document: dict[str, Any], config: dict[str, Any], args: dict[str
 
 
 def _harness_version(document: dict[str, Any], config: dict[str, Any]) -> str:
-    for place in (config, document):
-        for key in ("harness_version", "paperharness_version"):
-            if place.get(key):
-                return text(place[key])
-    return ""
+    """Where a model wrapper, or else a task, said which paperharness it belongs to."""
+    tasks = mapping(document.get("configs")).values()
+    places = [config, *(mapping(mapping(task).get("metadata")) for task in tasks)]
+    return next((text(p["harness_version"]) for p in places if p.get("harness_version")), "")
 
 
 def _date(document: dict[str, Any], file: str) -> str:

@@ -7,10 +7,14 @@ import math
 import re
 from typing import Any
 
+from harness.sealing import public
+
 _SECRET = re.compile(
-    r"(^|_)(api_?key|secret|password|passwd|authorization|credentials?)$"
-    r"|^(token|hf_token|auth_token|use_auth_token|access_token|bearer|headers?)$",
+    r"(^|[_-])(api_?key|key|token|secret|password|passwd|bearer|authorization|credentials?|headers?)$",
     re.IGNORECASE,
+)
+_NO_SECRET = re.compile(
+    r"(bos|eos|pad|unk|sep|cls|mask|end|start|prefix|image)_token$", re.IGNORECASE
 )
 
 
@@ -80,15 +84,20 @@ def compact(value: object) -> str:
 
 
 def without_secrets(value: object) -> object:
-    """The value without keys that name a credential (``api_key``, ``token``, …)."""
+    """The value without keys that name a credential, nor credentials in addresses."""
     if isinstance(value, dict):
         return {
             key: without_secrets(inner)
             for key, inner in value.items()
-            if not _SECRET.search(str(key))
+            if not _SECRET.search(str(key)) or _NO_SECRET.search(str(key))
         }
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
+    if isinstance(value, str) and "://" in value:
+        try:
+            return public(value)
+        except ValueError:
+            return "(not an address)"
     return value
 
 

@@ -262,5 +262,8 @@ def test_environment_reports() -> None:
 
 
 def test_secrets_are_left_out_everywhere() -> None:
-    settings = {"api_key": "1", "token": "2", "OPENAI_API_KEY": "3", "max_tokens": 4, "headers": {}}
-    assert compact({"a": [settings]}) == '{"a":[{"max_tokens":4}]}'
+    hidden = ["api_key", "token", "OPENAI_API_KEY", "hub_token", "x-api-key", "headers", "apikey"]
+    settings = {**dict.fromkeys(hidden, "1"), "max_tokens": 4, "eos_token": "</s>"}
+    assert compact({"a": [settings]}) == '{"a":[{"eos_token":"</s>","max_tokens":4}]}'
+    assert compact({"url": "https://me:pw@host:8/v1?key=1"}) == '{"url":"https://host:8/v1"}'
+    assert compact({"url": "http://[broken"}) == '{"url":"(not an address)"}'
