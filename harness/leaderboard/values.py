@@ -6,8 +6,7 @@ import json
 import math
 import re
 from typing import Any
-
-from harness.sealing import public
+from urllib.parse import urlsplit, urlunsplit
 
 _SECRET = re.compile(
     r"(^|[_-])(api_?key|key|token|secret|password|passwd|bearer|authorization|credentials?|headers?)$",
@@ -94,11 +93,17 @@ def without_secrets(value: object) -> object:
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     if isinstance(value, str) and "://" in value:
-        try:
-            return public(value)
-        except ValueError:
-            return "(not an address)"
+        return _bare_address(value)
     return value
+
+
+def _bare_address(address: str) -> str:
+    """An address without user, password, query and fragment, where keys travel."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "(not an address)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def parse_model_args(args: object) -> dict[str, Any]:
