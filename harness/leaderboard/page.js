@@ -283,7 +283,7 @@
     return {
       at: (value) => `${(((value - first * step) / span) * 100).toFixed(3)}%`,
       ticks: ticks.map((value) => ({
-        value, text: digits > 5 ? value.toExponential(1)
+        value, text: digits > 5 || Math.max(Math.abs(low), Math.abs(high)) >= 1e6 ? value.toExponential(1)
           : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
       })),
     };

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -148,7 +147,7 @@ def payload(table: Table) -> dict[str, Any]:
             rows.append(_cells(row, runs[row.run.run_id], number, None, current=False))
     return {
         "runFields": RUN_FIELDS,
-        "runs": [[_finite(getattr(run, name)) for name in RUN_FIELDS] for run in table.runs],
+        "runs": [[getattr(run, name) for name in RUN_FIELDS] for run in table.runs],
         "contests": contests,
         "rowFields": ROW_FIELDS,
         "rows": rows,
@@ -157,10 +156,5 @@ def payload(table: Table) -> dict[str, Any]:
 
 def _cells(row: Row, run: int, contest: int, rank: int | None, *, current: bool) -> list[Any]:
     flags = LIMITED * row.task.limited + CURRENT * current + HEADLINE * row.headline
-    numbers = [_finite(value) for value in (row.value, row.ci95_low, row.ci95_high)]
+    numbers = (row.value, row.ci95_low, row.ci95_high)
     return [run, contest, *numbers, row.n, row.n_unscored, rank, flags]
-
-
-def _finite(value: object) -> object:
-    """JSON has no infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -153,7 +153,7 @@ def _interval(
             return low, high
     if value is None or stderr is None:
         return None, None
-    return value - _Z95 * stderr, value + _Z95 * stderr
+    return number(value - _Z95 * stderr), number(value + _Z95 * stderr)
 
 
 def _count(view: _Document, name: str, key: str) -> int | None:

@@ -38,11 +38,11 @@ def text(value: object) -> str:
 
 
 def number(value: object) -> float | int | None:
-    """A number, or None for anything else: text such as "N/A", NaN, an integer past float."""
+    """A finite number, or None for anything else: text such as "N/A", NaN, infinity."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, float):
-        return None if math.isnan(value) else value
+        return value if math.isfinite(value) else None
     if isinstance(value, int):
         return value if abs(value) < 10**300 else None
     return None
@@ -56,13 +56,13 @@ def real(value: object) -> float | None:
         except ValueError:
             return None
     plain = number(value)
-    return float(plain) if plain is not None and math.isfinite(plain) else None
+    return None if plain is None else float(plain)
 
 
 def whole(value: object) -> int | None:
     """A count, or None."""
     plain = number(value)
-    return int(plain) if plain is not None and math.isfinite(plain) else None
+    return None if plain is None else int(plain)
 
 
 def compact(value: object) -> str:

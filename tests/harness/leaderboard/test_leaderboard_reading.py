@@ -146,8 +146,9 @@ def test_a_group_without_metrics_has_no_row(tmp_path: Path) -> None:
     assert {row.task.task for row in read_results([save(tmp_path, content)]).rows} == {"t"}
 
 
-def test_not_a_number_is_a_row_without_a_value(tmp_path: Path) -> None:
-    content = document({"t": task({"acc,none": float("nan"), "acc_stderr,none": "N/A"})})
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_not_a_number_is_a_row_without_a_value(tmp_path: Path, value: float) -> None:
+    content = document({"t": task({"acc,none": value, "acc_stderr,none": 0.1})})
     (row,) = read_results([save(tmp_path, content)]).rows
     assert row.value is None and row.ci95_low is None
 
