@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.asking import Batch, Question
 from harness.errors import HarnessError, JudgeError
-from harness.sealing import Secret, hidden, public, redacted, seal, secret_texts, struck_out, unseal
+from harness.sealing import Secret, hidden, public, redacted, seal, secret_texts, strike_out, unseal
 from harness.store import Store, cache_folder, key_of
 
 # How a model is run, not what it answers: these do not enter the store's key.
@@ -166,8 +166,7 @@ class Assistant:
                 keep=self._keep,
                 redacted=self._redacted,
             )
-            with struck_out(model, self._secrets()):
-                answers |= batch.run()
+            answers |= batch.run()
             self.trouble = batch.trouble
         return [answers.get(key) for key in keys]
 
@@ -199,6 +198,7 @@ class Assistant:
                 reason = self._redacted(f"{type(cause).__name__}: {cause}")
                 raise JudgeError(f"model '{self.spec.model}' cannot be made: {reason}") from None
             self._lm = model
+            strike_out(model, self._secrets())
         return self._lm
 
     def _secrets(self) -> set[str]:

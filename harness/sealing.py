@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+HIDDEN = "(hidden)"
 _SECRET = re.compile("key|token|secret|password|authorization|header|credential", re.IGNORECASE)
 _NO_SECRET = frozenset(
     (
@@ -21,23 +21,38 @@ _SHORTEST = 4  # a shorter text is no secret, and striking it out would garble m
 
 
 class Secret:
-    """A value that shows as ``(hidden)`` wherever it is printed or saved."""
+    """A value that shows as something else wherever it is printed or saved.
 
-    def __init__(self, value: Any) -> None:
+    Args:
+        value: What the model gets.
+        shown: What everybody else sees; by default nothing of it.
+    """
+
+    def __init__(self, value: Any, shown: str = HIDDEN) -> None:
         self.value = value
+        self.shown = shown
 
     def __repr__(self) -> str:
-        return "(hidden)"
+        return self.shown
 
 
 def seal(value: Any, name: str = "") -> Any:
-    """The same structure with each value of a telling name (key, token, header, …) sealed."""
+    """The same structure with secrets sealed.
+
+    Secret is each value of a telling name (key, token, header, …), and what an address holds
+    besides scheme, host and path.
+    """
     if isinstance(value, Secret) or value is None:
         return value
     if _SECRET.search(name) and name not in _NO_SECRET:
         return Secret(value)
     if isinstance(value, Mapping):
         return {key: seal(part, str(key)) for key, part in value.items()}
+    if isinstance(value, str) and "://" in value:
+        parts = urlsplit(value)
+        host = parts.netloc.rpartition("@")[2]
+        shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        return value if shown == value else Secret(value, shown)
     return value
 
 
@@ -49,13 +64,10 @@ def unseal(value: Any) -> Any:
 
 
 def public(value: Any) -> Any:
-    """The same structure without secrets, without credentials in addresses either."""
+    """The same sealed structure as anybody may see it."""
     if isinstance(value, Mapping):
-        return {k: public(part) for k, part in value.items() if not isinstance(part, Secret)}
-    if isinstance(value, str) and "://" in value:
-        parts = urlsplit(value)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return value
+        return {k: public(part) for k, part in value.items() if str(part) != HIDDEN}
+    return value.shown if isinstance(value, Secret) else value
 
 
 def hidden(value: Any) -> Iterator[str]:
@@ -66,53 +78,54 @@ def hidden(value: Any) -> Iterator[str]:
         yield from hidden(part)
 
 
-def secret_texts(value: Any, sealed: bool = False) -> Iterator[str]:
-    """Every text that must not be shown; addresses with credentials or a query among them."""
-    if isinstance(value, Secret):
-        yield from secret_texts(value.value, sealed=True)
-    elif isinstance(value, Mapping):
+def secret_texts(value: Any) -> Iterator[str]:
+    """Every text that must not be shown."""
+    if isinstance(value, Mapping):
         for part in value.values():
-            yield from secret_texts(part, sealed)
-    elif sealed and value is not None:
-        yield str(value).removeprefix("Bearer ").strip()
-    elif isinstance(value, str) and "://" in value:
-        parts = urlsplit(value)
+            yield from secret_texts(part)
+    elif isinstance(value, Secret) and isinstance(value.value, Mapping):
+        yield from secret_texts({name: Secret(part) for name, part in value.value.items()})
+    elif isinstance(value, Secret) and value.shown != HIDDEN:
+        parts = urlsplit(value.value)
         yield from (text for text in (parts.password, parts.query) if text)
+    elif isinstance(value, Secret) and value.value is not None:
+        yield str(value.value).removeprefix("Bearer ").strip()
 
 
 def redacted(text: str, secrets: Collection[str]) -> str:
     """The text with every secret struck out, on one line."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST:
-            text = text.replace(secret, "(hidden)")
+            text = text.replace(secret, HIDDEN)
     return " ".join(text.split())
 
 
 class _Strike(logging.Filter):
-    def __init__(self, secrets: Collection[str]) -> None:
+    """Strikes secrets out of log records, for as long as the process lives."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._secrets = secrets
+        self.secrets: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if "CancelledError()" in message:  # a request called off with its batch is no news
+        if any(all(part in message for part in parts) for parts in _NO_NEWS):
             return False
-        record.msg, record.args = redacted(message, self._secrets), ()
+        record.msg, record.args = redacted(message, self.secrets), ()
         return True
 
 
-@contextmanager
-def struck_out(model: Any, secrets: Collection[str]) -> Iterator[None]:
-    """Keep secrets out of what a model's modules log.
+# When one request of a concurrent batch fails, lm-eval calls off the others, and logs each.
+_NO_NEWS = (("CancelledError()",), ("exception was never retrieved", "tqdm_asyncio.gather"))
+_STRIKE = _Strike()
 
-    lm-eval logs the whole failed request with its Authorization header, and the server's reply.
+
+def strike_out(model: Any, secrets: Collection[str]) -> None:
+    """Keep secrets out of what a model's modules and their HTTP clients log from now on.
+
+    lm-eval logs a failed request whole, with its Authorization header, and the server's reply.
     """
-    strike = _Strike(secrets)
-    loggers = [logging.getLogger(kind.__module__) for kind in type(model).__mro__]
-    for logger in loggers:
-        logger.addFilter(strike)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(strike)
+    _STRIKE.secrets.update(secrets)
+    modules = {kind.__module__ for kind in type(model).__mro__}
+    for module in modules | {"urllib3.connectionpool", "asyncio"}:
+        logging.getLogger(module).addFilter(_STRIKE)

@@ -1,0 +1,307 @@
+"""Questions through lm-eval's real chat client to a server that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
+from harness.assistants import Assistant, AssistantSpec, Question
+from harness.errors import JudgeError
+from harness.ratings import parse_rating
+from harness.store import Store
+from tests.harness.faulty_server import FaultyServer, rate, running
+
+FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
+
+
+def accept(answer: str) -> bool:
+    return parse_rating(answer, 0, 2) is not None
+
+
+def spec(server: FaultyServer | str, concurrent: int = 1, **options) -> AssistantSpec:
+    args = {
+        "base_url": server if isinstance(server, str) else server.url,
+        "model": "judge-1",
+        "num_concurrent": concurrent,
+        "max_retries": 1,
+        "timeout": 1,
+    } | options.pop("model_args", {})
+    return AssistantSpec(
+        model="local-chat-completions",
+        model_args=args,
+        **({"backoff": 0.01} | options),
+    )
+
+
+def prompts(n: int) -> list[Question]:
+    return [Question(prompt=f"Rate item {i}") for i in range(n)]
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_every_question_gets_its_own_answer_and_a_rerun_asks_nothing(concurrent):
+    with running() as server:
+        asked = prompts(20)
+        answers = Assistant(spec(server, concurrent)).ask(asked, accept)
+        assert answers == [rate(question.prompt) for question in asked]
+        assert set(server.requests.values()) == {1}
+        again = Assistant(spec(server, concurrent))
+        assert again.ask(asked, accept) == answers
+        assert server.total == 20
+        assert again._lm is None, "a complete store needs no model"
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_costs_one_more_request(fault, concurrent):
+    with running(lambda prompt: [fault] if prompt.endswith(" 3") else []) as server:
+        asked = prompts(8)
+        answers = Assistant(spec(server, concurrent)).ask(asked, accept)
+        assert answers == [rate(question.prompt) for question in asked]
+        assert server.requests["Rate item 3"] == 2
+        if concurrent == 1:  # nothing is in flight when a request fails
+            assert server.total == 9
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_a_timeout_is_asked_again(concurrent):
+    with running(lambda prompt: ["slow"] if prompt.endswith(" 3") else []) as server:
+        asked = prompts(8)
+        answers = Assistant(spec(server, concurrent)).ask(asked, accept)
+        assert answers == [rate(question.prompt) for question in asked]
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_faults_of_all_kinds_lose_nothing(concurrent):
+    def faults(prompt: str) -> list[str]:
+        number = int(prompt.rpartition(" ")[2])
+        return [FAULTS[number % len(FAULTS)]] * (number % 3)
+
+    with running(faults) as server:
+        asked = prompts(60)
+        assistant = Assistant(spec(server, concurrent, retries=5))
+        assert assistant.ask(asked, accept) == [rate(question.prompt) for question in asked]
+        before = server.total
+        assert None not in Assistant(spec(server, concurrent)).ask(asked, accept)
+        assert server.total == before
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+@pytest.mark.parametrize("fault", ["500", "400", "unrated", "empty"])
+def test_a_question_that_always_fails_is_given_up_alone(fault, concurrent, caplog):
+    longest = "Please, please, please rate item 7"  # lm-eval sends the longest first
+    asked = [*prompts(30), Question(prompt=longest)]
+    with running(lambda prompt: [fault] * 1000 if prompt == longest else []) as server:
+        answers = Assistant(spec(server, concurrent, retries=2)).ask(asked, accept)
+        assert answers[:-1] == [rate(question.prompt) for question in asked[:-1]]
+        assert answers[-1] is None
+        assert server.requests[longest] <= 24
+        assert "left 1 of 31 questions unanswered; last" in caplog.text
+        before = server.total
+        Assistant(spec(server, concurrent, retries=0)).ask(asked, accept)
+        assert server.total == before + 1
+
+
+def test_a_rerun_asks_only_what_is_missing():
+    down = {"on": True}
+    with running(lambda p: ["500"] * 99 if down["on"] and int(p[10:]) >= 6 else []) as server:
+        asked = prompts(10)
+        first = Assistant(spec(server, retries=0)).ask(asked, accept)
+        assert first[:6] == [rate(question.prompt) for question in asked[:6]]
+        assert first[6:] == [None] * 4
+        down["on"] = False
+        before = server.requests.copy()
+        assert None not in Assistant(spec(server)).ask(asked, accept)
+        assert server.requests - before == dict.fromkeys([q.prompt for q in asked[6:]], 1)
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_a_server_that_is_down_is_not_asked_for_long(concurrent, caplog):
+    with running(lambda prompt: ["500"] * 1000) as server:
+        answers = Assistant(spec(server, concurrent, retries=1)).ask(prompts(200), accept)
+        assert answers == [None] * 200
+        assert server.total <= 2 * 3 * max(1, 2 * concurrent)
+        assert "500" in caplog.text
+
+
+def test_a_server_that_comes_back_is_asked_the_rest():
+    begin = time.monotonic()
+
+    def faults(prompt: str) -> list[str]:
+        return ["429"] * 1000 if 0.3 < time.monotonic() - begin < 0.9 else []
+
+    with running(faults, delay=0.01) as server:
+        asked = prompts(60)
+        answers = Assistant(spec(server, backoff=0.3, retries=4)).ask(asked, accept)
+        assert answers == [rate(question.prompt) for question in asked]
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+@pytest.mark.parametrize(("status", "says"), [("401", "401"), ("404", "404"), ("400", "400")])
+def test_wrong_credentials_or_addresses_fail_at_once(status, says, concurrent):
+    with running(lambda prompt: [status] * 1000) as server:
+        with pytest.raises(JudgeError, match=f"refuses to answer: .*{says}"):
+            Assistant(spec(server, concurrent)).ask(prompts(50), accept)
+        assert server.total <= 3 * 2 * concurrent
+
+
+def test_a_model_that_cannot_be_made_is_one_line():
+    with pytest.raises(JudgeError, match="model 'no-such-model' cannot be loaded"):
+        Assistant(AssistantSpec(model="no-such-model")).ask(prompts(1), accept)
+    wrong = AssistantSpec(model="local-chat-completions", model_args={"timeout": "soon"})
+    with pytest.raises(JudgeError, match="cannot be made: ValueError"):
+        Assistant(wrong).prepare()
+
+
+def test_an_api_key_missing_from_the_environment_is_found_before_asking(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(JudgeError, match="OPENAI_API_KEY"):
+        Assistant(AssistantSpec(model="openai-chat-completions")).prepare()
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_votes_are_independent_requests_with_their_own_seeds(concurrent):
+    with running() as server:
+        asked = [Question(prompt="Rate item 4", vote=vote) for vote in range(3)]
+        answers = Assistant(spec(server, concurrent)).ask(asked, accept)
+        assert answers == [rate("Rate item 4")] * 3
+        assert server.requests["Rate item 4"] == 3
+        assert len({payload["seed"] for payload in server.payloads["Rate item 4"]}) == 3
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_a_vote_that_fails_does_not_take_anothers_answer(concurrent):
+    with running(lambda prompt: ["null", "empty"]) as server:
+        asked = [Question(prompt="Rate item 5", vote=vote) for vote in range(3)]
+        answers = Assistant(spec(server, concurrent, retries=2)).ask(asked, accept)
+        assert answers == [rate("Rate item 5")] * 3
+        assert server.requests["Rate item 5"] == 5
+
+
+def test_equal_questions_are_asked_once():
+    with running() as server:
+        answers = Assistant(spec(server)).ask(prompts(1) * 4, accept)
+        assert answers == [rate("Rate item 0")] * 4
+        assert server.total == 1
+
+
+def test_another_model_prompt_or_temperature_is_another_answer():
+    with running() as server:
+        for options in ({}, {"temperature": 0.5}, {"max_tokens": 9}, {"seed": 7}, {"votes": 3}):
+            Assistant(spec(server, **options)).ask(prompts(1), accept)
+        assert server.total == 4, "the number of votes changes no single answer"
+        Assistant(spec(server, model_args={"max_retries": 2})).ask(prompts(1), accept)
+        assert server.total == 4, "nor does how the model is run"
+        Assistant(spec(server, model_args={"model": "judge-2"})).ask(prompts(1), accept)
+        assert server.total == 5
+
+
+def test_stricter_rules_ask_again_and_both_answers_stay(tmp_path):
+    kept = str(tmp_path / "answers.jsonl")
+    with running(lambda prompt: ["unrated"]) as server:
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), bool) == ["I like it."]
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), accept) == [rate("item 0")]
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), accept) == [rate("item 0")]
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), bool) == ["I like it."]
+        assert server.total == 2
+
+
+def test_answers_of_any_text_survive(tmp_path):
+    text = 'a "quote",\n a line\u2028 break, \ud83d half a pair, 猫\nRating: 1'
+    kept = str(tmp_path / "answers.jsonl")
+    with running(answer=lambda prompt: text) as server:
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), accept) == [text]
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), accept) == [text]
+        assert server.total == 1
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_a_killed_process_loses_no_finished_answer(concurrent, tmp_path):
+    kept = tmp_path / "answers.jsonl"
+    with running(delay=0.05) as server:
+        program = f"""
+import harness._autoload
+from tests.harness.test_assistants import *
+Assistant(spec({server.url!r}, {concurrent}, store={str(kept)!r})).ask(prompts(60), accept)
+"""
+        child = subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": "."},
+            stderr=subprocess.DEVNULL,
+        )
+        while len(Store(kept)) < 10 and child.poll() is None:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        time.sleep(0.3)  # what was under way reaches the server's count
+        finished = len(Store(kept))
+        assert 10 <= finished < 60
+        before = server.requests.copy()
+        asked = prompts(60)
+        answers = Assistant(spec(server, concurrent, store=str(kept))).ask(asked, accept)
+        assert answers == [rate(question.prompt) for question in asked]
+        assert (server.requests - before).total() == 60 - finished
+
+
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_secrets_are_neither_saved_nor_shown(concurrent, tmp_path, caplog, capfd):
+    planted = "sk-planted-0123456789"
+    judge = {
+        "model": "local-chat-completions",
+        "model_args": {
+            "model": "judge-1",
+            "num_concurrent": concurrent,
+            "max_retries": 1,
+            "header": {"Authorization": f"Bearer {planted}"},
+        },
+        "store": str(tmp_path / "answers.jsonl"),
+        "backoff": 0.01,
+    }
+    caplog.set_level(logging.DEBUG)
+    with running(lambda prompt: ["500", "unrated"]) as server:
+        judge["model_args"]["base_url"] = server.url + "?code=planted-in-the-query"
+        assistant = Assistant(AssistantSpec.parse(judge))
+        assert None not in assistant.ask(prompts(3), accept)
+        assert server.headers[0]["Authorization"] == f"Bearer {planted}"
+    with running(lambda prompt: ["401"]) as server:
+        judge["model_args"]["base_url"] = server.url
+        with pytest.raises(JudgeError) as caught:
+            Assistant(AssistantSpec.parse(judge)).ask(prompts(4), accept)
+    info = assistant.info()
+    assert info["hidden"] == ["base_url", "header"]
+    shown = [json.dumps(info), str(caught.value), caplog.text, repr(assistant.spec), repr(judge)]
+    shown += [*capfd.readouterr(), (tmp_path / "answers.jsonl").read_text()]
+    for text in shown:
+        assert "planted" not in text.replace("test_secrets", "")
+
+
+def test_a_key_from_the_environment_is_not_logged_either(monkeypatch, caplog):
+    planted = "sk-from-the-environment"
+    monkeypatch.setenv("OPENAI_API_KEY", planted)
+    caplog.set_level(logging.DEBUG)
+    with running(lambda prompt: ["500"]) as server:
+        assert None not in Assistant(spec(server, 8)).ask(prompts(3), accept)
+        assert server.headers[0]["Authorization"] == f"Bearer {planted}"
+    assert "500" in caplog.text
+    assert planted not in caplog.text
+
+
+def test_a_spec_names_the_keys_it_knows():
+    with pytest.raises(JudgeError, match=r"unknown key\(s\) temprature; known are model, "):
+        AssistantSpec.parse({"model": "hf", "temprature": 1})
+    with pytest.raises(JudgeError, match="a model's name or an object with the keys model"):
+        AssistantSpec.parse({"temperature": 1})
+    with pytest.raises(JudgeError, match="votes must be a number from 1 up, not 0"):
+        AssistantSpec.parse({"model": "hf", "votes": 0})
+    with pytest.raises(JudgeError, match="model_args must be an object"):
+        AssistantSpec.parse({"model": "hf", "model_args": "pretrained=x"})
+    assert AssistantSpec.parse("hf") == AssistantSpec(model="hf")
