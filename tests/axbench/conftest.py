@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import harness._autoload  # noqa: F401 -- lm-eval must be imported after it
 import pytest
 import torch
 from harness_axbench.training import Options, train
 from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+import harness._autoload  # noqa: F401 -- lm-eval must be imported after it
 
 ROOT = Path(__file__).parents[2]
 YAMLS = ROOT / "task_yamls" / "axbench"

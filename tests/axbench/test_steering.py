@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +32,9 @@ def model(pretrained: str, steering: Path | None, **options: Any) -> SteeredHF:
     return SteeredHF(pretrained, steering=folder, **settings | options)
 
 
-def generation(prompt: str, doc: dict[str, Any], task: str = "axbench_steer", **changes: Any) -> Any:
+def generation(
+    prompt: str, doc: dict[str, Any], task: str = "axbench_steer", **changes: Any
+) -> Any:
     return Instance("generate_until", doc, (prompt, GREEDY | changes), 0, (task, 0, 1))
 
 
@@ -148,9 +149,10 @@ def test_rows_without_a_concept(
     assert [r.message for r in caplog.records if "arc" in r.message][0].startswith("arc: its rows")
     assert len([r for r in caplog.records if "arc" in r.message]) == 1
     everywhere = model(llama, steering, concept=2, factor=3.0)
-    assert everywhere.generate_until(rows)[0] == everywhere.generate_until(
-        [steered(2, 3.0, "the old")]
-    )[0]
+    assert (
+        everywhere.generate_until(rows)[0]
+        == everywhere.generate_until([steered(2, 3.0, "the old")])[0]
+    )
     assert everywhere.generate_until(rows)[0] != plain[0]
 
 

@@ -10,8 +10,9 @@ over concepts. Worked example: ratings (2, 1, 2) give 3 / (½ + 1 + ½) = 1.5.
 
 A response with a missing rating is *unscored*: left out of the means, counted, and bounded. The
 bounds hold for every way the missing ratings could have come out, the choice of factor included: a
-factor could have been chosen if its best selection mean reaches every factor's worst one; the
-lowest of the worst test means over those factors is the lower bound, likewise the upper.
+factor could have been chosen if its best selection mean reaches every factor's worst one (beats it,
+where that factor is smaller); the lowest of the worst test means over those factors is the lower
+bound, likewise the upper.
 
 Detection: AUROC of a concept's positives against its negatives, hard negatives left out, and the
 mean over concepts. Concepts are what the bootstrap resamples, in both.
@@ -115,7 +116,7 @@ def bound_of(fill: float) -> Callable[[Sequence[Item]], float]:
 
 
 def _possible(items: Sequence[Item]) -> list[float | None]:
-    """Factors that some outcome of the missing ratings would have chosen."""
+    """Factors that some outcome of the missing ratings would have chosen, and the chosen one."""
     factors = sorted({item["factor"] for item in items if item["factor"] is not None})
     if not factors:
         return [None]
@@ -123,8 +124,16 @@ def _possible(items: Sequence[Item]) -> list[float | None]:
         {f: _mean([score(item, fill) for item in _at(items, SELECT, f)]) for f in factors}
         for fill in (LOWEST, HIGHEST)
     )
-    floor = max((v for v in worst.values() if not math.isnan(v)), default=math.nan)
-    return [factor for factor in factors if best[factor] >= floor]
+    chosen = chosen_factor(items)
+    return [
+        f
+        for f in factors
+        if f == chosen
+        or (
+            not any(best[f] < worst[g] or (g < f and best[f] == worst[g]) for g in factors)
+            and not math.isnan(best[f])
+        )
+    ]
 
 
 def auroc_of(items: Sequence[Item]) -> float:
