@@ -30,7 +30,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -92,13 +92,13 @@ class Judgement:
         return any(rating is None for rating in self.ratings.values())
 
     def __str__(self) -> str:
-        """The judgement as JSON; what lm-eval writes to its sample logs."""
-        return json.dumps(
-            {"text": self.text, "trace": self.trace, "ratings": self.ratings}
-            | {"answers": self.answers},
-            ensure_ascii=False,
-            default=str,
-        )
+        """The judgement as JSON; what lm-eval writes to its sample logs.
+
+        Half a surrogate pair in an answer becomes "?": lm-eval could not save the samples.
+        """
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        text = json.dumps(parts, ensure_ascii=False, default=str)
+        return text.encode(errors="replace").decode()
 
 
 class JudgedTask(SourcedTask):

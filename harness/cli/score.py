@@ -1,0 +1,34 @@
+"""``harness score``: judge saved samples in a second pass, without the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def score(
+    results: Annotated[
+        Path, typer.Argument(help="A results_*.json of lm_eval --log_samples, or its folder.")
+    ],
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="An lm-eval model's name, or JSON: "
+            '{"model": "local-chat-completions", "model_args": {…}}. Default: the run\'s judge.'
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new files; default: beside the old ones.")
+    ] = None,
+    max_unscored: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Largest share of unscored responses; default: the run's."),
+    ] = None,
+) -> None:
+    """Judge the saved samples of a run and write new results beside the old ones."""
+    from harness import scoring
+
+    written = scoring.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
+    print(f"wrote {written}")

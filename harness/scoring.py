@@ -1,0 +1,297 @@
+"""Judge saved samples: from ``results_*.json`` and its ``samples_*.jsonl`` to new ones.
+
+Only what judging needs is rebuilt: each judged task, on the documents that lie in its samples, so
+that neither the model nor the data set is asked for again. Metrics, standard errors and group means
+come from lm-eval's own functions; everything else in the results stays as it was, but for the judge
+in ``configs[task].metadata`` and ``scored_from``, the file that was scored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
+from harness import host
+from harness.assistants import AssistantSpec
+from harness.datasets import Row, Source, Sourced, read_table
+from harness.errors import DataError, JudgeError
+from harness.judging import JudgedTask, Judgement
+from harness.responses import Completion
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One task after judging: its new samples and the values of its metrics."""
+
+    task: JudgedTask
+    samples: list[Row]
+    values: Mapping[tuple[str, str], list[Any]]
+
+
+def rescore(
+    path: Path,
+    *,
+    judge: str | None = None,
+    out: Path | None = None,
+    max_unscored: float | None = None,
+) -> Path:
+    """Judge every judged task of a run again and write new results and samples.
+
+    Args:
+        path: A results file of lm-eval, or the folder that holds it (the newest is taken).
+        judge: An lm-eval model's name or a JSON object; by default the judge of the run.
+        out: Folder for the new files; by default that of the old ones.
+        max_unscored: Overrides the run's ``judge_max_unscored``.
+
+    Returns:
+        The new results file.
+
+    Raises:
+        DataError: Results or samples are missing or damaged, or no task in them is judged.
+        JudgeError: The judge is missing, misconfigured or leaves too much unscored.
+    """
+    path = _results_file(path)
+    saved = _read(path)
+    override: Row = {} if judge is None else {"judge": _given(judge)}
+    if max_unscored is not None:
+        override["judge_max_unscored"] = max_unscored
+    library = _Library()
+    kinds = {name: library.find(name, config) for name, config in saved["configs"].items()}
+    judged = {name: found for name, found in kinds.items() if found}
+    if not judged:
+        raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
+    samples = {name: _samples(path, saved, name) for name in judged}
+    scored = {
+        name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
+        for (name, found), rows in zip(judged.items(), samples.values(), strict=True)
+    }
+    for name, one in scored.items():
+        _update(saved, name, one, path.name)
+    _update_groups(saved, set(scored), library)
+    return _write(path, out or path.parent, saved, scored)
+
+
+def _results_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("results_*.json")) or sorted(path.rglob("results_*.json"))
+    if not found:
+        raise DataError(f"{path}: no results_*.json in this folder")
+    if len({file.parent for file in found}) > 1:
+        folders = ", ".join(sorted({str(file.parent) for file in found}))
+        raise DataError(f"{path} holds results in several folders; name one: {folders}")
+    return found[-1]
+
+
+def _read(path: Path) -> Row:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise DataError(f"{path} cannot be read as lm-eval's results: {cause}") from cause
+    if not isinstance(saved, dict) or not {"results", "configs"} <= set(saved):
+        raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
+    return saved
+
+
+def _given(judge: str) -> Any:
+    if not judge.lstrip().startswith("{"):
+        return judge
+    try:
+        return json.loads(judge)
+    except ValueError as cause:
+        raise JudgeError(f"--judge is neither a model's name nor valid JSON: {cause}") from None
+
+
+class _Library:
+    """The task YAMLs that plugins bring, and those that results name themselves."""
+
+    def __init__(self) -> None:
+        from lm_eval.tasks import TaskManager
+
+        folders = [str(folder) for plugin in host.plugins() for folder in plugin.folders]
+        self._index = TaskManager(include_path=folders, include_defaults=False).task_index
+
+    def yaml(self, name: str, metadata: Mapping[str, Any]) -> Path | None:
+        """The file that defines a task or group."""
+        entry = self._index.get(name)
+        path = entry.yaml_path if entry else metadata.get("config_source")
+        return Path(path) if path and Path(path).is_file() else None
+
+    def find(self, name: str, config: Mapping[str, Any]) -> Row | None:
+        """A judged task's configuration; None for other tasks."""
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        metadata = config.get("metadata") or {}
+        path = self.yaml(name, metadata)
+        if path is None:
+            if "prompt_hash" in (metadata.get("judge") or {}):
+                raise DataError(f"unknown task '{name}': install the plugin that brings it")
+            return None
+        if "class" not in load_yaml(path, resolve_func=False):
+            return None
+        found: Row = load_yaml(path)
+        kind = found["class"]
+        return found if isinstance(kind, type) and issubclass(kind, JudgedTask) else None
+
+
+def _samples(path: Path, saved: Row, name: str) -> list[Row]:
+    """The saved samples of one task, complete."""
+    file = path.with_name(f"samples_{name}_{_date(path)}.jsonl")
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
+    rows = read_table(file, ("doc", "resps", "filtered_resps", "filter", "metrics"))
+    expected = saved.get("n-samples", {}).get(name, {}).get("effective")
+    for key in {row["filter"] for row in rows} or {"none"}:
+        count = sum(row["filter"] == key for row in rows)
+        if count == 0 or (expected is not None and count != expected):
+            raise DataError(f"{file} holds {count} of {expected} samples; it is cut or damaged")
+    return rows
+
+
+def _date(path: Path) -> str:
+    return path.stem.rpartition("_")[2]
+
+
+def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row) -> JudgedTask:
+    """The task, on the documents of its samples instead of its data set."""
+    metadata = dict(config.get("metadata") or {})
+    metadata["judge"] = _same_judge(metadata.get("judge"), name, override)
+    location = str(metadata.get("data_source", "unknown"))
+    kind, _, place = location.partition(":")
+    source = Source(kind, place or kind, "data")  # type: ignore[arg-type]  # as it was saved
+    docs = [row["doc"] for row in samples]
+
+    def rows(**_: Any) -> Sourced:
+        return Sourced(str(metadata.get("split", "test")), docs, source)
+
+    keys = {"tag", "group", "task_list", "dataset_kwargs", "process_docs"}
+    rebuilt = {key: value for key, value in found.items() if key not in keys}
+    metadata |= override
+    rebuilt |= {"task": name, "custom_dataset": rows, "metadata": metadata}
+    kind_of_task: type[JudgedTask] = found["class"]
+    task = kind_of_task(rebuilt)
+    task.config.metadata |= {key: value for key, value in metadata.items() if key != "judge"}
+    return task
+
+
+def _same_judge(note: Any, name: str, override: Row) -> Any:
+    """The run's judge, from what its results say of it."""
+    if "judge" in override:
+        return None
+    if not isinstance(note, Mapping) or note.get("model") in (None, "none"):
+        raise JudgeError(f"task '{name}' was not judged before: name a judge with --judge")
+    if note.get("hidden"):
+        raise JudgeError(
+            f"the run's judge had arguments that are not saved ({', '.join(note['hidden'])}): "
+            "give the judge again with --judge"
+        )
+    known = {field.name for field in fields(AssistantSpec)}
+    return {key: value for key, value in note.items() if key in known}
+
+
+def _responses(sample: Row) -> Iterator[Completion]:
+    """The responses of one document, with the traces that an earlier judgement kept."""
+    for given, filtered in zip(sample["resps"], sample["filtered_resps"], strict=True):
+        try:
+            judgement = json.loads(filtered)
+            yield Completion(judgement["text"], judgement["trace"])
+        except (ValueError, TypeError, KeyError):
+            yield Completion(given[0] if isinstance(given, list) else given)
+
+
+def _score(task: JudgedTask, samples: list[Row]) -> Scored:
+    """Judge all responses at once, then each document's metrics."""
+    responses = [list(_responses(sample)) for sample in samples]
+    docs = [s["doc"] for s, texts in zip(samples, responses, strict=True) for _ in texts]
+    judgements = iter(task.judge(docs, [text for texts in responses for text in texts]))
+    values: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    scored = []
+    for sample, texts in zip(samples, responses, strict=True):
+        own: list[Judgement] = [next(judgements) for _ in texts]
+        metrics = task.process_results(sample["doc"], own)
+        for metric, value in metrics.items():
+            values[metric, sample["filter"]].append(value)
+        stays = {key: value for key, value in sample.items() if key not in sample["metrics"]}
+        judged = {"filtered_resps": [str(one) for one in own], "metrics": list(metrics)}
+        scored.append(stays | judged | metrics)
+    return Scored(task, scored, values)
+
+
+def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
+    """Put one task's new metrics and judge into the results."""
+    from lm_eval.evaluator_utils import _compute_task_aggregations
+
+    iterations = saved.get("config", {}).get("bootstrap_iters", 100_000)
+    metrics, _ = _compute_task_aggregations(scored.task, dict(scored.values), iterations)
+    before = saved["results"].get(name, {})
+    stays = {key: value for key, value in before.items() if "," not in key}
+    saved["results"][name] = stays | metrics
+    saved.setdefault("higher_is_better", {})[name] = scored.task.higher_is_better()
+    saved["configs"][name]["metadata"] = scored.task.config.metadata | {"scored_from": source}
+
+
+def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
+    """Average groups again, those of groups too, in lm-eval's own way."""
+    from types import SimpleNamespace
+
+    from lm_eval.api.group import Group
+    from lm_eval.tasks._factory import GROUP_FIELD_NAMES
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    children: Mapping[str, list[str]] = saved.get("group_subtasks", {})
+
+    def leaves(name: str) -> list[str]:
+        if name not in children:
+            return [name]
+        return [leaf for child in children[name] for leaf in leaves(child)]
+
+    for name in saved.get("groups", {}):
+        tasks = [SimpleNamespace(task_name=leaf) for leaf in leaves(name)]
+        if not changed & {task.task_name for task in tasks}:
+            continue
+        path = library.yaml(name, {})
+        if path is None:
+            raise DataError(f"unknown group '{name}': install the plugin that brings it")
+        config = {k: v for k, v in load_yaml(path).items() if k in GROUP_FIELD_NAMES}
+        group = Group.from_config(config)
+        group.get_all_tasks = lambda recursive=True, tasks=tasks: tasks
+        saved["groups"][name] = saved["results"][name] = group.aggregate(saved["results"])
+
+
+def _write(source: Path, folder: Path, saved: Row, scored: Mapping[str, Scored]) -> Path:
+    """Write samples, then results, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    date = datetime.now().isoformat().replace(":", "-")
+    for name in saved["configs"]:
+        old = source.with_name(f"samples_{name}_{_date(source)}.jsonl")
+        new = folder / f"samples_{name}_{date}.jsonl"
+        if name in scored:
+            _replace(new, "".join(_json(sample) + "\n" for sample in scored[name].samples))
+        elif old.is_file():
+            shutil.copyfile(old, new)
+    results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
+    _replace(results, _json(saved, indent=2))
+    return results
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    from lm_eval.utils import handle_non_serializable
+
+    return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", errors="replace")
+    part.replace(path)
