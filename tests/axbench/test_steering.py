@@ -146,8 +146,9 @@ def test_rows_without_a_concept(
     rows = [generation("the old", {"question": k}, task="arc") for k in range(3)]
     with caplog.at_level(logging.WARNING, logger="harness_axbench.steering"):
         plain = model(llama, steering).generate_until(rows)
-    assert [r.message for r in caplog.records if "arc" in r.message][0].startswith("arc: its rows")
-    assert len([r for r in caplog.records if "arc" in r.message]) == 1
+    messages = [r.message for r in caplog.records if "arc" in r.message]
+    assert len(messages) == 1
+    assert messages[0].startswith("arc: its rows name no concept")
     everywhere = model(llama, steering, concept=2, factor=3.0)
     assert (
         everywhere.generate_until(rows)[0]
@@ -158,7 +159,7 @@ def test_rows_without_a_concept(
 
 def test_rows_without_a_factor_are_refused(llama: str, steering: Path) -> None:
     row = generation("the old", {"concept_id": 1, "factor": None})
-    with pytest.raises(HarnessError, match="a concept and no factor.*metadata="):
+    with pytest.raises(HarnessError, match=r"a concept and no factor.*metadata="):
         model(llama, steering).generate_until([row])
 
 
@@ -187,7 +188,7 @@ def test_another_width_is_refused(steering: Path, tmp_path: Path, tokenizer: Any
     from .conftest import make_llama
 
     wide = make_llama(tmp_path / "wide", tokenizer, hidden=48)
-    with pytest.raises(ArtefactError, match="hidden size 32.*hidden size is 48"):
+    with pytest.raises(ArtefactError, match=r"hidden size 32.*hidden size is 48"):
         model(wide, steering)
 
 

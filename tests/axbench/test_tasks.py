@@ -74,7 +74,7 @@ def test_rows_of_the_baseline(data_folder: Path) -> None:
 
 
 def test_a_dictionary_of_other_data_is_refused(steering: Path) -> None:
-    with pytest.raises(DataError, match="in the dictionary .* it is 'the sea'"):
+    with pytest.raises(DataError, match=r"in the dictionary .* it is 'the sea'"):
         tasks.steer_docs(data="testbed", steering=str(steering))
     with pytest.raises(DataError, match="Train on the data that you evaluate"):
         tasks.detect_docs(data="testbed", steering=str(steering))
