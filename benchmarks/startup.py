@@ -1,7 +1,8 @@
 """What the import hook costs: Python's start, and ``lm_eval --help``, with it against without.
 
-Two virtual environments that borrow the same packages; one also has ``harness.pth``. Runs alternate,
-medians are compared. Claims: at most 2 ms more for Python's start, at most 5 % more for the help.
+Two virtual environments that borrow the same packages; one also has ``harness.pth``. Runs
+alternate, medians are compared. Claims: at most 2 ms more for Python's start, at most 5 % more for
+the help.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ PACKAGE = Path(harness.__file__).parent
 def environment(folder: Path, *, with_hook: bool) -> Path:
     """A virtual environment without pip that borrows this one's packages; returns its Python."""
     venv.create(folder, with_pip=False)
-    site = Path(subprocess.check_output(
-        [folder / "bin" / "python", "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
-        text=True,
-    ).strip())  # fmt: skip
+    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    python = folder / "bin" / "python"
+    site = Path(subprocess.check_output([python, "-c", where], text=True).strip())
     (site / "borrowed.pth").write_text(f"{PACKAGE.parent}\n{sysconfig.get_paths()['purelib']}\n")
     if with_hook:
         (site / "harness.pth").write_text((PACKAGE / "harness.pth").read_text())
-    return folder / "bin" / "python"
+    return python
 
 
 def seconds(python: Path, *words: str) -> float:
@@ -62,7 +62,9 @@ def main() -> int:
         helped = compare(pythons, 15, "-m", "lm_eval", "--help")
     more = 1000 * (start["with"] - start["without"])
     ratio = helped["with"] / helped["without"]
-    print(f"python -c pass:   {1000 * start['without']:.1f} ms without, {more:+.2f} ms with the hook")
+    print(
+        f"python -c pass:   {1000 * start['without']:.1f} ms without, {more:+.2f} ms with the hook"
+    )
     print(f"lm_eval --help:   {helped['without']:.2f} s without, ratio {ratio:.3f} with the hook")
     return int(more > 2 or ratio > 1.05)
 

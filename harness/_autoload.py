@@ -2,7 +2,7 @@
 
 ``harness.pth`` in site-packages is read at every Python start, so it is one line that touches no
 file: a finder that waits for the name ``lm_eval`` and then imports this module. From then on each
-module named below runs one function of ``harness.host`` right after its own code. With
+module named below runs one function of ``harness.joining`` right after its own code. With
 ``PAPERHARNESS_AUTOLOAD=0`` in the environment lm-eval stays as it is.
 """
 
@@ -12,6 +12,7 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 _ACTIONS = {
     "lm_eval.api.metrics": "join_metrics",
@@ -24,26 +25,28 @@ class _Finder:
     """A finder that lets the others find, and adds one call after the module's own code."""
 
     @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        action = _ACTIONS.get(name)
-        if action is None:
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in _ACTIONS:
             return None
         for finder in sys.meta_path:
-            if finder is cls:
-                continue
-            spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
+            spec = None if finder is cls else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                run = spec.loader.exec_module
-
-                def exec_module(module: ModuleType) -> None:
-                    run(module)
-                    from harness import host
-
-                    getattr(host, action)(module)
-
-                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+                _call_after(spec.loader, _ACTIONS[name])
                 return spec
         return None
+
+
+def _call_after(loader: Any, action: str) -> None:
+    """Let a loader run a function of ``harness.joining`` once it has executed its module."""
+    run = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        run(module)
+        from harness import joining
+
+        getattr(joining, action)(module)
+
+    loader.exec_module = exec_module
 
 
 def switched_on() -> bool:
@@ -57,4 +60,4 @@ def in_place() -> bool:
 
 
 if switched_on() and _Finder not in sys.meta_path:
-    sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder)

@@ -28,9 +28,7 @@ class Registrar(Protocol):
     def filter(self, name: str, target: str) -> None:
         """A response filter, a subclass of ``lm_eval.api.filter.Filter``."""
 
-    def metric(
-        self, name: str, target: str, *, aggregation: str, higher_is_better: bool
-    ) -> None:
+    def metric(self, name: str, target: str, *, aggregation: str, higher_is_better: bool) -> None:
         """A per-document metric that any task YAML can name in its ``metric_list``."""
 
     def aggregation(self, name: str, target: str) -> None:
@@ -42,4 +40,4 @@ class Registrar(Protocol):
 
 @hookspec
 def register(registrar: Registrar) -> None:
-    """Name everything the plugin brings; called once a process, when lm-eval or `harness` starts."""
+    """Name everything the plugin brings; called once, when lm-eval or `harness` starts."""

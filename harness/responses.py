@@ -52,7 +52,7 @@ class Score(tuple[float, bool]):
         self.trace = dict(trace or {})
         return self
 
-    def __getnewargs__(self) -> tuple[float, bool]:  # type: ignore[override]  # tuple's takes one
+    def __getnewargs__(self) -> tuple[float, bool]:
         return self[0], self[1]
 
 

@@ -66,7 +66,7 @@ class Statistic:
         return float(self._weighted(items, np.ones((1, len(items))))[0])
 
     def replicates(self, items: Sequence[Any]) -> Floats:
-        """Bootstrap values of the statistic, without undefined ones. [≤ B]"""
+        """Bootstrap values of the statistic, at most B: undefined ones are left out."""
         labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
         index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
         unit_of = np.array([index[label] for label in labels])

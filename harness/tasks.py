@@ -11,6 +11,7 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from harness import __version__
 from harness.datasets import Sourced
 
 
@@ -32,4 +33,5 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             "data_sha256": sourced.sha256,
             "split": sourced.split,
             "n_rows": len(sourced.rows),
+            "harness_version": __version__,
         }

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
-from typer.core import TyperGroup
 
 from harness import __version__, host
 from harness.cli import demo, doctor, leaderboard, plugins, score, testbed
 from harness.errors import PluginError
 
 
-class PluginGroup(TyperGroup):
-    """Adds plugins' sub-commands; a plugin's code is imported only when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *sorted(_plugin_commands())]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = _plugin_commands().get(cmd_name)
-        if command is None:
-            return super().get_command(ctx, cmd_name)
-        if ctx.resilient_parsing or _only_listing(ctx):
-            return click.Group(cmd_name, help=command.help)
-        module, _, attribute = command.target.partition(":")
-        try:
-            loaded: typer.Typer = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as cause:
-            raise PluginError(f"command '{cmd_name}' cannot be loaded: {cause}") from cause
-        group = typer.main.get_command(loaded)
-        group.name, group.help = cmd_name, group.help or command.help
-        return group
+def build() -> Callable[..., Any]:
+    """The whole command tree, ready to be called."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    app.command("plugins")(plugins.plugins)
+    app.command("doctor")(doctor.doctor)
+    app.command("demo")(demo.demo)
+    app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("score")(score.score)
+    app.add_typer(testbed.app, name="testbed")
+    for plugin in host.plugins():
+        for name, command in plugin.of_kind("command").items():
+            app.add_typer(_loaded(name, command), name=name, help=command.help)
+    return typer.main.get_command(app)
 
 
-def _plugin_commands() -> dict[str, host.Command]:
-    return {name: c for p in host.plugins() for name, c in p.of_kind("command").items()}
+def _loaded(name: str, command: host.Command) -> typer.Typer:
+    """A plugin's sub-commands; if their module is broken, one that tells why."""
+    module, _, attribute = command.target.partition(":")
+    try:
+        loaded: typer.Typer = getattr(import_module(module), attribute)
+    except Exception as cause:  # noqa: BLE001 -- whatever a foreign module raises is its cause
+        return _broken(name, f"{type(cause).__name__}: {cause}")
+    return loaded
 
 
-def _only_listing(ctx: click.Context) -> bool:
-    """Whether commands are asked for to print the list of them, not to run one."""
-    return not (getattr(ctx, "_protected_args", None) or ctx.args)
+def _broken(name: str, cause: str) -> typer.Typer:
+    app = typer.Typer(invoke_without_command=True)
+
+    @app.callback()
+    def fail() -> None:
+        raise PluginError(f"the commands of '{name}' cannot be loaded: {cause}")
+
+    return app
 
 
 def _version(value: bool) -> None:
@@ -57,18 +61,3 @@ def _root(
     ] = False,
 ) -> None:
     """Evaluate papers' methods on the same models, with the stock lm_eval command."""
-
-
-def build() -> click.Command:
-    """The whole command tree."""
-    app = typer.Typer(
-        cls=PluginGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-    )
-    app.callback()(_root)
-    app.command("plugins")(plugins.plugins)
-    app.command("doctor")(doctor.doctor)
-    app.command("demo")(demo.demo)
-    app.command("leaderboard")(leaderboard.leaderboard)
-    app.command("score")(score.score)
-    app.add_typer(testbed.app, name="testbed")
-    return typer.main.get_command(app)

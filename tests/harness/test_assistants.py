@@ -18,7 +18,7 @@ from harness.assistants import Assistant, AssistantSpec, Question
 from harness.errors import JudgeError
 from harness.ratings import parse_rating
 from harness.store import Store
-from tests.harness.faulty_server import FaultyServer, rate, running
+from faulty_server import FaultyServer, rate, running
 
 FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
 
@@ -229,13 +229,13 @@ def test_a_killed_process_loses_no_finished_answer(concurrent, tmp_path):
     with running(delay=0.05) as server:
         program = f"""
 import harness._autoload
-from tests.harness.test_assistants import *
+from test_assistants import *
 Assistant(spec({server.url!r}, {concurrent}, store={str(kept)!r})).ask(prompts(60), accept)
 """
         child = subprocess.Popen(
             [sys.executable, "-c", program],
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONPATH": "."},
+            env=os.environ | {"PYTHONPATH": f".{os.pathsep}{Path(__file__).parent}"},
             stderr=subprocess.DEVNULL,
         )
         while len(Store(kept)) < 10 and child.poll() is None:

@@ -45,7 +45,13 @@ def test_a_plugins_subcommands() -> None:
 def test_plugins_shows_what_each_brings() -> None:
     done = harness("plugins")
     assert done.returncode == 0
-    for name in ("hf-steered", "axbench_steer", "hf-fact-checker", "llm_aggrefact", "testbed-judge"):
+    for name in (
+        "hf-steered",
+        "axbench_steer",
+        "hf-fact-checker",
+        "llm_aggrefact",
+        "testbed-judge",
+    ):
         assert name in done.stdout
 
 

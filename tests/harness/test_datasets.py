@@ -56,7 +56,7 @@ def test_bad_files_are_one_clear_line(
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no.csv: no such file"):
+    with pytest.raises(DataError, match=r"no\.csv: no such file"):
         read_table(tmp_path / "no.csv")
 
 

@@ -35,7 +35,13 @@ def test_the_plugin_in_the_docs_is_the_plugin_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in sorted(ROOT.glob("**/*.md")) if ".venv" not in p.parts and "site-packages" not in p.parts], ids=str
+    "page",
+    [
+        p
+        for p in sorted(ROOT.glob("**/*.md"))
+        if ".venv" not in p.parts and "site-packages" not in p.parts
+    ],
+    ids=str,
 )
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):

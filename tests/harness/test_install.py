@@ -56,7 +56,9 @@ class Environment:
         )  # fmt: skip
 
 
-def new_environment(folder: Path, scripts: Sequence[str] = ("lm_eval", "accelerate")) -> Environment:
+def new_environment(
+    folder: Path, scripts: Sequence[str] = ("lm_eval", "accelerate")
+) -> Environment:
     venv.create(folder, with_pip=True)
     environment = Environment(folder)
     borrowed = sysconfig.get_paths()["purelib"]

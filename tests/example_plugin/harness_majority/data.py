@@ -8,7 +8,7 @@ from typing import Any
 from harness.datasets import Sourced, choose, find_table, read_table
 from harness.errors import DataError
 
-WORDS = "zero one two three four five six seven eight nine ten".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
 def sums(**metadata: Any) -> Sourced:
