@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import harness
-from harness import PluginError, hookimpl, host
+from harness import PluginError, hookimpl, host, joining
 
 ENTRY = "[paperharness]\n{name} = {module}\n"
 
