@@ -15,8 +15,12 @@ from harness_factcg.metrics import (
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 
-def items(*pairs):
-    return [{"label": label, "margin": margin} for label, margin in pairs]
+def items(*pairs, share=1):
+    """Judged claims; ``share`` of them in a row are about the same document."""
+    return [
+        {"label": label, "margin": margin, "document": str(k // share)}
+        for k, (label, margin) in enumerate(pairs)
+    ]
 
 
 def test_balanced_accuracy_by_hand():
@@ -86,3 +90,14 @@ def test_intervals_hold_the_value_and_shrink_with_the_data():
         assert high - low == pytest.approx(3.92 * balanced_accuracy.stderr(found), rel=0.15)
         widths.append(high - low)
     assert widths[1] < widths[0] / 2.5
+
+
+def test_claims_about_one_document_are_resampled_together():
+    # ten copies of a claim are no more evidence than one
+    rng = np.random.default_rng(2)
+    labels = np.arange(80) % 2
+    pairs = list(zip(labels.tolist(), rng.normal(labels - 0.5, 1.0).tolist(), strict=True))
+    copies = [pair for pair in pairs for _ in range(10)]
+    alone = balanced_accuracy.stderr(items(*pairs))
+    assert balanced_accuracy.stderr(items(*copies, share=10)) == pytest.approx(alone)
+    assert balanced_accuracy.stderr(items(*copies)) < alone / 2.5

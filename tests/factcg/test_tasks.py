@@ -87,7 +87,7 @@ def test_a_file_with_one_data_set(tmp_path):
 
 
 def test_a_model_without_a_number_is_an_error():
-    row = {"label": 1, "claim": "Anna lives in Rome."}
+    row = {"label": 1, "claim": "Anna lives in Rome.", "doc": "A text."}
     with pytest.raises(HarnessError, match=r"no score for the claim 'Anna lives.*dtype=float32"):
         tasks.process_results(row, [(math.nan, False), (-1.0, True)])
 
@@ -99,6 +99,7 @@ def checked(results, name, content):
     labels = [item["label"] for item in items]
     margins = [item["margin"] for item in items]
     assert labels == [row["label"] for row in content]
+    assert len({item["document"] for item in items}) == len({row["doc"] for row in content})
     figures = results["results"][name]
     expected = balanced_accuracy_score(labels, [margin > 0 for margin in margins])
     assert figures["balanced_accuracy,none"] == pytest.approx(expected)
@@ -149,7 +150,7 @@ def test_a_generative_model_answers_the_same_task(own_rows, llama_path):
     for place in (0, 10):
         content = [row for row in rows() if row["dataset"] == DATASETS[place]]
         items, _ = checked(results, NAMES[place], content)
-        assert set(items[0]) == {"label", "margin"}
+        assert set(items[0]) == {"label", "margin", "document"}
         assert len({item["margin"] for item in items}) > 2
 
 

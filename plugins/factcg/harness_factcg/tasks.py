@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,8 @@ def process_results(
         HarnessError: The model gave no number.
     """
     no, yes = results
-    item = {"label": doc["label"], "margin": margin(no, yes)}
+    document = hashlib.sha256(doc["doc"].encode()).hexdigest()[:16]
+    item = {"label": doc["label"], "margin": margin(no, yes), "document": document}
     if math.isnan(item["margin"]):
         raise HarnessError(
             f"no score for the claim {doc['claim'][:80]!r}: log P(No) = {no[0]}, log P(Yes) = "
