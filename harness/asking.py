@@ -8,7 +8,7 @@ asked again:
 - after an empty or unaccepted answer, in the next round, with another seed;
 - a question at most ``1 + retries`` times by itself;
 - until ``1 + retries`` rounds in a row brought no answer at all, with exponential back-off between
-  rounds; three calls in a row without an answer end a round.
+  rounds; four calls in a row without an answer end a round.
 
 Wrong credentials, addresses and model names (HTTP 401, 403, 404, 405) fail at once.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
-_PATIENCE = 3
+_PATIENCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)

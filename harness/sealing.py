@@ -116,7 +116,12 @@ class _Strike(logging.Filter):
 
 
 # When one request of a concurrent batch fails, lm-eval calls off the others, and logs each.
-_NO_NEWS = (("CancelledError()",), ("exception was never retrieved", "tqdm_asyncio.gather"))
+_NO_NEWS = (
+    ("CancelledError()",),
+    ("RuntimeError('Session is closed')",),
+    ("ClientConnectionError('Connector is closed",),
+    ("exception was never retrieved", "tqdm_asyncio.gather"),
+)
 _STRIKE = _Strike()
 
 

@@ -184,7 +184,9 @@ def test_the_prompt_hash_follows_the_wording_not_the_responses(tmp_path, monkeyp
         assert hash_of_a_run() == first
         stock = PoliteTask.questions
         monkeypatch.setattr(
-            PoliteTask, "questions", lambda s, d, r: {"polite": stock(s, d, f"really {r}")["polite"]}
+            PoliteTask,
+            "questions",
+            lambda s, d, r: {"polite": stock(s, d, f"really {r}")["polite"]},
         )
         assert hash_of_a_run() != first
 
@@ -254,21 +256,22 @@ def test_a_run_with_too_much_unscored_fails_and_loses_no_answer(tmp_path):
     down = {"on": True}
 
     def faults(prompt: str) -> list[str]:
-        return ["500"] * 999 if down["on"] and int(prompt[-1]) > 1 else []
+        return ["500"] * 999 if down["on"] and prompt in hopeless else []
+
+    hopeless = {f"Is 'lol' polite? Rate item {number}" for number in range(2, 6)}
 
     with running(faults) as server:
         with pytest.raises(JudgeError) as caught:
-            evaluate(tmp_path, {"judge": judge_at(server.url)})
+            evaluate(tmp_path, {"judge": judge_at(server.url, retries=3)})
         text = str(caught.value)
-        assert "left 5 of 6 responses unscored, more than judge_max_unscored=0.5" in text
+        assert "left 4 of 6 responses unscored, more than judge_max_unscored=0.5" in text
         assert "500" in text
         assert "Accepted answers are kept in" in text
         assert "harness score RESULTS" in text
-        answered = {prompt for prompt in server.requests if int(prompt[-1]) <= 1}
         down["on"] = False
         before = server.requests.copy()
         results = evaluate(tmp_path, {"judge": judge_at(server.url)})
-        assert not answered & set(server.requests - before)
+        assert server.requests - before == dict.fromkeys(hopeless, 1)
     assert results["results"]["polite"]["n_unscored,none"] == 0
 
 
@@ -313,9 +316,7 @@ def test_on_testbed_data_the_testbeds_judge_is_the_default(tmp_path):
     from lm_eval.tasks import TaskManager
 
     folder = str(write_tasks(tmp_path))
-    manager = TaskManager(
-        include_path=folder, include_defaults=False, metadata={"data": "testbed"}
-    )
+    manager = TaskManager(include_path=folder, include_defaults=False, metadata={"data": "testbed"})
     task = manager.load(["polite"])["tasks"]["polite"]
     assert task.config.metadata["judge"]["model"] == "testbed-judge"
 
@@ -337,9 +338,7 @@ def test_secrets_reach_neither_results_nor_samples_nor_other_tasks(tmp_path, cap
         )
         (tmp_path / "other.json").write_text('{"text": "hi"}\n')
         metadata = {"judge": judge}
-        manager = TaskManager(
-            include_path=str(tmp_path), include_defaults=False, metadata=metadata
-        )
+        manager = TaskManager(include_path=str(tmp_path), include_defaults=False, metadata=metadata)
         loaded = manager.load(["other", "polite"])["tasks"]
         assert planted not in json.dumps(loaded["other"].dump_config(), default=str)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
