@@ -9,25 +9,20 @@ in ``configs[task].metadata`` and ``scored_from``, the file that was scored.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
 from harness import host
 from harness.assistants import AssistantSpec
-from harness.datasets import Row, Source, Sourced, read_table
+from harness.datasets import Row, Source, Sourced
 from harness.errors import DataError, JudgeError
 from harness.judging import JudgedTask, Judgement
 from harness.responses import Completion
-
-log = logging.getLogger(__name__)
+from harness.run_files import read_results, read_samples, results_file, write_run
 
 
 @dataclass(frozen=True)
@@ -61,17 +56,17 @@ def rescore(
         DataError: Results or samples are missing or damaged, or no task in them is judged.
         JudgeError: The judge is missing, misconfigured or leaves too much unscored.
     """
-    path = _results_file(path)
-    saved = _read(path)
+    path = results_file(path)
+    saved = read_results(path)
     override: Row = {} if judge is None else {"judge": _given(judge)}
     if max_unscored is not None:
         override["judge_max_unscored"] = max_unscored
-    library = _Library()
+    library = _Library(saved["configs"])
     kinds = {name: library.find(name, config) for name, config in saved["configs"].items()}
     judged = {name: found for name, found in kinds.items() if found}
     if not judged:
         raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
-    samples = {name: _samples(path, saved, name) for name in judged}
+    samples = {name: read_samples(path, saved, name) for name in judged}
     scored = {
         name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
         for (name, found), rows in zip(judged.items(), samples.values(), strict=True)
@@ -79,29 +74,10 @@ def rescore(
     for name, one in scored.items():
         _update(saved, name, one, path.name)
     _update_groups(saved, set(scored), library)
-    return _write(path, out or path.parent, saved, scored)
-
-
-def _results_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("results_*.json")) or sorted(path.rglob("results_*.json"))
-    if not found:
-        raise DataError(f"{path}: no results_*.json in this folder")
-    if len({file.parent for file in found}) > 1:
-        folders = ", ".join(sorted({str(file.parent) for file in found}))
-        raise DataError(f"{path} holds results in several folders; name one: {folders}")
-    return found[-1]
-
-
-def _read(path: Path) -> Row:
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
-        raise DataError(f"{path} cannot be read as lm-eval's results: {cause}") from cause
-    if not isinstance(saved, dict) or not {"results", "configs"} <= set(saved):
-        raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
-    return saved
+    return write_run(
+        *(path, out or path.parent, saved),
+        {name: one.samples for name, one in scored.items()},
+    )
 
 
 def _given(judge: str) -> Any:
@@ -114,26 +90,33 @@ def _given(judge: str) -> Any:
 
 
 class _Library:
-    """The task YAMLs that plugins bring, and those that results name themselves."""
+    """The task YAMLs that plugins bring, and those that lie where the run had found its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, configs: Mapping[str, Any]) -> None:
+        import lm_eval
         from lm_eval.tasks import TaskManager
 
-        folders = [str(folder) for plugin in host.plugins() for folder in plugin.folders]
-        self._index = TaskManager(include_path=folders, include_defaults=False).task_index
+        folders = [folder for plugin in host.plugins() for folder in plugin.folders]
+        known = [*folders, Path(lm_eval.__file__).parent]
+        for config in configs.values():
+            file = Path((config.get("metadata") or {}).get("config_source") or "inline")
+            if file.is_file() and not any(file.is_relative_to(folder) for folder in known):
+                folders.append(file.parent)
+                known.append(file.parent)
+        include = [str(folder) for folder in folders]
+        self._index = TaskManager(include_path=include, include_defaults=False).task_index
 
-    def yaml(self, name: str, metadata: Mapping[str, Any]) -> Path | None:
+    def yaml(self, name: str) -> Path | None:
         """The file that defines a task or group."""
         entry = self._index.get(name)
-        path = entry.yaml_path if entry else metadata.get("config_source")
-        return Path(path) if path and Path(path).is_file() else None
+        return Path(entry.yaml_path) if entry and entry.yaml_path else None
 
     def find(self, name: str, config: Mapping[str, Any]) -> Row | None:
         """A judged task's configuration; None for other tasks."""
         from lm_eval.tasks._yaml_loader import load_yaml
 
         metadata = config.get("metadata") or {}
-        path = self.yaml(name, metadata)
+        path = self.yaml(name)
         if path is None:
             if "prompt_hash" in (metadata.get("judge") or {}):
                 raise DataError(f"unknown task '{name}': install the plugin that brings it")
@@ -143,24 +126,6 @@ class _Library:
         found: Row = load_yaml(path)
         kind = found["class"]
         return found if isinstance(kind, type) and issubclass(kind, JudgedTask) else None
-
-
-def _samples(path: Path, saved: Row, name: str) -> list[Row]:
-    """The saved samples of one task, complete."""
-    file = path.with_name(f"samples_{name}_{_date(path)}.jsonl")
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
-    rows = read_table(file, ("doc", "resps", "filtered_resps", "filter", "metrics"))
-    expected = saved.get("n-samples", {}).get(name, {}).get("effective")
-    for key in {row["filter"] for row in rows} or {"none"}:
-        count = sum(row["filter"] == key for row in rows)
-        if count == 0 or (expected is not None and count != expected):
-            raise DataError(f"{file} holds {count} of {expected} samples; it is cut or damaged")
-    return rows
-
-
-def _date(path: Path) -> str:
-    return path.stem.rpartition("_")[2]
 
 
 def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row) -> JudgedTask:
@@ -260,38 +225,10 @@ def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
         tasks = [SimpleNamespace(task_name=leaf) for leaf in leaves(name)]
         if not changed & {task.task_name for task in tasks}:
             continue
-        path = library.yaml(name, {})
+        path = library.yaml(name)
         if path is None:
             raise DataError(f"unknown group '{name}': install the plugin that brings it")
         config = {k: v for k, v in load_yaml(path).items() if k in GROUP_FIELD_NAMES}
         group = Group.from_config(config)
         group.get_all_tasks = lambda recursive=True, tasks=tasks: tasks
         saved["groups"][name] = saved["results"][name] = group.aggregate(saved["results"])
-
-
-def _write(source: Path, folder: Path, saved: Row, scored: Mapping[str, Scored]) -> Path:
-    """Write samples, then results, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    date = datetime.now().isoformat().replace(":", "-")
-    for name in saved["configs"]:
-        old = source.with_name(f"samples_{name}_{_date(source)}.jsonl")
-        new = folder / f"samples_{name}_{date}.jsonl"
-        if name in scored:
-            _replace(new, "".join(_json(sample) + "\n" for sample in scored[name].samples))
-        elif old.is_file():
-            shutil.copyfile(old, new)
-    results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
-    _replace(results, _json(saved, indent=2))
-    return results
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    from lm_eval.utils import handle_non_serializable
-
-    return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)

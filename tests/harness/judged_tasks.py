@@ -22,9 +22,15 @@ doc_to_text: "{{text}}"
 doc_to_target: ""
 generation_kwargs: {until: ["END"], do_sample: false}
 metric_list:
-  - {metric: polite, aggregation: !function harness.judging.scored_mean, higher_is_better: true}
-  - {metric: polite_worst, aggregation: !function harness.judging.worst_mean, higher_is_better: true}
-  - {metric: polite_best, aggregation: !function harness.judging.best_mean, higher_is_better: true}
+  - metric: polite
+    aggregation: !function harness.judging.scored_mean
+    higher_is_better: true
+  - metric: polite_worst
+    aggregation: !function harness.judging.worst_mean
+    higher_is_better: true
+  - metric: polite_best
+    aggregation: !function harness.judging.best_mean
+    higher_is_better: true
 metadata: {version: 1.0}
 """
 GROUP = """

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_server import FaultyServer, rate, running
 
 import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
 from harness.assistants import Assistant, AssistantSpec, Question
 from harness.errors import JudgeError
 from harness.ratings import parse_rating
 from harness.store import Store
-from faulty_server import FaultyServer, rate, running
 
 FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
 

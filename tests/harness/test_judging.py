@@ -304,7 +304,7 @@ def test_predict_only_asks_nothing(tmp_path):
 
 def test_a_missing_judge_is_an_error_before_anything_is_generated(tmp_path, monkeypatch):
     monkeypatch.setattr("lm_eval.models.dummy.DummyLM.generate_until", None)
-    with pytest.raises(JudgeError, match="task 'polite' needs a judge: .* or judge=none"):
+    with pytest.raises(JudgeError, match=r"task 'polite' needs a judge: .* or judge=none"):
         evaluate(tmp_path, {})
     with pytest.raises(JudgeError, match="model 'no-such-model' cannot be loaded"):
         evaluate(tmp_path, {"judge": "no-such-model"})
