@@ -18,8 +18,6 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-import harness._autoload  # noqa: F401 -- lm-eval must be imported after it
-
 from .made_up import NAMES, document
 
 SPECIAL = ("<pad>", "<cls>", "<sep>", "<unk>")

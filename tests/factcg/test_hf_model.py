@@ -192,8 +192,16 @@ def test_bad_arguments(checker_path, options, message):
 def test_bad_checkpoints(headless_path, tmp_path):
     with pytest.raises(ArtefactError, match=r"checkpoint lacks classifier\.bias, classifier"):
         FactCheckerHF(headless_path, device="cpu")
-    for name in (str(tmp_path), "nobody/nothing", str(tmp_path / "missing")):
-        with pytest.raises(HarnessError, match="cannot load the classifier") as raised:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text("{}")
+    for name, reason in (
+        (str(tmp_path / "missing"), "no such folder"),
+        ("~/missing checkpoint", "no such folder"),
+        (str(tmp_path), r"no config\.json in it"),
+        (str(tmp_path / "odd"), "Unrecognized model|tokenizer"),
+        ("nobody/nothing", "connect"),
+    ):
+        with pytest.raises(HarnessError, match=f"cannot load the classifier .*{reason}") as raised:
             FactCheckerHF(name, device="cpu")
         assert name in str(raised.value)
         assert "\n" not in str(raised.value)

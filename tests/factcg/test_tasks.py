@@ -175,3 +175,19 @@ def test_registration():
     register(SimpleNamespace(model=models.__setitem__, tasks=folders.append))
     assert models == {"hf-fact-checker": "harness_factcg.hf_model:FactCheckerHF"}
     assert folders == [FOLDER]
+
+
+def test_testbed_end_to_end(checker_path):
+    names = ["llm_aggrefact_wice", "llm_aggrefact_aggrefact_xsum"]
+    results = evaluate(
+        "hf-fact-checker",
+        {"pretrained": checker_path},
+        names,
+        metadata={"data": "testbed"},
+        device="cpu",
+    )
+    for name in names:
+        assert results["n-samples"][name] == {"original": 48, "effective": 48}
+        assert results["configs"][name]["metadata"]["data_source"] == "testbed"
+        low, high = results["results"][name]["balanced_accuracy_ci95,none"]
+        assert 0 <= low < high <= 1

@@ -76,7 +76,7 @@ def load(
     known = isinstance(number_format, torch.dtype) and number_format.is_floating_point
     if dtype != "auto" and not known:
         raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
-    place = resolve(pretrained)
+    place = _place(pretrained)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
@@ -98,6 +98,19 @@ def load(
     model.config.pad_token_id = tokenizer.pad_token_id
     sha = _sha256(Path(place)) or getattr(model.config, "_commit_hash", None) or ""
     return Classifier(model.eval().to(device), tokenizer, pretrained, revision, sha)
+
+
+def _place(pretrained: str) -> str:
+    """The folder of a local checkpoint, or the unchanged name of one on the hub."""
+    name = resolve(pretrained)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith(("/", ".", "~")):
+            raise HarnessError(f"cannot load the classifier '{pretrained}': no such folder")
+        return name
+    if not (folder / "config.json").is_file():
+        raise HarnessError(f"cannot load the classifier '{pretrained}': no config.json in it")
+    return str(folder)
 
 
 def _sha256(folder: Path) -> str:
