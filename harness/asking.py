@@ -184,7 +184,9 @@ class Batch:
         requests = [self._request(key, inbox) for key in batch]
         self._model.set_cache_hook(inbox)
         try:
-            returned = self._model.generate_until(requests)
+            returned = list(self._model.generate_until(requests))
+            if len(returned) != len(batch):
+                raise ValueError(f"{len(returned)} answers to {len(batch)} questions")
             if not inbox.arrived:  # a model without the hook; else its order is not relied upon
                 for key, answer in zip(batch, returned, strict=True):
                     inbox.take(key, answer)

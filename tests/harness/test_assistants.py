@@ -305,3 +305,115 @@ def test_a_spec_names_the_keys_it_knows():
     with pytest.raises(JudgeError, match="model_args must be an object"):
         AssistantSpec.parse({"model": "hf", "model_args": "pretrained=x"})
     assert AssistantSpec.parse("hf") == AssistantSpec(model="hf")
+
+
+class Obedient:
+    """A model without lm-eval's hook: it answers in order, or not at all."""
+
+    answers = staticmethod(lambda prompts: [rate(prompt) for prompt in prompts])
+    calls: list[int]
+
+    @classmethod
+    def create_from_arg_obj(cls, args, config):
+        model = cls()
+        model.calls = []
+        return model
+
+    def set_cache_hook(self, hook):
+        pass
+
+    def generate_until(self, requests):
+        self.calls.append(len(requests))
+        return self.answers([request.args[0] for request in requests])
+
+
+def asked_of(monkeypatch: pytest.MonkeyPatch, answers, n: int, **options):
+    kind = type("Model", (Obedient,), {"answers": staticmethod(answers)})
+    monkeypatch.setattr(Assistant, "_class", lambda self: kind)
+    assistant = Assistant(AssistantSpec(model="fake", backoff=0.0, **options))
+    return assistant.ask(prompts(n), accept), assistant
+
+
+def test_a_model_without_the_hook_is_trusted_when_it_answers_every_question(monkeypatch):
+    answers, assistant = asked_of(monkeypatch, Obedient.answers, 5)
+    assert answers == [rate(question.prompt) for question in prompts(5)]
+    assert assistant.model().calls == [5]
+
+
+def test_a_shortened_list_of_answers_is_never_shifted_onto_other_questions(monkeypatch):
+    def swallowing(asked: list[str]) -> list[str]:
+        return [rate(prompt) for prompt in asked if not prompt.endswith(" 3")]
+
+    answers, _ = asked_of(monkeypatch, swallowing, 12, retries=1)
+    expected = [rate(question.prompt) for question in prompts(12)]
+    expected[3] = None
+    assert answers == expected
+
+
+def test_memory_that_is_too_small_for_a_batch_is_enough_for_less(monkeypatch):
+    def greedy(asked: list[str]) -> list[str]:
+        if len(asked) > 4:
+            raise MemoryError("out of memory")
+        return Obedient.answers(asked)
+
+    answers, _ = asked_of(monkeypatch, greedy, 16)
+    assert answers == [rate(question.prompt) for question in prompts(16)]
+
+
+def test_an_error_of_the_model_that_the_user_can_put_right_is_passed_on(monkeypatch):
+    def wrong(asked: list[str]) -> list[str]:
+        raise JudgeError("put it right")
+
+    with pytest.raises(JudgeError, match="put it right"):
+        asked_of(monkeypatch, wrong, 3)
+
+
+def tiny_chat_model(folder: Path) -> str:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<unk>", "<eos>", "user", "model", ":", "Rate", "item", *map(str, range(10))]
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>"
+    )
+    tokenizer.chat_template = (
+        "{% for turn in messages %}{{ turn.role }} : {{ turn.content }} {% endfor %}model :"
+    )
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_model_of_transformers_is_asked_in_its_own_chat_format(tmp_path, monkeypatch):
+    args = {"pretrained": tiny_chat_model(tmp_path / "tiny"), "device": "cpu", "batch_size": 4}
+    spec = AssistantSpec(model="hf", model_args=args, max_tokens=8, retries=0)
+    assistant = Assistant(spec)
+    asked = [Question(prompt=f"Rate item {i}", vote=vote) for i in range(3) for vote in range(3)]
+    contexts = []
+    stock = type(assistant.model()).generate_until
+
+    def spying(self, requests, **options):
+        contexts.extend(request.args[0] for request in requests)
+        return stock(self, requests, **options)
+
+    monkeypatch.setattr(type(assistant.model()), "generate_until", spying)
+    answers = assistant.ask(asked, lambda answer: True)
+    assert all(answers)
+    assert len(set(answers)) > 1, "votes are sampled, each for itself"
+    assert sorted(set(contexts)) == [f"user : Rate item {i} model :" for i in range(3)]
+    assert len(contexts) == 9
+    again = Assistant(spec)
+    assert again.ask(asked, lambda answer: True) == answers
+    assert again._lm is None
