@@ -68,7 +68,7 @@ class Statistic:
     def replicates(self, items: Sequence[Any]) -> Floats:
         """Bootstrap values of the statistic, at most B: undefined ones are left out."""
         labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
-        index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+        index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
         unit_of = np.array([index[label] for label in labels])
         rng = np.random.default_rng(self._seed)
         rows = max(1, _CHUNK_CELLS // max(1, len(items)))

@@ -18,7 +18,9 @@ TASKS = "axbench_steer,llm_aggrefact"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path(
+        "demo"
+    ),
 ) -> None:
     """Train, steer, fact-check and rank on the testbed; every command is shown as it runs."""
     from harness.testbed import model_path
@@ -60,7 +62,11 @@ def _run(title: str, command: list[str]) -> None:
     shown = shlex.join(command).replace(f"{sys.executable} -m ", "", 1)
     console.rule(f"[bold]{title}", align="left")
     console.print(f"$ {shown}\n", style="dim", soft_wrap=True, markup=False, highlight=False)
-    quiet = {"LMEVAL_LOG_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    quiet = {
+        "LMEVAL_LOG_LEVEL": "WARNING",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     finished = subprocess.run(command, env=os.environ | quiet, check=False)  # noqa: S603 -- our own words
     if finished.returncode:
         raise HarnessError(

@@ -131,7 +131,7 @@ def accelerator() -> Any | None:
         return None
     from datetime import timedelta
 
-    import accelerate  # type: ignore[import-untyped]  # ships no types
+    import accelerate
 
     patience = accelerate.InitProcessGroupKwargs(timeout=timedelta(weeks=1))
     return accelerate.Accelerator(kwargs_handlers=[patience])
