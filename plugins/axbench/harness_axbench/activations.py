@@ -10,6 +10,8 @@ attention mask, so padding on either side changes nothing.
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 
 from harness.errors import DataError, HarnessError
 from harness_axbench.data import whole_text
+
+log = logging.getLogger(__name__)
 
 _PROBES = ("alpha", "Moon 7", "the", "Zebra!")
 
@@ -139,9 +143,11 @@ def block_output(model: nn.Module, layer: int, ids: Tensor, mask: Tensor) -> Ten
         raise _Stop
 
     handle = block(model, layer).register_forward_hook(keep)
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
     try:
-        model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+        model(**inputs, use_cache=False)
     except _Stop:
         return kept[0].float()
     finally:
@@ -213,8 +219,7 @@ class Reader:
         """
         from tqdm import tqdm
 
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        encoded = [self.encode(row)[:limit] for row in rows]
+        encoded = self._cut([self.encode(row) for row in rows])
         for row, ids in zip(rows, encoded, strict=True):
             if len(ids) <= self.prefix:
                 raise DataError(f"no token behind the prefix of {self.prefix} in {_shown(row)}")
@@ -224,6 +229,18 @@ class Reader:
                 chosen = order[start : start + self.batch_size]
                 yield self._read([encoded[i] for i in chosen], chosen, rows)
                 bar.update(len(chosen))
+
+    def _cut(self, encoded: list[list[int]]) -> list[list[int]]:
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        long = sum(len(ids) > limit for ids in encoded) if limit else 0
+        if long:
+            log.warning(
+                "%d of %d texts are longer than the model's %d tokens and lose their end",
+                long,
+                len(encoded),
+                limit,
+            )
+        return [ids[:limit] for ids in encoded]
 
     def _read(
         self, encoded: list[list[int]], chosen: list[int], rows: Sequence[Mapping[str, Any]]

@@ -12,6 +12,7 @@ another's: it is refused, ``response_cache=PATH`` takes its place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -24,8 +25,7 @@ from harness.errors import HarnessError
 from harness.responses import Score
 from harness_axbench import dictionary
 from harness_axbench.activations import Reader, added, block, blocks
-from harness_axbench.data import whole_text
-from harness_axbench.methods import VectorMethod, find, sequence_scores
+from harness_axbench.detection import TextAndConcept, concept_scores
 from harness_axbench.steering import (
     Answers,
     Recorder,
@@ -40,6 +40,8 @@ from harness_axbench.steering import (
 from harness_axbench.training import width_of
 
 _Base: Any = object  # whatever the mixin is put in front of
+
+log = logging.getLogger(__name__)
 
 _NO_MATTER = ("batch_size", "max_batch_size", "device")
 _AUTO_BATCH = 16
@@ -89,8 +91,22 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             n_layers = len(blocks(self.model))
             self.plan.found.check_fits(hidden_size=width_of(self.model), n_layers=n_layers)
             self._weight = self.plan.found.weight(self.plan.method)
+            self._warn_of_other_weights(path)
         identity = self._identity(path, kwargs) if response_cache else {}
         self.answers = Answers(response_cache, identity)
+
+    def _warn_of_other_weights(self, path: Any) -> None:
+        trained = self.plan.found.manifest["model"]
+        if not isinstance(self._name, str) or self._name == trained["name"]:
+            return
+        own = dictionary.fingerprint(path)
+        if own is None or own != trained.get("sha256"):
+            log.warning(
+                "the dictionary %s was trained on %s; %s has the same width and other weights",
+                self.plan.found.folder,
+                trained["name"],
+                self._name,
+            )
 
     def _identity(self, path: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         settings = {k: str(v) for k, v in kwargs.items() if k not in _NO_MATTER}
@@ -246,33 +262,8 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             for r in requests
         ]
 
-    def _scores(self, docs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], float]:
-        """Scores by (input, output, concept id); every text is read once, for all its concepts."""
-        rows = list({(doc["input"], doc["output"]): doc for doc in docs}.values())
-        wanted: dict[tuple[str, str], set[int]] = {}
-        for doc in docs:
-            wanted.setdefault((doc["input"], doc["output"]), set()).add(int(doc["concept_id"]))
-        found: dict[tuple[str, str, int], float] = {}
-
-        def take(row: Mapping[str, Any], scores: Tensor) -> None:
-            for number in wanted[row["input"], row["output"]]:
-                place = self.plan.found.place(number)
-                found[row["input"], row["output"], number] = float(scores[place])
-
-        if not self.plan.steers:
-            texts = self.plan.found.text_method(self.plan.method)
-            for row, scores in zip(rows, texts.scores([whole_text(r) for r in rows]), strict=True):
-                take(row, scores)
-            return found
-        kind = find(self.plan.method)
-        assert issubclass(kind, VectorMethod)
-        assert self._weight is not None
-        weight = self._weight.to(self.device)
-        for batch in self._reader().stream(rows, "texts to score"):
-            scores = sequence_scores(kind.token_scores(batch.hidden, weight), batch.counted)
-            for text, own in zip(batch.texts, scores.cpu(), strict=True):
-                take(rows[text], own)
-        return found
+    def _scores(self, docs: Sequence[Mapping[str, Any]]) -> dict[TextAndConcept, float]:
+        return concept_scores(self.plan, docs, weight=self._weight, reader=self._reader)
 
     def _reader(self) -> Reader:
         """Reads texts the way the dictionary's training did."""

@@ -167,12 +167,12 @@ def width_of(model: nn.Module) -> int:
 
 def _facts(options: Options, reader: Reader, recipe: Mapping[str, Any]) -> dict[str, Any]:
     config: Any = reader.model.config
-    local = dictionary.fingerprint(_resolved(options.model or ""))
+    local = Path(_resolved(options.model or "")).expanduser().is_dir()
     return {
         "model": {
             "name": options.model,
             "revision": getattr(config, "_commit_hash", None),
-            "sha256": local,
+            "sha256": recipe["model"] if local else None,
             "hidden_size": width_of(reader.model),
             "dtype": str(next(reader.model.parameters()).dtype).removeprefix("torch."),
         },
