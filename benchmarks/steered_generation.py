@@ -1,6 +1,6 @@
 """Tokens per second of hf-steered against lm-eval's own hf, on the same batches.
 
-    python benchmarks/steered_generation.py [--model MODEL] [--rows 48] [--tokens 64] [--repeats 5]
+    python benchmarks/steered_generation.py [--model MODEL] [--rows 48] [--tokens 64] [--repeats 7]
 
 Every row of a batch is steered towards another concept with another factor. Both models run in one
 process on the same weights, in alternating order; printed are medians and their ratio. Without
@@ -106,8 +106,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=48)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, help="torch threads; 1 on a shared machine")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     from harness.testbed import resolve
 
     with tempfile.TemporaryDirectory() as place:

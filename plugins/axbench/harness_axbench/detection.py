@@ -54,11 +54,9 @@ def concept_scores(
         return found
     kind = find(plan.method)
     assert issubclass(kind, VectorMethod)
-    source = reader()
-    for batch in source.stream(rows, "texts to score"):
-        scores = kind.token_scores(batch.hidden, weight.to(batch.hidden.device))
-        for text, own in zip(
-            batch.texts, sequence_scores(scores, batch.counted).cpu(), strict=True
-        ):
-            take(rows[text], own)
+    for batch in reader().stream(rows, "texts to score"):
+        tokens = kind.token_scores(batch.hidden, weight.to(batch.hidden.device))
+        pooled = sequence_scores(tokens, batch.counted).cpu()
+        for place, own in zip(batch.texts, pooled, strict=True):
+            take(rows[place], own)
     return found

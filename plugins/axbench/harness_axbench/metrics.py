@@ -8,11 +8,11 @@ Per concept: mean s over the selection instructions at each factor → the facto
 mean (ties → the smallest factor) → mean s over the test instructions at that factor. Then the mean
 over concepts. Worked example: ratings (2, 1, 2) give 3 / (½ + 1 + ½) = 1.5.
 
-A response with a missing rating is *unscored*: left out of the means, counted, and bounded. The
-bounds hold for every way the missing ratings could have come out, the choice of factor included: a
-factor could have been chosen if its best selection mean reaches every factor's worst one (beats it,
-where that factor is smaller); the lowest of the worst test means over those factors is the lower
-bound, likewise the upper.
+A response with a missing rating is *unscored*: left out of the means, counted, and bounded by the
+scores 0 and 2. The bounds hold for every way it could have come out, the choice of factor included:
+a factor could have been chosen if its best selection mean reaches every factor's worst one (beats
+it, where that factor is smaller); the lowest of the worst test means over those factors is the
+lower bound, likewise the upper.
 
 Detection: AUROC of a concept's positives against its negatives, hard negatives left out, and the
 mean over concepts. Concepts are what the bootstrap resamples, in both.
@@ -51,9 +51,10 @@ def harmonic_mean(ratings: Sequence[float | None]) -> float:
     return len(ratings) / sum(1 / rating for rating in ratings if rating is not None)
 
 
-def score(item: Item, fill: float | None = None) -> float:
-    """A generation's score, missing ratings taken as ``fill``; NaN if it is unscored."""
-    return harmonic_mean([fill if item[name] is None else item[name] for name in NAMES])
+def score(item: Item, fill: float = math.nan) -> float:
+    """A generation's score; ``fill`` where missing ratings leave it open."""
+    value = harmonic_mean([item[name] for name in NAMES])
+    return fill if math.isnan(value) else value
 
 
 def _mean(values: Sequence[float]) -> float:
