@@ -18,15 +18,19 @@ Run-level keys, all under ``--metadata``:
   not answer at all is unscored under both rules: a missing answer is no verdict.
 - ``judge_max_unscored=0.5``: a task with a larger share of unscored responses fails.
 
-What a failing run keeps: every accepted answer is on disk, so a rerun asks only what is missing.
-Responses are written by lm-eval only when the whole run has ended; where they are expensive, run
-with ``judge=none --log_samples`` and judge with ``harness score``, as often as needed.
+What a failing run keeps: every accepted answer is on disk, so that asking again asks only what is
+missing. lm-eval writes responses only when the whole run has ended; when judging fails or is
+interrupted, they are saved in the cache folder under ``unscored/<task>`` and the error says how to
+judge them with ``harness score``, without the model. That file knows the model's arguments but not
+lm-eval's name of it, and holds this task alone (of several processes, each saves its share): where
+responses are expensive, run with ``judge=none --log_samples`` and judge afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +42,7 @@ from lm_eval.api.filter import Filter
 
 from harness.assistants import Assistant, AssistantSpec, Question
 from harness.datasets import Row
-from harness.errors import JudgeError
+from harness.errors import HarnessError, JudgeError
 from harness.ratings import (
     BoundedMean,
     best_mean,
@@ -50,7 +54,12 @@ from harness.ratings import (
     worst_mean,
 )
 from harness.responses import trace_of
+from harness.run_files import write_unscored
+from harness.sealing import seal
+from harness.store import cache_folder
 from harness.tasks import SourcedTask
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "BoundedMean",
@@ -198,10 +207,8 @@ class JudgedTask(SourcedTask):
         raise JudgeError(
             f"task '{self.config.task}': judge '{self.assistant.spec.model}' left {unscored} of "
             f"{total} responses unscored, more than judge_max_unscored={self._max_unscored}; "
-            f"{self.assistant.trouble}. {self.assistant.kept} Run again when the judge is "
-            f"well: only what is missing is asked. To save the responses first, run with "
-            f"judge=none --log_samples and judge with `harness score RESULTS --judge …`; to "
-            f"accept the gap, raise judge_max_unscored"
+            f"{self.assistant.trouble}. {self.assistant.kept} Try again when the judge is well: "
+            "only what is missing is asked. To accept the gap, raise judge_max_unscored"
         )
 
     def _choose(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
@@ -238,9 +245,33 @@ class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
         self._task = task
 
     def apply(self, resps: Iterable[Any], docs: list[Row]) -> list[Judgement]:
-        """Judge what the filters before have left of each response."""
+        """Judge what the filters before have left of each response.
+
+        Whatever stops the judging, the responses are saved first.
+        """
         texts = [r[0] if isinstance(r, list) else r for r in resps]
-        return self._task.judge(docs, texts)
+        try:
+            return self._task.judge(docs, texts)
+        except HarnessError as error:
+            raise type(error)(f"{error}. {self._save(docs, texts)}") from error
+        except BaseException:
+            log.error("%s", self._save(docs, texts))
+            raise
+
+    def _save(self, docs: Sequence[Row], texts: Sequence[str]) -> str:
+        """Keep the responses; returns the sentence that says how to go on."""
+        task = self._task
+        shown = [str(Judgement(str(text), trace_of(text), {}, {})) for text in texts]
+        path = write_unscored(
+            cache_folder() / "unscored" / str(task.config.task),
+            seal(task.dump_config()),
+            list(zip(docs, texts, strict=True)),
+            shown,
+        )
+        return (
+            f"The responses are saved: `harness score {path}` judges them without the model "
+            "(--judge names another judge)"
+        )
 
 
 def _strict(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,41 @@ def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list
     results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
     _replace(results, _json(saved, indent=2))
     return results
+
+
+def write_unscored(
+    folder: Path, config: Row, pairs: Sequence[tuple[Row, str]], filtered: Sequence[str]
+) -> Path:
+    """Save the responses of a run that ends before lm-eval can: enough to judge them later.
+
+    Args:
+        folder: Where the new files go.
+        config: The task's configuration, as lm-eval saves it.
+        pairs: Each document with its response.
+        filtered: What lm-eval would log of each filtered response.
+
+    Returns:
+        The results file, without any metric.
+    """
+    name, count = config["task"], len(pairs)
+    keys = ("doc", "resps", "filtered_resps", "filter", "metrics")
+    samples = [
+        {"doc_id": number}
+        | dict(zip(keys, (doc, [[str(response)]], [text], "none", []), strict=True))
+        for number, ((doc, response), text) in enumerate(zip(pairs, filtered, strict=True))
+    ]
+    metadata: Row = config.get("metadata") or {}
+    model = metadata.get("pretrained") or metadata.get("model") or "unknown"
+    saved = {
+        "results": {name: {"name": name, "alias": name, "sample_len": count}},
+        "configs": {name: config},
+        "versions": {name: metadata.get("version")},
+        "n-shot": {name: config.get("num_fewshot") or 0},
+        "n-samples": {name: {"original": metadata.get("n_rows", count), "effective": count}},
+        "config": {"model": "unknown", "model_args": {}},
+        "model_name": model,
+    }
+    return write_run(folder / "results_unscored.json", folder, saved, {name: samples})
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -267,7 +267,7 @@ def test_a_run_with_too_much_unscored_fails_and_loses_no_answer(tmp_path):
         assert "left 4 of 6 responses unscored, more than judge_max_unscored=0.5" in text
         assert "500" in text
         assert "Accepted answers are kept in" in text
-        assert "harness score RESULTS" in text
+        assert "The responses are saved: `harness score /" in text
         down["on"] = False
         before = server.requests.copy()
         results = evaluate(tmp_path, {"judge": judge_at(server.url)})

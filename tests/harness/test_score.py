@@ -12,6 +12,7 @@ from faulty_server import running
 from judged_tasks import PoliteTask, evaluate, judge_at
 
 from harness.cli import main
+from harness.errors import JudgeError
 from harness.responses import Completion
 from harness.scoring import rescore
 
@@ -36,17 +37,16 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 def test_a_run_without_a_judge_is_scored_later_as_if_judged_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "lm_eval.models.dummy.DummyLM.generate_until",
-        lambda self, requests: [Completion("lol", {"factor": n}) for n in range(len(requests))],
-    )
-    evaluate(tmp_path, {"judge": "none"}, task="manners")
+    model = "lm_eval.models.dummy.DummyLM.generate_until"
+    with monkeypatch.context() as patch:
+        patch.setattr(model, lambda self, asked: [Completion("lol", {"n": n}) for n in range(6)])
+        evaluate(tmp_path, {"judge": "none"}, task="manners")
     before = results_of(tmp_path)
-    monkeypatch.setattr("lm_eval.models.dummy.DummyLM.generate_until", None)
     with running() as server:
-        after = rescore(before, judge=json.dumps(judge_at(server.url)))
+        with monkeypatch.context() as patch:
+            patch.setattr(model, None)
+            after = rescore(before, judge=json.dumps(judge_at(server.url)))
         (tmp_path / "at-once").mkdir()
-        monkeypatch.undo()
         at_once = evaluate(tmp_path / "at-once", {"judge": judge_at(server.url)}, task="manners")
     old, new = json.loads(before.read_text()), json.loads(after.read_text())
     assert new["results"] == {**at_once["results"]}
@@ -62,7 +62,7 @@ def test_a_run_without_a_judge_is_scored_later_as_if_judged_at_once(tmp_path, mo
     for number, sample in enumerate(samples(after)):
         judgement = json.loads(sample["filtered_resps"][0])
         assert judgement["ratings"]["polite"] == sample["polite"] == number % 3
-        assert judgement["trace"] == {"factor": number}, "the trace outlives the second pass"
+        assert judgement["trace"] == {"n": number}, "the trace outlives the second pass"
         assert sample["resps"] == [["lol"]]
 
 
@@ -204,3 +204,37 @@ def test_several_filters_are_scored_each(tmp_path, monkeypatch):
         assert server.total == 12
     polite = json.loads(after.read_text())["results"]["polite"]
     assert polite["polite,one"] == polite["polite,two"] == 1.0
+
+
+@pytest.mark.parametrize("fault", ["500", "401"])
+def test_responses_of_a_run_that_its_judge_lets_down_are_scored_later(tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(
+        "lm_eval.models.dummy.DummyLM.generate_until",
+        lambda self, requests: [Completion("lol", {"factor": n}) for n in range(len(requests))],
+    )
+    down = {"on": True}
+    with running(lambda prompt: [fault] * 999 if down["on"] else []) as server:
+        with pytest.raises(JudgeError) as caught:
+            evaluate(tmp_path, {"judge": judge_at(server.url)})
+        saved = Path(str(caught.value).partition("harness score ")[2].partition("`")[0])
+        monkeypatch.setattr("lm_eval.models.dummy.DummyLM.generate_until", None)
+        down["on"] = False
+        after = rescore(saved, out=tmp_path / "late")
+    new = json.loads(after.read_text())
+    assert new["results"]["polite"]["polite,none"] == 1.0
+    assert new["n-samples"]["polite"] == {"original": 6, "effective": 6}
+    traces = [json.loads(sample["filtered_resps"][0])["trace"] for sample in samples(after)]
+    assert traces == [{"factor": n} for n in range(6)]
+
+
+def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, monkeypatch, caplog):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with running() as server:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("harness.assistants.Assistant.ask", interrupted)
+            evaluate(tmp_path, {"judge": judge_at(server.url)})
+        saved = Path(caplog.text.partition("harness score ")[2].partition("`")[0])
+        after = rescore(saved, out=tmp_path / "late")
+    assert json.loads(after.read_text())["results"]["polite"]["n_unscored,none"] == 0
