@@ -3,8 +3,9 @@
     python benchmarks/steered_generation.py [--model MODEL] [--rows 48] [--tokens 64] [--repeats 7]
 
 Every row of a batch is steered towards another concept with another factor. Both models run in one
-process on the same weights, in alternating order; printed are medians and their ratio. Without
---model the weights are random: a Llama of 50 million parameters.
+process on the same weights, in pairs of alternating order; printed are median rates, and the median
+over pairs of their ratio. Without --model the weights are random: a Llama of 50 million parameters.
+On a machine shared with others, --threads 1 --clock cpu counts processor time instead of wall time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +94,11 @@ def requests(rows: int, tokens: int) -> list[Any]:
     return made
 
 
-def seconds(lm: HFLM, asked: list[Any]) -> float:
-    """Wall time of one run over all rows."""
-    start = time.perf_counter()
+def seconds(lm: HFLM, asked: list[Any], clock: Callable[[], float]) -> float:
+    """Time of one run over all rows."""
+    start = clock()
     lm.generate_until(asked, disable_tqdm=True)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
@@ -108,7 +110,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, help="torch threads; 1 on a shared machine")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
     if options.threads:
         torch.set_num_threads(options.threads)
     from harness.testbed import resolve
@@ -123,18 +127,18 @@ def main() -> None:
         )
         asked = requests(options.rows, options.tokens)
         for lm in (stock, steered):
-            seconds(lm, asked[: options.batch_size])
+            seconds(lm, asked[: options.batch_size], clock)
         times: dict[str, list[float]] = {"hf": [], "hf-steered": []}
         for repeat in range(options.repeats):
             pair = [("hf", stock), ("hf-steered", steered)]
             for name, lm in pair if repeat % 2 == 0 else reversed(pair):
-                times[name].append(seconds(lm, asked))
+                times[name].append(seconds(lm, asked, clock))
     total = options.rows * options.tokens
     rates = {name: total / statistics.median(spent) for name, spent in times.items()}
     for name, rate in rates.items():
         spread = ", ".join(f"{total / spent:.0f}" for spent in times[name])
         print(f"{name:11} {rate:8.0f} tokens/s   (runs: {spread})")
-    ratio = rates["hf-steered"] / rates["hf"]
+    ratio = statistics.median(a / b for a, b in zip(times["hf"], times["hf-steered"], strict=True))
     verdict = "reached" if ratio >= TARGET else "missed"
     print(f"ratio {ratio:.3f}; target {TARGET}: {verdict}")
 
