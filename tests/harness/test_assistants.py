@@ -110,6 +110,15 @@ def test_a_question_that_always_fails_is_given_up_alone(fault, concurrent, caplo
         assert server.total == before + 1
 
 
+@pytest.mark.parametrize("concurrent", [1, 8])
+def test_hopeless_questions_first_in_line_do_not_hold_up_the_others(concurrent):
+    hopeless = [Question(prompt=f"{'Please ' * 9} rate item {i}") for i in range(6)]
+    asked = [*hopeless, *prompts(200)]  # lm-eval sends the longest first
+    with running(lambda prompt: ["500"] * 99 if prompt.startswith("Please") else []) as server:
+        answers = Assistant(spec(server, concurrent, retries=0)).ask(asked, accept)
+    assert answers == [None] * 6 + [rate(question.prompt) for question in prompts(200)]
+
+
 def test_a_rerun_asks_only_what_is_missing():
     down = {"on": True}
     with running(lambda p: ["500"] * 99 if down["on"] and int(p[10:]) >= 6 else []) as server:
@@ -350,6 +359,18 @@ def test_a_shortened_list_of_answers_is_never_shifted_onto_other_questions(monke
     assert answers == expected
 
 
+def test_a_model_that_reports_each_answer_is_not_taken_by_the_order_of_its_list(monkeypatch):
+    def generate_until(self, requests):
+        for request in requests:
+            self.hook.add_partial("generate_until", request.args, rate(request.args[0]))
+        return [rate(request.args[0]) for request in reversed(requests)]
+
+    monkeypatch.setattr(Obedient, "generate_until", generate_until)
+    monkeypatch.setattr(Obedient, "set_cache_hook", lambda self, hook: setattr(self, "hook", hook))
+    answers, _ = asked_of(monkeypatch, Obedient.answers, 5)
+    assert answers == [rate(question.prompt) for question in prompts(5)]
+
+
 def test_memory_that_is_too_small_for_a_batch_is_enough_for_less(monkeypatch):
     def greedy(asked: list[str]) -> list[str]:
         if len(asked) > 4:
@@ -398,7 +419,7 @@ def tiny_chat_model(folder: Path) -> str:
 
 def test_a_model_of_transformers_is_asked_in_its_own_chat_format(tmp_path, monkeypatch):
     args = {"pretrained": tiny_chat_model(tmp_path / "tiny"), "device": "cpu", "batch_size": 4}
-    spec = AssistantSpec(model="hf", model_args=args, max_tokens=8, retries=0)
+    spec = AssistantSpec(model="hf", model_args=args, max_tokens=8, retries=9, backoff=0)
     assistant = Assistant(spec)
     asked = [Question(prompt=f"Rate item {i}", vote=vote) for i in range(3) for vote in range(3)]
     contexts = []
@@ -413,7 +434,7 @@ def test_a_model_of_transformers_is_asked_in_its_own_chat_format(tmp_path, monke
     assert all(answers)
     assert len(set(answers)) > 1, "votes are sampled, each for itself"
     assert sorted(set(contexts)) == [f"user : Rate item {i} model :" for i in range(3)]
-    assert len(contexts) == 9
+    assert len(contexts) >= 9, "an answer that begins with the end is asked for again"
     again = Assistant(spec)
     assert again.ask(asked, lambda answer: True) == answers
     assert again._lm is None
