@@ -122,8 +122,7 @@ class JudgedTask(SourcedTask):
     highest: ClassVar[float] = 2.0
 
     def __init__(self, config: dict[str, Any]) -> None:
-        # named, or lm-eval looks for each metric of the YAML on the hub
-        super().__init__({"process_results": "process_results"} | config)
+        super().__init__(config)
         metadata = dict(self.config.metadata or {})
         self._strict = _strict(metadata.get("judge_strict"))
         self._max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))

@@ -19,7 +19,11 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
     """A YAML task whose rows come from ``harness.datasets``."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__(config={k: v for k, v in config.items() if k != "class"})
+        config = {key: value for key, value in config.items() if key != "class"}
+        if type(self).process_results is not ConfigurableTask.process_results:
+            # a subclass computes the metrics; unnamed, lm-eval would look for them on the hub
+            config.setdefault("process_results", "process_results")
+        super().__init__(config=config)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Ask the task's ``custom_dataset`` for its rows and note where they came from."""
