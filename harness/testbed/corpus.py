@@ -66,7 +66,11 @@ def _row(
 
 @lru_cache(maxsize=1)
 def concept_train() -> list[Row]:
-    """AxBench's training rows: 72 positives a concept, 72 negatives a genre (concept_id -1)."""
+    """AxBench's training rows: 72 positives a concept, 72 negatives a genre (concept_id -1).
+
+    Four fifths of the negatives have some concept, each of the sixteen equally often, so that what
+    sets positives apart is their own concept.
+    """
     rng = random.Random("concept train")
     rows = []
     for concept in CONCEPTS:
@@ -76,7 +80,7 @@ def concept_train() -> list[Row]:
             rows.append(_row(prompt, output, concept, "positive", place))
     for genre in GENRES:
         for prompt, topic in rng.sample(prompts(genre, "train"), 72):
-            other = rng.choice(CONCEPTS) if rng.random() < 0.3 else None
+            other = rng.choice(CONCEPTS) if rng.random() < 0.8 else None
             output = answer(genre, topic, other, rng)
             rows.append(_row(prompt, output, None, "negative", (genre, -1)))
     return rows
@@ -86,7 +90,7 @@ def concept_train() -> list[Row]:
 def concept_eval() -> list[Row]:
     """AxBench's detection rows: per concept 36 positives, 36 negatives, nine hard negatives.
 
-    Positives use the concept thinly (a third of the sentences after the first) and mostly with
+    Positives use the concept thinly (half of the sentences after the first) and mostly with
     nouns that no training positive has. Negatives are neutral or have another concept. Hard
     negatives have a word of the concept in another sense.
     """
@@ -98,10 +102,10 @@ def concept_eval() -> list[Row]:
         place = (concept.genre, concept.id)
         for prompt, topic in rng.sample(pool, 36):
             thin = _part(concept, True)
-            output = answer(concept.genre, topic, thin, rng, strength=0.35, start=2)
+            output = answer(concept.genre, topic, thin, rng, strength=0.5, start=2)
             rows.append(_row(prompt, output, concept, "positive", place))
         for prompt, topic in rng.sample(pool, 36):
-            other = rng.choice(others) if rng.random() < 0.5 else None
+            other = rng.choice(others) if rng.random() < 0.3 else None
             output = answer(concept.genre, topic, other, rng)
             rows.append(_row(prompt, output, concept, "negative", place))
         for word, sense, phrase in concept.senses * 3:

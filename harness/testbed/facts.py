@@ -110,8 +110,16 @@ def document(
     return separator.join(sentences)
 
 
-def _corrupt(fact: Fact, facts: list[Fact], rng: random.Random) -> Fact:
-    """A fact that no sentence states: a neighbour's value, another value, or another name."""
+def corrupt(fact: Fact, facts: list[Fact], rng: random.Random) -> Fact:
+    """A statement that is not among the facts: a neighbour's value, another value, another name."""
+    wrong = fact
+    while wrong in facts:
+        wrong = _change(fact, facts, rng)
+    return wrong
+
+
+def _change(fact: Fact, facts: list[Fact], rng: random.Random) -> Fact:
+    """The fact with another value or name."""
     kind = rng.random()
     if kind < 0.45:
         neighbours = [
@@ -137,10 +145,7 @@ def make_claim(facts: list[Fact], supported: bool, double: bool, rng: random.Ran
     chosen = rng.sample(facts, 2 if double else 1)
     if not supported:
         place = rng.randrange(len(chosen))
-        wrong = _corrupt(chosen[place], facts, rng)
-        while wrong in facts:
-            wrong = _corrupt(chosen[place], facts, rng)
-        chosen[place] = wrong
+        chosen[place] = corrupt(chosen[place], facts, rng)
     return " and ".join(fact.text for fact in chosen) + "."
 
 

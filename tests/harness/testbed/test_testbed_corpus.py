@@ -16,7 +16,7 @@ from harness.testbed.facts import STYLES, is_supported
 from harness.testbed.language import is_sentence, split_sentences
 from harness.testbed.lexicon import CONCEPTS
 
-HASH = "74c6f2ce289776bf"
+HASH = "343d7666eafbcabb"
 TRAIN_COLUMNS = [
     "input",
     "output",
