@@ -19,7 +19,6 @@ from harness.datasets import Row, Sourced
 from harness.errors import DataError
 from harness.judging import JudgedTask, Judgement
 from harness.responses import margin
-from harness.tasks import SourcedTask
 from harness_axbench import data, dictionary, ratings
 from harness_axbench.data import Concept
 from harness_axbench.metrics import SELECT, TEST
@@ -125,10 +124,8 @@ def detect_prompt(doc: Row) -> str:
     )
 
 
-class DetectTask(SourcedTask):
-    """``axbench_detect``: a score of each text for its concept."""
-
-    def process_results(self, doc: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-        item = {key: doc[key] for key in ("concept_id", "category")}
-        item |= {"score": margin(*results)}
-        return {"auroc": item, "auroc_ci95": item}
+def detect_results(doc: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """The score of one text for its concept: how much more Yes than No."""
+    item = {key: doc[key] for key in ("concept_id", "category")}
+    item |= {"score": margin(*results)}
+    return {"auroc": item, "auroc_ci95": item}
