@@ -16,7 +16,7 @@ from harness.testbed.facts import STYLES, is_supported
 from harness.testbed.language import is_sentence, split_sentences
 from harness.testbed.lexicon import CONCEPTS
 
-HASH = "343d7666eafbcabb"
+HASH = "acc4ef116aff3b9c"
 TRAIN_COLUMNS = [
     "input",
     "output",
