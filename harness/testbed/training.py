@@ -26,13 +26,23 @@ LossOf = Callable[[Batch], torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Training length and learning rate; ``budget`` is the number of padded tokens a batch."""
+    """A long phase of training and a short one at a lower rate, each with warm-up and cosine decay.
+
+    ``budget`` is the number of padded tokens a batch, ``texts`` the number of texts made at a time.
+    """
 
     steps: int
     rate: float
+    more_steps: int
+    more_rate: float = 8e-4
     budget: int = 4096
     warmup: int = 60
     texts: int = 1500
+
+    @property
+    def total(self) -> int:
+        """The steps of both phases."""
+        return self.steps + self.more_steps
 
 
 def weighted(tokenizer: PreTrainedTokenizerFast, parts: Sequence[tuple[str, float]]) -> Item:
@@ -62,11 +72,14 @@ def batches(items: list[Item], budget: int, rng: random.Random) -> Iterator[Batc
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
-    """The learning rate: linear warm-up, then a cosine down to 3 %."""
+    """The learning rate: in each phase a linear warm-up, then a cosine down to 3 %."""
+    steps, rate = recipe.steps, recipe.rate
+    if step >= steps:
+        step, steps, rate = step - steps, recipe.more_steps, recipe.more_rate
     if step < recipe.warmup:
-        return recipe.rate * (step + 1) / recipe.warmup
-    part = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
+        return rate * (step + 1) / recipe.warmup
+    part = (step - recipe.warmup) / max(1, steps - recipe.warmup)
+    return rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
 
 
 def fit(model: PreTrainedModel, recipe: Recipe, source: BatchSource, loss_of: LossOf) -> None:
@@ -76,7 +89,7 @@ def fit(model: PreTrainedModel, recipe: Recipe, source: BatchSource, loss_of: Lo
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
     start, step, running = time.time(), 0, 0.0
-    while step < recipe.steps:
+    while step < recipe.total:
         for batch in source(step):
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(step, recipe)
@@ -88,9 +101,9 @@ def fit(model: PreTrainedModel, recipe: Recipe, source: BatchSource, loss_of: Lo
             optimiser.zero_grad()
             running = 0.95 * running + 0.05 * float(loss.detach()) if step else float(loss.detach())
             step += 1
-            if step % 100 == 0 or step == recipe.steps:
+            if step % 100 == 0 or step == recipe.total:
                 sys.stderr.write(f"step {step}: loss {running:.4f}, {time.time() - start:.0f} s\n")
-            if step == recipe.steps:
+            if step == recipe.total:
                 break
 
 
