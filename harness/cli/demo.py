@@ -15,6 +15,13 @@ from harness.errors import HarnessError
 
 LAYER = 2
 TASKS = "axbench_steer,llm_aggrefact"
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "LMEVAL_LOG_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+    # threads that wait spin by default, which costs tiny models dearly on a busy machine
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 
 
 def demo(
@@ -45,7 +52,7 @@ def demo(
             title,
             [sys.executable, "-m", "lm_eval", "run", "--model", model,
              *(["--model_args", arguments] if arguments else []),
-             "--tasks", tasks, "--metadata", "data=testbed", "--batch_size", "32",
+             "--tasks", tasks, "--metadata", "data=testbed", "--batch_size", "64",
              "--device", "cpu", "--output_path", str(results)],
         )  # fmt: skip
     _run(
@@ -62,12 +69,7 @@ def _run(title: str, command: list[str]) -> None:
     shown = shlex.join(command).replace(f"{sys.executable} -m ", "", 1)
     console.rule(f"[bold]{title}", align="left")
     console.print(f"$ {shown}\n", style="dim", soft_wrap=True, markup=False, highlight=False)
-    quiet = {
-        "LMEVAL_LOG_LEVEL": "WARNING",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    finished = subprocess.run(command, env=os.environ | quiet, check=False)  # noqa: S603 -- our own words
+    finished = subprocess.run(command, env=os.environ | SETTINGS, check=False)  # noqa: S603 -- our own words
     if finished.returncode:
         raise HarnessError(
             f"the demo stopped: `{shown}` ended with status {finished.returncode}; see above"
