@@ -123,7 +123,7 @@ def test_the_line_that_must_always_work(environment: Environment, tmp_path: Path
     environment.run("sh", "-c", f"{LINE} --limit 2 --batch_size 8", cwd=tmp_path)
     results = results_in(tmp_path / "out")
     assert {"axbench_steer", "llm_aggrefact", "llm_aggrefact_wice"} <= set(results)
-    assert isinstance(results["axbench_steer"]["overall_score,judged"], float)
+    assert isinstance(results["axbench_steer"]["overall_score,none"], float)
 
 
 WAYS = {
