@@ -13,9 +13,6 @@ from harness_axbench.hf_model import SteeredHF
 from harness_axbench.training import Options, train
 from lm_eval.tasks import TaskManager
 
-from harness.errors import HarnessError
-from harness.testbed import resolve
-
 Manager = Callable[..., TaskManager]
 
 
@@ -61,17 +58,8 @@ def test_the_testbeds_judge_scores_a_steered_run(manager: Manager, llama: str, w
     assert results["factor"] == 0.2
 
 
-@pytest.fixture(scope="module")
-def teacher() -> str:
-    try:
-        resolve("testbed:teacher")
-    except HarnessError as cause:
-        pytest.skip(str(cause))
-    return "testbed:teacher"
-
-
-@pytest.mark.slow
-def test_diffmean_steers_the_teacher(manager: Manager, teacher: str, tmp_path: Path) -> None:
+def test_diffmean_steers_the_teacher(manager: Manager, tmp_path: Path) -> None:
+    teacher = "testbed:teacher"
     options = Options(
         methods=["diffmean", "random"],
         model=teacher,
@@ -97,9 +85,9 @@ def test_diffmean_steers_the_teacher(manager: Manager, teacher: str, tmp_path: P
             gen_kwargs="max_gen_toks=40",
             apply_chat_template=True,
         )["overall_score"]
-    assert areas["diffmean"] > 0.75
-    assert areas["diffmean"] > areas["random"] + 0.1
-    assert scores["diffmean"] > scores["random"]
+    assert areas["diffmean"] > 0.95
+    assert 0.3 < areas["random"] < 0.7
+    assert scores["diffmean"] > scores["random"] + 0.2
 
 
 def _some_rows(steering: Path) -> list[int]:
