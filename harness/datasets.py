@@ -43,15 +43,26 @@ class Source:
 
 @dataclass(frozen=True)
 class Sourced:
-    """Rows ready for lm-eval, with where they came from."""
+    """Rows ready for lm-eval, with where they came from.
+
+    Attributes:
+        split: The split of the data set.
+        rows: The rows.
+        source: Where they came from.
+        content: Content hash of the data set, where runs make different rows of the same data;
+            by default it is that of the rows.
+    """
 
     split: str
     rows: Sequence[Row]
     source: Source
+    content: str | None = None
 
     @property
     def sha256(self) -> str:
-        """Content hash of the rows."""
+        """Content hash; results with the same one may be compared."""
+        if self.content is not None:
+            return self.content
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())

@@ -76,7 +76,6 @@ __all__ = [
     "worst_mean",
 ]
 MAX_UNSCORED = 0.5
-_RESPONSE = "(response)"
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,14 @@ class JudgedTask(SourcedTask):
         """What to ask about a response, by rating name; a subclass must say."""
         raise NotImplementedError(f"{type(self).__name__} must define questions(doc, response)")
 
+    def wording(self) -> Mapping[str, Question]:
+        """The questions about a stand-in row, whose hash tells judges' prompts apart.
+
+        In it every field is its own name in brackets; override this where ``questions`` computes
+        with fields.
+        """
+        return self.questions(_StandIn(), _StandIn()["response"])
+
     def parse(self, answer: str) -> float | None:
         """The rating in a judge's answer; None where there is none within the bounds."""
         return parse_rating(answer, self.lowest, self.highest)
@@ -154,8 +161,7 @@ class JudgedTask(SourcedTask):
             ratings = {name: self._rating(given) for name, given in votes.items()}
             judgements.append(Judgement(str(response), trace_of(response), ratings, votes))
         if self.assistant is not None:
-            example = self.questions(docs[0], _RESPONSE) if docs else {}
-            self._note(prompt_hash=prompt_hash(example))
+            self._note(prompt_hash=prompt_hash(self.wording()))
             self._check(sum(j.unscored for j in judgements), len(judgements))
         return judgements
 
@@ -227,13 +233,20 @@ class JudgedTask(SourcedTask):
     def _note(self, **more: Any) -> None:
         """Put the judge into the configuration that lm-eval saves with the results.
 
-        ``prompt_hash`` is of the first document's questions about a fixed stand-in for the
-        response: on the same data it changes with the wording of the questions only.
+        ``prompt_hash`` is of the questions about a stand-in row and response: it changes with
+        their wording only.
         """
         note: dict[str, Any] = {"model": "none"}
         if self.assistant is not None:
             note = self.assistant.info() | {"strict": self._strict} | more
         self.config.metadata = dict(self.config.metadata or {}) | {"judge": note}
+
+
+class _StandIn(dict[str, Any]):
+    """A row that has every field: its own name in brackets."""
+
+    def __missing__(self, field: str) -> str:
+        return f"({field})"
 
 
 class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped

@@ -27,6 +27,16 @@
       `${key}\u00a0${inner !== null && typeof inner === "object" ? JSON.stringify(inner) : inner}`
     ).join(", ");
   };
+  const judgeName = (json) => {
+    if (!json) return "";
+    try {
+      const judge = JSON.parse(json);
+      const of = judge.model_args || {};
+      return [judge.model, of.model || of.pretrained].filter(Boolean).join(" ") || json;
+    } catch { return json; }
+  };
+  const breakable = (text) => text.split(/(?<=_)/).flatMap((part, i) =>
+    (i ? [document.createElement("wbr"), part] : [part]));
   const show = (value) => {
     if (value === null) return "—";
     const size = Math.abs(value);
@@ -44,8 +54,8 @@
   // What the results say, once.
   const runs = data.runs.map((values) => {
     const run = named(data.runFields, values);
-    const parts = run.model.split("/").filter(Boolean);
-    run.short = parts.length ? parts[parts.length - 1] : run.model;
+    run.short = run.model.split("/").filter(Boolean).pop() || run.model;
+    run.shown = run.model.startsWith("/") ? run.short : run.model;
     run.how = run.method
       ? joined([run.method, settings(run.method_args)])
       : joined([run.model_type, run.dtype, run.revision]);
@@ -55,6 +65,7 @@
   const contests = data.contests.map((contest) => {
     contest.words = Object.values(contest).join(" ").toLowerCase();
     contest.arrow = contest.up === null ? "" : contest.up ? "↑" : "↓";
+    contest.by = judgeName(contest.judge);
     contest.judge = settings(contest.judge);
     contest.where = joined([
       contest.data_source, contest.split,
@@ -212,7 +223,8 @@
     node.classList.toggle("faded", row.limited || !row.current);
     const open = make("button", "open");
     open.type = "button";
-    open.append(make("span", "lead", row.run.model));
+    open.append(make("span", "lead", row.run.shown));
+    open.title = row.run.model;
     open.setAttribute("aria-expanded", String(state.open.has(row.order)));
     open.addEventListener("click", () => {
       const was = state.open.has(row.order);
@@ -232,7 +244,7 @@
     if (row.unscored) count.append(make("span", "under", `${whole(row.unscored)} unscored`));
     node.append(
       cell("rank", row.rank === null ? "–" : String(row.rank)), model, cell("task", task, under),
-      cell("metric", `${row.contest.metric}\u00a0${row.contest.arrow}`), score, count,
+      cell("metric", ...breakable(`${row.contest.metric}\u00a0${row.contest.arrow}`)), score, count,
       cell("date", row.run.date.slice(0, 10) || "—"));
     return node;
   };
@@ -334,7 +346,7 @@
     const better = contest.up === null ? "" : contest.up ? "higher is better" : "lower is better";
     node.append(title, make("p", "about", joined([
       contest.where, contest.version && `version ${contest.version}`,
-      contest.judge && `judge: ${contest.judge}`, better,
+      contest.by && `judged by ${contest.by}`, better,
     ])), list, axis(ruler));
     if (ranked.length > BARS) {
       const all = state.whole.has(place);

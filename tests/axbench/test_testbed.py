@@ -96,3 +96,10 @@ def _some_rows(steering: Path) -> list[int]:
 
     rows = tasks.steer_docs(data="testbed", steering=str(steering)).rows
     return [place for place, row in enumerate(rows) if wanted(row)]
+
+
+def test_the_baseline_is_comparable_with_a_steered_run(words: Path) -> None:
+    baseline = tasks.steer_docs(data="testbed")
+    steered = tasks.steer_docs(data="testbed", steering=str(words))
+    assert len(steered.rows) == 2 * len(tasks.FACTORS) * len(baseline.rows)
+    assert steered.sha256 == baseline.sha256

@@ -55,6 +55,9 @@ class PoliteTask(JudgedTask):
             "short": Question(prompt=f"Is '{response}' short? Rate item {doc['number'] + 1}"),
         }
 
+    def wording(self) -> Mapping[str, Question]:
+        return self.questions({"number": 0}, "(response)")
+
     def process_results(self, doc: Row, results: Sequence[Judgement]) -> dict[str, Any]:
         (judgement,) = results
         polite = judgement.ratings["polite"]

@@ -19,6 +19,7 @@ from harness.datasets import Row, Sourced
 from harness.errors import DataError
 from harness.judging import JudgedTask, Judgement
 from harness.responses import margin
+from harness.store import key_of
 from harness_axbench import data, dictionary, ratings
 from harness_axbench.data import Concept
 from harness_axbench.metrics import SELECT, TEST
@@ -63,7 +64,8 @@ def steer_docs(**metadata: Any) -> Sourced:
         drawn = data.drawn_instructions(pool, concept)
         for factor in FACTORS if metadata.get("steering") else (None,):
             rows += _rows(concept, factor, drawn)
-    return Sourced("test", rows, found.source)
+    content = key_of(data=found.sha256, instructions=list(pool))
+    return Sourced("test", rows, found.source, content)
 
 
 def _rows(concept: Concept, factor: float | None, drawn: Sequence[str]) -> Iterator[Row]:
