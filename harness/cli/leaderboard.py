@@ -149,7 +149,9 @@ def _screen(contests: list[tuple[str, list[Standing]]]) -> Screen:
         screen.add_row("", Text(_plain(f"{name} {arrow}"), "bold"))
         for entry in standing[:_PLACES]:
             rank = "–" if entry.rank is None else str(entry.rank)
-            cells = (rank, entry.row.run.model, entry.row.run.method, *_numbers(entry.row))
+            run = entry.row.run
+            model = Path(run.model).name if run.model.startswith("/") else run.model
+            cells = (rank, model, run.method or run.model_type, *_numbers(entry.row))
             screen.add_row(*(Text(_plain(cell)) for cell in cells))
         screen.add_section()
     return screen
