@@ -124,7 +124,7 @@ class Assistant:
     def kept(self) -> str:
         """Where accepted answers are, as a sentence."""
         path = self._path()
-        return f"Accepted answers are kept in {path}." if path else ""
+        return f"Accepted answers are kept in {path}." if path and path.is_file() else ""
 
     def info(self) -> dict[str, Any]:
         """What identifies the assistant in saved results; no secrets."""

@@ -94,7 +94,9 @@ def choose(metadata: Mapping[str, Any], *, plugin: str, hub: str) -> Source:
     """
     own = f"{plugin}_data"
     key = own if own in metadata else "data"
-    value = str(metadata.get(key, "hub"))
+    value = str(metadata.get(key, "hub")).strip()
+    if not value:
+        raise DataError(f"{key}= is empty. {three_ways(plugin, hub)}")
     if value == "testbed":
         return Source("testbed", "testbed", key)
     if value == "hub":
@@ -125,7 +127,8 @@ def from_hub(source: Source, plugin: str, load: Callable[[], T]) -> T:
     except DataError:
         raise
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        reason = reason if len(reason) <= 200 else reason[:200].rsplit(" ", 1)[0] + " …"
         ways = three_ways(plugin, source.location)
         raise DataError(f"cannot read {source} ({reason}). {ways}") from cause
 

@@ -36,6 +36,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "paperharness"
 
 
+_BEGIN = b'{"key": "'
+
+
 class Store(Mapping[str, Any]):
     """A mapping from content key to JSON value that only grows.
 
@@ -58,7 +61,9 @@ class Store(Mapping[str, Any]):
     def _read(self, file: IO[bytes]) -> None:
         """Take in the whole lines behind those already read."""
         file.seek(self._read_to)
-        whole, _, _ = file.read().rpartition(b"\n")  # behind the last \n is a cut line
+        whole, _, cut = file.read().rpartition(b"\n")  # behind the last \n is a cut line
+        if not cut.startswith(_BEGIN[: len(cut)]):
+            raise ArtefactError(f"{self.path} is another kind of file; give a new one")
         if not whole:
             return
         for line in whole.split(b"\n"):

@@ -15,7 +15,10 @@ def plugins() -> None:
         table.add_column(column, overflow="fold")
     for plugin in host.plugins():
         table.add_row(plugin.name, plugin.version, _brings(plugin), _state(plugin))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for plugin in host.broken():
+        console.print(f"{plugin.name} is broken: {plugin.error}", style="red", markup=False)
 
 
 def _brings(plugin: host.Plugin) -> str:
@@ -28,6 +31,4 @@ def _brings(plugin: host.Plugin) -> str:
 
 
 def _state(plugin: host.Plugin) -> str:
-    from rich.markup import escape
-
-    return "[green]ok[/]" if plugin.error is None else f"[red]broken[/]: {escape(plugin.error)}"
+    return "[green]ok[/]" if plugin.error is None else "[red]broken[/]"

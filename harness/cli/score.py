@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -31,4 +32,8 @@ def score(
     from harness import scoring
 
     written = scoring.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
+
+    from lm_eval.utils import make_table
+
+    print(make_table(json.loads(written.read_text(encoding="utf-8"))))
     print(f"wrote {written}")

@@ -267,3 +267,14 @@ def test_rotary_positions_take_the_configurations_and_tokenizers_limit(checker_p
     assert classifier(rotary).max_length == 8192
     assert classifier(rotary, 1000).max_length == 1000
     assert classifier(SimpleNamespace(named_modules=list, config=None)).max_length is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_lm_evals_default_device_falls_back_to_the_cpu():
+    model = FactCheckerHF(pretrained="testbed:checker", device="cuda:0")
+    assert model.device == torch.device("cpu")
+
+
+def test_a_missing_checkpoint_argument_is_one_clear_line():
+    with pytest.raises(HarnessError, match="hf-fact-checker needs --model_args pretrained="):
+        FactCheckerHF()

@@ -107,3 +107,11 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "xdg" / "paperharness"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path("~/.cache/paperharness").expanduser()
+
+
+def test_another_kind_of_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8 no line break in here")
+    with pytest.raises(ArtefactError, match="another kind of file"):
+        Store(path)
+    assert path.read_bytes() == b"\xff\xd8 no line break in here"

@@ -83,7 +83,10 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         self.plan = make_plan(steering, method, concept, factor)
         self._name = pretrained
         path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
-        super().__init__(pretrained=path, **kwargs)
+        try:
+            super().__init__(pretrained=path, **kwargs)
+        except (OSError, ValueError, AssertionError, RuntimeError) as cause:
+            raise HarnessError(f"model {self._name} cannot be loaded: {cause}") from cause
         self._warned: set[str] = set()
         self._rows: list[Steering | None] = []
         self._weight: Tensor | None = None

@@ -152,9 +152,9 @@ def _reader(options: Options) -> Reader:
         model = AutoModelForCausalLM.from_pretrained(
             path, revision=options.revision, dtype=options.dtype
         )
-    except (OSError, ValueError) as cause:
+        model.eval().to(device)
+    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
         raise HarnessError(f"model {options.model} cannot be loaded: {cause}") from cause
-    model.eval().to(device)
     return Reader(model, tokenizer, layer=options.layer, batch_size=options.batch_size)
 
 

@@ -6,6 +6,7 @@ P(supported) is the answer. Rows of all tasks of a run are scored together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,8 @@ from harness_factcg.checker import Checker
 from harness_factcg.chunking import CHUNK_SIZE
 from harness_factcg.loading import accelerator, load
 from harness_factcg.scoring import LEAST_ROOM, Pair, log_sigmoid
+
+log = logging.getLogger(__name__)
 
 
 class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
@@ -47,7 +50,7 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
 
     def __init__(
         self,
-        pretrained: str,
+        pretrained: str | None = None,
         *,
         dtype: str = "auto",
         max_length: int = 2048,
@@ -67,7 +70,12 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         sizes = {"max_length": max_length, "chunk_size": chunk_size, "batch_tokens": batch_tokens}
         _check(unknown, overlong, sizes)
         self._accelerator = accelerator()
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if pretrained is None:
+            raise HarnessError(
+                "hf-fact-checker needs --model_args pretrained=, a sequence-classification "
+                "checkpoint: a folder, a name on the hub, or testbed:checker"
+            )
+        self._device = _device(device)
         if self._accelerator is not None:
             self._rank = self._accelerator.process_index
             self._world_size = self._accelerator.num_processes
@@ -181,6 +189,17 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
     def barrier(self) -> None:
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
+
+
+def _device(asked: str | None) -> torch.device:
+    """The device asked for; as in lm-eval's ``hf``, the CPU stands in for a GPU that is not there.
+
+    lm-eval's command asks for the first GPU where the user asks for nothing.
+    """
+    if (asked is None or asked.startswith("cuda")) and not torch.cuda.is_available():
+        log.info("no CUDA device: running on the CPU")
+        return torch.device("cpu")
+    return torch.device(asked or "cuda")
 
 
 def _check(unknown: Mapping[str, object], overlong: str, sizes: Mapping[str, object]) -> None:
