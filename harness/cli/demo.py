@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 
 LAYER = 2
 TASKS = "axbench_steer,llm_aggrefact"
+SHORT = "max_gen_toks=64"  # the testbed's answers end sooner; only broken ones would go on
 SETTINGS = {
     "HF_HUB_OFFLINE": "1",
     "LMEVAL_LOG_LEVEL": "WARNING",
@@ -53,6 +54,7 @@ def demo(
             [sys.executable, "-m", "lm_eval", "run", "--model", model,
              *(["--model_args", arguments] if arguments else []),
              "--tasks", tasks, "--metadata", "data=testbed", "--batch_size", "64",
+             *(["--gen_kwargs", SHORT] if "axbench_steer" in tasks else []),
              "--device", "cpu", "--output_path", str(results)],
         )  # fmt: skip
     _run(
