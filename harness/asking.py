@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
 _PATIENCE = 4
+_TOKENS = {  # OpenAI's names, and Anthropic's
+    "prompt_tokens": ("prompt_tokens", "input_tokens"),
+    "answer_tokens": ("completion_tokens", "output_tokens"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,7 @@ class Batch:
         accept: Whether an answer counts.
         keep: Called at once with each key and accepted answer.
         redacted: Strikes secrets out of a text.
+        usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Batch:
         accept: Callable[[str], bool],
         keep: Callable[[str, str], None],
         redacted: Callable[[str], str],
+        usage: Counter[str],
     ) -> None:
         from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
 
@@ -107,6 +113,7 @@ class Batch:
         self._accept = accept
         self._keep = keep
         self._redacted = redacted
+        self._usage = usage
         self._nothing = {"", LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER.strip()}
         self._random = random.Random(spec.seed)
         self._tries: Counter[str] = Counter()
@@ -212,6 +219,7 @@ class Batch:
             options["seed"] = spec.seed + question.vote + 1000 * self._tries[key]
         context = as_context(self._model, question.prompt)
         inbox.expect(context, options, key)
+        self._usage.update(requests=1, prompt_characters=len(question.prompt))
         return Instance(
             request_type="generate_until",
             doc=dict(question.facts),
@@ -223,11 +231,14 @@ class Batch:
     def _settle(self, key: str, answer: object) -> None:
         """Keep an answer that counts; else the question stays open for another try."""
         self._arrivals += 1
+        if isinstance(answer, str):
+            self._usage.update(answers=1, answer_characters=len(answer))
         if isinstance(answer, str) and answer.strip() not in self._nothing and self._accept(answer):
             self.answers[key] = answer
             self._keep(key, answer)
             return
         self._tries[key] += 1
+        self._usage["rejected"] += 1
         shown = "nothing" if not answer else repr(str(answer)[-80:])
         self.trouble = f"last answer that does not count: {self._redacted(shown)}"
 
@@ -239,6 +250,22 @@ class Batch:
             raise JudgeError(f"model '{self._spec.model}' refuses to answer: {text}") from None
         if isinstance(error, (ImportError, NotImplementedError, AssertionError)):
             raise JudgeError(f"model '{self._spec.model}' cannot answer: {text}") from None
+
+
+def count_tokens(model: Any, usage: Counter[str]) -> None:
+    """Let an API model add up the tokens that its replies report, those of rejected ones too."""
+    stock = getattr(model, "parse_generations", None)
+    if stock is None:
+        return
+
+    def parse(outputs: Any, **options: Any) -> Any:
+        for reply in outputs if isinstance(outputs, list) else [outputs]:
+            reported = reply.get("usage") if isinstance(reply, Mapping) else None
+            for ours, names in _TOKENS.items() if isinstance(reported, Mapping) else ():
+                usage[ours] += next((n for k in names if isinstance(n := reported.get(k), int)), 0)
+        return stock(outputs=outputs, **options)
+
+    model.parse_generations = parse
 
 
 def _status(error: Exception) -> int | None:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.asking import Batch, Question
+from harness.asking import Batch, Question, count_tokens
 from harness.errors import HarnessError, JudgeError
 from harness.sealing import Secret, hidden, public, redacted, seal, secret_texts, strike_out, unseal
 from harness.store import Store, cache_folder, key_of
@@ -33,7 +34,7 @@ _OPERATIONAL = frozenset(
     )
 )
 # Answers that follow from a question's facts and change with this package: asked anew each time.
-_UNSTORED = frozenset({"testbed-judge"})
+_UNSTORED = frozenset({"testbed-judge", "testbed-writer"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +113,20 @@ class Assistant:
 
     Args:
         spec: Which model, and how. The model itself is created when a question needs it.
+
+    Attributes:
+        trouble: What went wrong last, as a part of a sentence.
+        usage: What asking has cost so far: ``questions`` (distinct ones), ``stored`` (those
+            answered from the store), ``requests`` (handed to the model, repeated ones included),
+            ``answers`` (that came back), ``rejected`` (that were empty or not accepted),
+            ``prompt_characters``, ``answer_characters``; and where an API reports them
+            ``prompt_tokens`` and ``answer_tokens``.
     """
 
     def __init__(self, spec: AssistantSpec) -> None:
         self.spec = spec
         self.trouble = "it gave no valid answer"
+        self.usage: Counter[str] = Counter()
         self._lm: Any = None
         self._store: Store | None = None
 
@@ -158,6 +168,7 @@ class Assistant:
                 missing[key] = question
             else:
                 answers[key] = stored
+        self.usage.update(questions=len(answers) + len(missing), stored=len(answers))
         if missing:
             model = self.model()
             batch = Batch(
@@ -165,6 +176,7 @@ class Assistant:
                 accept=accept,
                 keep=self._keep,
                 redacted=self._redacted,
+                usage=self.usage,
             )
             answers |= batch.run()
             self.trouble = batch.trouble
@@ -198,6 +210,7 @@ class Assistant:
                 reason = self._redacted(f"{type(cause).__name__}: {cause}")
                 raise JudgeError(f"model '{self.spec.model}' cannot be made: {reason}") from None
             self._lm = model
+            count_tokens(model, self.usage)
             strike_out(model, self._secrets())
         return self._lm
 
@@ -230,18 +243,24 @@ class Assistant:
         name = re.sub(r"[^\w.-]+", "_", f"{self.spec.model}_{name}").strip("_")
         return cache_folder() / "answers" / f"{name[-120:]}.jsonl"
 
-    def _key(self, question: Question) -> str:
-        """What an answer depends on, as a content key."""
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on besides the question; no secrets."""
         spec = self.spec
         args = {k: v for k, v in public(spec.model_args).items() if k not in _OPERATIONAL}
-        facts = dict(question.facts) if spec.model in _UNSTORED else None
+        return {
+            "model": spec.model,
+            "model_args": json.loads(json.dumps(args, default=str)),
+            "temperature": float(spec.temperature),
+            "max_tokens": spec.max_tokens,
+            "seed": spec.seed,
+        }
+
+    def _key(self, question: Question) -> str:
+        """What an answer depends on, as a content key."""
+        facts = dict(question.facts) if self.spec.model in _UNSTORED else None
         return key_of(
-            model=spec.model,
-            model_args=json.loads(json.dumps(args, default=str)),
+            **self.identity(),
             prompt=question.prompt,
-            temperature=float(spec.temperature),
-            max_tokens=spec.max_tokens,
-            seed=spec.seed,
             vote=question.vote,
             facts=json.dumps(facts, sort_keys=True, default=str),
         )
