@@ -31,10 +31,8 @@ log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
 _PATIENCE = 4
-_TOKENS = {  # OpenAI's names, and Anthropic's
-    "prompt_tokens": ("prompt_tokens", "input_tokens"),
-    "answer_tokens": ("completion_tokens", "output_tokens"),
-}
+_TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
+_TOKENS |= {"input_tokens": "prompt_tokens", "output_tokens": "answer_tokens"}  # Anthropic's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,16 +251,15 @@ class Batch:
 
 
 def count_tokens(model: Any, usage: Counter[str]) -> None:
-    """Let an API model add up the tokens that its replies report, those of rejected ones too."""
-    stock = getattr(model, "parse_generations", None)
-    if stock is None:
-        return
+    """Let an API model add up the tokens its replies report; other models have none to report."""
+    stock: Any = getattr(model, "parse_generations", None)
 
     def parse(outputs: Any, **options: Any) -> Any:
         for reply in outputs if isinstance(outputs, list) else [outputs]:
-            reported = reply.get("usage") if isinstance(reply, Mapping) else None
-            for ours, names in _TOKENS.items() if isinstance(reported, Mapping) else ():
-                usage[ours] += next((n for k in names if isinstance(n := reported.get(k), int)), 0)
+            reported = (reply.get("usage") if isinstance(reply, Mapping) else None) or {}
+            for name, count in reported.items():
+                if name in _TOKENS and isinstance(count, int):
+                    usage[_TOKENS[name]] += count
         return stock(outputs=outputs, **options)
 
     model.parse_generations = parse

@@ -7,5 +7,6 @@ from harness.hookspecs import Registrar, hookimpl
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the testbed's deterministic judge."""
+    """Name the testbed's deterministic judge and writer."""
     registrar.model("testbed-judge", "harness.testbed.judge_model:TestbedJudge")
+    registrar.model("testbed-writer", "harness.testbed.writer_model:TestbedWriter")

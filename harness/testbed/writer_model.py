@@ -1,0 +1,181 @@
+"""The testbed's writer as an lm-eval model: it writes AxBench's texts by rule, without weights.
+
+It answers what a data generation pipeline asks of a writer, in the testbed's English: which genre
+a concept has, words of a concept, another sense of a word, whether that sense is unrelated, and
+responses with the concept, without it, or with a word in its other sense. An answer follows from
+the facts of the question alone, so a rerun writes the same texts on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from harness.errors import HarnessError
+from harness.testbed.answers import answer
+from harness.testbed.judge import instruction_topic
+from harness.testbed.language import join_sentences, neutral_sentence, other_sense_sentence
+from harness.testbed.lexicon import CONCEPTS, Concept
+
+Facts = Mapping[str, Any]
+_WORDS = 5
+
+
+def _concept(facts: Facts) -> Concept:
+    text = str(facts["concept"]).strip()
+    for concept in CONCEPTS:
+        if concept.description == text:
+            return concept
+    raise HarnessError(
+        f"testbed writer: no concept {text!r}; it only knows the testbed's {len(CONCEPTS)} "
+        "concepts, so name another writer model"
+    )
+
+
+def _draw(facts: Facts) -> random.Random:
+    """Random numbers that follow from the facts."""
+    return random.Random(json.dumps(dict(facts), sort_keys=True, default=str))
+
+
+def _topic(facts: Facts) -> str:
+    topic = instruction_topic(str(facts["instruction"]))
+    if topic is None:
+        raise HarnessError(
+            f"testbed writer: the instruction {facts['instruction']!r} names no topic of the "
+            "testbed; it only knows the testbed's instructions, so name another writer model"
+        )
+    return topic
+
+
+def genre(facts: Facts) -> str:
+    """The concept's genre."""
+    return f"Genre: {_concept(facts).genre}"
+
+
+def words(facts: Facts) -> str:
+    """Five words of the concept: those with another sense, then nouns without one."""
+    concept = _concept(facts)
+    known = [word for word, _, _ in concept.senses]
+    known += [noun for noun in concept.nouns if noun not in known]
+    return f"Words: {', '.join(known[:_WORDS])}"
+
+
+def sense(facts: Facts) -> str:
+    """The word's other sense; for a word without one, a sense that is the concept's own."""
+    word = str(facts["word"])
+    senses = {known: meaning for known, meaning, _ in _concept(facts).senses}
+    return f"Sense: {senses.get(word, f'a small {word}')}"
+
+
+def unrelated(facts: Facts) -> str:
+    """Whether the testbed knows this other sense of the word."""
+    pairs = [(word, meaning) for word, meaning, _ in _concept(facts).senses]
+    known = (str(facts["word"]), str(facts["sense"])) in pairs
+    return f"Unrelated: {'yes' if known else 'no'}"
+
+
+def positive(facts: Facts) -> str:
+    """A response with the concept's words."""
+    text = answer(str(facts["genre"]), _topic(facts), _concept(facts), _draw(facts))
+    return f"Response: {text}"
+
+
+def negative(facts: Facts) -> str:
+    """A response without the concept; three in ten have another concept."""
+    draw = _draw(facts)
+    others = [other for other in CONCEPTS if other != _concept(facts)]
+    other = draw.choice(others) if draw.random() < 0.3 else None
+    return f"Response: {answer(str(facts['genre']), _topic(facts), other, draw)}"
+
+
+def hard_negative(facts: Facts) -> str:
+    """A response with a word of the concept in its other sense, and neutral otherwise."""
+    draw, topic, kind = _draw(facts), _topic(facts), str(facts["genre"])
+    wanted = (str(facts["word"]), str(facts["sense"]))
+    phrases = [phrase for *pair, phrase in _concept(facts).senses if tuple(pair) == wanted]
+    if not phrases:
+        raise HarnessError(
+            f"testbed writer: {wanted[0]!r} has no sense {wanted[1]!r} in the testbed's lexicon"
+        )
+    sentences = [neutral_sentence(kind, topic, draw) for _ in range(draw.randint(2, 4))]
+    sentences.insert(1, other_sense_sentence(kind, topic, phrases[0], draw))
+    return f"Response: {join_sentences(sentences, kind)}"
+
+
+def plain(facts: Facts) -> str:
+    """A response without any concept."""
+    return answer(str(facts["genre"]), _topic(facts), None, _draw(facts))
+
+
+_TASKS: dict[str, tuple[Callable[[Facts], str], tuple[str, ...]]] = {
+    "genre": (genre, ("concept",)),
+    "words": (words, ("concept",)),
+    "sense": (sense, ("concept", "word")),
+    "unrelated": (unrelated, ("concept", "word", "sense")),
+    "positive": (positive, ("concept", "instruction", "genre")),
+    "negative": (negative, ("concept", "instruction", "genre")),
+    "hard negative": (hard_negative, ("concept", "instruction", "genre", "word", "sense")),
+    "plain": (plain, ("instruction", "genre")),
+}
+
+
+class TestbedWriter(LM):  # type: ignore[misc]  # lm-eval has no types
+    """Writes by the rules above.
+
+    The request's ``Instance.doc`` carries what is wanted: ``write`` (a task's name) and that task's
+    facts (``concept``, ``instruction``, ``genre``, ``word``, ``sense``). The prompt's text is not
+    read.
+    """
+
+    __test__ = False
+    version = "1"
+
+    def __init__(
+        self,
+        batch_size: int | str | None = None,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take and ignore what lm-eval passes to every model."""
+        super().__init__()
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """A text for each request.
+
+        Raises:
+            HarnessError: A document lacks a key, or asks for something the testbed does not know.
+        """
+        return [self._answer(request.doc) for request in requests]
+
+    def _answer(self, doc: Facts) -> str:
+        task, needed = _TASKS.get(str(doc.get("write")), (None, ()))
+        missing = [key for key in needed if key not in doc]
+        if task is None or missing:
+            wanted = ", ".join(missing) or f"write, one of {', '.join(_TASKS)}"
+            raise HarnessError(
+                f"testbed writer: a request lacks {wanted}; the testbed's writer only serves "
+                "harness axbench generate, so name another model for anything else"
+            )
+        return task(doc)
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Not known to the testbed's writer."""
+        raise HarnessError("testbed writer: it only answers generation requests")
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Not known to the testbed's writer."""
+        raise HarnessError("testbed writer: it only answers generation requests")
+
+    def get_model_info(self) -> dict[str, str]:
+        """What saved results say about the writer."""
+        return {"writer": "testbed-writer", "writer_version": self.version}
