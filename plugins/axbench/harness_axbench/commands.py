@@ -1,4 +1,4 @@
-"""``harness axbench …``: train a steering dictionary, and show what one holds."""
+"""``harness axbench …``: steering dictionaries, made, exchanged and looked into."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ def train(
     model: Annotated[str | None, typer.Option(help="Model id or path, or testbed:teacher.")] = None,
     layer: Annotated[int | None, typer.Option(help="Block whose output is read, from 0.")] = None,
     methods: Annotated[
-        str, typer.Option(help="Comma-separated: diffmean, random, bow.")
+        str, typer.Option(help="Comma-separated names, or all; see the plugin's README.")
     ] = "diffmean",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="METHOD.NAME=VALUE: a setting that differs from the paper's."),
+    ] = None,
     data: Annotated[str, typer.Option(help="hub, testbed, or a folder of AxBench files.")] = "hub",
     subset: Annotated[
         str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
@@ -29,26 +33,41 @@ def train(
         str, typer.Option(help="eval (as the paper) or train (without its leak).")
     ] = "eval",
     batch_size: Annotated[int, typer.Option(help="Texts in a forward pass.")] = 8,
+    shard_size: Annotated[
+        int, typer.Option(help="Concepts trained together; bounds memory, changes nothing else.")
+    ] = 16,
+    executor: Annotated[
+        str, typer.Option(help="local (also accelerate launch), or ray.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(help="Ray's workers; 0: one a GPU, or one a core.")] = 0,
     device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw.")] = 42,
 ) -> None:
-    """Train one vector a concept for each method, from one pass over the texts."""
-    from harness_axbench.training import Options
+    """Train every method for all concepts, from one pass over the texts.
+
+    Stops and goes on where it was; the dictionary appears when it is whole.
+    """
+    from harness_axbench.methods import listed
+    from harness_axbench.training import Options, parse_settings
     from harness_axbench.training import train as run
 
     metadata: dict[str, Any] = {"axbench_data": data}
     if subset:
         metadata["axbench_subset"] = subset
     options = Options(
-        methods=[name.strip() for name in methods.split(",") if name.strip()],
+        methods=listed(methods),
+        settings=parse_settings(settings or []),
         out=out,
         model=model,
         layer=layer,
         metadata=metadata,
         max_act_from=max_act_from,
         batch_size=batch_size,
+        shard_size=shard_size,
+        executor=executor,
+        workers=workers,
         device=device,
         dtype=dtype,
         revision=revision,
@@ -63,25 +82,109 @@ def train(
     )
 
 
+@app.command("import")
+def import_(
+    *,
+    source: Annotated[
+        str, typer.Option("--from", help="File or folder, or a repository on the hub.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the dictionary; appears when it is done.")],
+    form: Annotated[
+        str, typer.Option("--format", help="auto, axbench, lm-eval or repeng.")
+    ] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="The vectors' model: id or path, or testbed:teacher.")
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Their block, from 0; or the one to take of several.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Their method; or the one to take of several.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The concept, for a file of one vector.")] = None,
+    revision: Annotated[str, typer.Option(help="Revision on the hub.")] = "main",
+) -> None:
+    """Make a dictionary of vectors from elsewhere: AxBench's, lm-eval's, or a control vector."""
+    from harness_axbench.exchange import Options, bring_in
+
+    before = out.exists()
+    made = bring_in(
+        Options(
+            source=source,
+            out=out,
+            format=form,
+            model=model,
+            layer=layer,
+            method=method,
+            text=text,
+            revision=revision,
+        )
+    )
+    state = "already there" if before else "written"
+    typer.echo(
+        f"{made.folder} ({state}): {len(made.concepts)} concepts, {', '.join(made.methods)}, "
+        f"layer {made.layer}, sha256 {made.sha256[:12]}"
+    )
+
+
 @app.command()
-def show(folder: Annotated[Path, typer.Argument(help="Folder of a dictionary.")]) -> None:
-    """Show a dictionary: its model, layer, methods, and max_act of every concept."""
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a dictionary.")],
+    *,
+    concept: Annotated[int, typer.Option(help="The concept's id.")],
+    factor: Annotated[float, typer.Option(help="Strength, in units of max_act.")],
+    out: Annotated[Path, typer.Option(help="The steer file, .pt.")],
+    method: Annotated[
+        str | None, typer.Option(help="One of the dictionary's methods; needed if it has several.")
+    ] = None,
+    action: Annotated[str, typer.Option(help="add or clamp.")] = "add",
+    hook: Annotated[
+        str | None,
+        typer.Option(help="The block's name, such as layers.20; else the model says it."),
+    ] = None,
+) -> None:
+    """Write one concept at one strength for lm-eval's own model: --model steered."""
+    from harness_axbench import dictionary
+    from harness_axbench.exchange.steer_file import write
+
+    path = write(
+        dictionary.read(folder),
+        method=method,
+        concept=concept,
+        factor=factor,
+        out=out,
+        action=action,
+        hook=hook,
+    )
+    typer.echo(f"{path}: run it with: lm_eval --model steered --model_args …,steer_path={path}")
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Folder of a dictionary.")],
+    *,
+    method: Annotated[str | None, typer.Option(help="One method; else all with vectors.")] = None,
+    concept: Annotated[int | None, typer.Option(help="One concept's id; else all.")] = None,
+    neighbours: Annotated[int, typer.Option(help="How many nearest concepts to name.")] = 3,
+    csv: Annotated[Path | None, typer.Option(help="Write all vectors' rows to this file.")] = None,
+) -> None:
+    """Show a dictionary: model, layer, norms, max_act, nearest concepts; check its files."""
     from rich.console import Console
-    from rich.table import Table
 
-    from harness_axbench.dictionary import VECTORS, read
+    from harness_axbench import dictionary, inspection
 
-    found = read(folder)
-    model = found.manifest["model"]
-    site = f"{model['name']}, layer {found.layer}" if model else "texts only"
-    table = Table(title=f"{folder}: {site}, sha256 {found.sha256[:12]}")
-    table.add_column("concept", justify="right")
-    table.add_column("genre")
-    table.add_column("text", overflow="fold")
-    steering = [name for name in found.methods if found.facts(name)["kind"] == VECTORS]
-    for name in steering:
-        table.add_column(f"max_act {name}", justify="right")
-    for place, concept in enumerate(found.concepts):
-        acts = [f"{found.facts(name)['max_act'][place]:.2f}" for name in steering]
-        table.add_row(str(concept.id), concept.genre, concept.text, *acts)
-    Console().print(table)
+    found = dictionary.read(folder)
+    files = inspection.verified(found)
+    lines = inspection.vectors(
+        found, methods=[method] if method else None, concept=concept, neighbours=neighbours
+    )
+    for line in inspection.summary(found, files):
+        typer.echo(line)
+    if csv is not None:
+        inspection.write_csv(lines, csv)
+        typer.echo(f"  written  {csv}")
+        return
+    console = Console()
+    for table in inspection.tables(lines):
+        console.print()
+        console.print(table)

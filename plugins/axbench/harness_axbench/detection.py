@@ -7,9 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.errors import HarnessError
 from harness_axbench.activations import Reader
 from harness_axbench.data import whole_text
-from harness_axbench.methods import VectorMethod, find, sequence_scores
+from harness_axbench.dictionary import TEXTS, VECTORS
+from harness_axbench.directions import Directions
+from harness_axbench.methods import HeadMethod, find, sequence_scores
 from harness_axbench.steering import Plan
 
 TextAndConcept = tuple[str, str, int]
@@ -17,22 +20,18 @@ TextAndConcept = tuple[str, str, int]
 
 
 def concept_scores(
-    plan: Plan,
-    docs: Sequence[Mapping[str, Any]],
-    *,
-    weight: Tensor | None,
-    reader: Callable[[], Reader],
+    plan: Plan, docs: Sequence[Mapping[str, Any]], reader: Callable[[], Reader]
 ) -> dict[TextAndConcept, float]:
     """The score of every text for every concept it is asked for.
 
     Args:
         plan: The dictionary and the method.
         docs: Rows with ``input``, ``output`` and ``concept_id``.
-        weight: The method's vectors [concepts, hidden]; None if it scores words.
         reader: Makes what reads activations; called if the method needs them.
 
     Raises:
         ArtefactError: The dictionary lacks a concept.
+        HarnessError: The method scores nothing.
     """
     texts: dict[tuple[str, str], Mapping[str, Any]] = {}
     wanted: dict[tuple[str, str], dict[int, int]] = {}
@@ -40,23 +39,42 @@ def concept_scores(
         text, number = (doc["input"], doc["output"]), int(doc["concept_id"])
         texts[text] = doc
         wanted.setdefault(text, {})[number] = plan.found.place(number)
-    rows = list(texts.values())
-    found: dict[TextAndConcept, float] = {}
+    rows = [dict(row) for row in texts.values()]
+    places = [list(own.values()) for own in wanted.values()]
+    scores = _scores(plan, rows, places, reader)
+    return {
+        (*text, number): score
+        for (text, own), found in zip(wanted.items(), scores, strict=True)
+        for number, score in zip(own, found, strict=True)
+    }
 
-    def take(row: Mapping[str, Any], scores: Tensor) -> None:
-        for number, place in wanted[row["input"], row["output"]].items():
-            found[row["input"], row["output"], number] = float(scores[place])
 
-    if weight is None:
-        words = plan.found.text_method(plan.method)
-        for row, scores in zip(rows, words.scores([whole_text(r) for r in rows]), strict=True):
-            take(row, scores)
-        return found
+def _scores(
+    plan: Plan,
+    rows: list[dict[str, Any]],
+    places: list[list[int]],
+    reader: Callable[[], Reader],
+) -> list[list[float]]:
+    """For each row the scores for the concepts at these places of the dictionary."""
+    if plan.kind == VECTORS:
+        return _by_directions(Directions.load(plan.found, plan.method), rows, places, reader())
+    if plan.kind == TEXTS:
+        scores = plan.found.text_method(plan.method).scores([whole_text(row) for row in rows])
+        return [own[at].tolist() for own, at in zip(scores, places, strict=True)]
     kind = find(plan.method)
-    assert issubclass(kind, VectorMethod)
-    for batch in reader().stream(rows, "texts to score"):
-        tokens = kind.token_scores(batch.hidden, weight.to(batch.hidden.device))
-        pooled = sequence_scores(tokens, batch.counted).cpu()
-        for place, own in zip(batch.texts, pooled, strict=True):
-            take(rows[place], own)
+    if not issubclass(kind, HeadMethod):
+        raise HarnessError(f"method={plan.method} edits the model and scores no text")
+    tensors, facts = plan.found.tensors(plan.method), plan.found.facts(plan.method)
+    return kind.scores(tensors, facts, reader(), rows, places)
+
+
+def _by_directions(
+    directions: Directions, rows: list[dict[str, Any]], places: list[list[int]], reader: Reader
+) -> list[list[float]]:
+    found: list[list[float]] = [[] for _ in rows]
+    placed = directions.to(next(reader.model.parameters()).device)
+    for batch in reader.stream(rows, "texts to score"):
+        pooled: Tensor = sequence_scores(placed.scores(batch.hidden), batch.counted).cpu()
+        for text, own in zip(batch.texts, pooled, strict=True):
+            found[text] = own[places[text]].tolist()
     return found

@@ -1,10 +1,12 @@
 """A steering dictionary on disk: one folder, one vector a concept for each method.
 
 ``dictionary.json`` says what the vectors belong to (model, layer, prefix, data, versions), names
-the concepts, and holds each method's max_act per concept with where it came from. Beside it lies
-``<method>.safetensors``: ``weight`` [concepts, hidden], fp32, rows of length one; for the bag of
-words sparse coefficients, with the vocabulary in ``<method>.json``. The manifest holds the SHA-256
-of each file, so the hash of the manifest is the hash of the whole.
+the concepts, and holds for each method its kind (see ``methods``), settings, and max_act per
+concept with where it came from. Beside it lies ``<method>.safetensors``: for vectors ``weight``
+[concepts, hidden], fp32, and where they differ from the plain case ``encoder``, ``bias`` and
+``threshold`` (see ``directions``); for the bag of words sparse coefficients, with the vocabulary in
+``<method>.json``. The manifest holds the SHA-256 of each file, so the hash of the manifest is the
+hash of the whole.
 """
 
 from __future__ import annotations
@@ -29,18 +31,20 @@ if TYPE_CHECKING:
 
 FORMAT = "axbench-dictionary/1"
 MANIFEST = "dictionary.json"
-VECTORS, TEXTS = "vectors", "texts"
+VECTORS, TEXTS, HEADS = "vectors", "texts", "heads"
+ADAPTERS, WEIGHTS = "adapters", "weights"
+STEERING = (VECTORS, ADAPTERS, WEIGHTS)
 
 
 @dataclass(frozen=True)
-class Stored:
+class Entry:
     """What one method leaves in a dictionary.
 
     Attributes:
-        kind: ``vectors`` or ``texts``.
+        kind: ``vectors``, ``texts``, ``heads``, ``adapters`` or ``weights``.
         tensors: For the method's safetensors file.
         values: For the method's JSON file; none is written where it is empty.
-        facts: For the manifest: ``max_act`` and ``max_act_origin`` per concept.
+        facts: For the manifest.
     """
 
     kind: str
@@ -117,7 +121,7 @@ class Dictionary:
             ArtefactError: As ``tensors``; or the shape is not what the manifest says.
         """
         if self.facts(method)["kind"] != VECTORS:
-            raise ArtefactError(f"{self.folder}: {method} scores texts; it has no vectors")
+            raise ArtefactError(f"{self.folder}: {method} has no vectors")
         weight = self.tensors(method).get("weight")
         shape = (len(self.concepts), int(self.manifest["model"]["hidden_size"]))
         if weight is None or tuple(weight.shape) != shape:
@@ -205,7 +209,7 @@ def write(
     recipe: Mapping[str, Any],
     facts: Mapping[str, Any],
     concepts: tuple[Concept, ...],
-    methods: Mapping[str, Stored],
+    methods: Mapping[str, Entry],
 ) -> Dictionary:
     """Write a dictionary; the folder appears by one rename, whole or not at all.
 
@@ -222,11 +226,12 @@ def write(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     entries: dict[str, Any] = {}
-    for name, stored in methods.items():
-        entries[name] = {"kind": stored.kind, **stored.facts}
-        entries[name] |= _put(draft, f"{name}.safetensors", save(dict(stored.tensors)), "")
-        if stored.values:
-            text = json.dumps(stored.values, ensure_ascii=False).encode()
+    for name, entry in methods.items():
+        tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
+        entries[name] = {"kind": entry.kind, **entry.facts}
+        entries[name] |= _put(draft, f"{name}.safetensors", save(tensors), "")
+        if entry.values:
+            text = json.dumps(entry.values, ensure_ascii=False).encode()
             entries[name] |= _put(draft, f"{name}.json", text, "values")
     manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
     manifest |= {"concepts": [asdict(concept) for concept in concepts], "versions": versions()}
@@ -268,6 +273,11 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
     for name in found.methods:
         found.tensors(name)
     return found
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes back from JSON: tuples as lists."""
+    return json.loads(json.dumps(value))
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,8 @@ of its own (a sparse autoencoder has). The score of a token's activation h:
     relu      z = max(x, 0)            SSV, ReFT-r1, RePS
     jumprelu  z = x where x > θ, else 0   SAE (Rajamanoharan et al. 2024, arXiv 2407.14435)
 
-Worked example: e = (1, 0), b = −1, θ = 2: h = (4, 9) has x = 3, so z = 3 under all three; h = (2, 0)
-has x = 1: 1 under linear and relu, 0 under jumprelu.
+Worked example: e = (1, 0), b = −1, θ = 2: h = (4, 9) has x = 3, so z = 3 under all three;
+h = (2, 0) has x = 1: 1 under linear and relu, 0 under jumprelu.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ACTIVATIONS = (LINEAR, RELU, JUMPRELU)
 
 
 def activate(x: Tensor, threshold: Tensor, activation: str) -> Tensor:
-    """z of x = h·e + b; ``threshold`` broadcasts against x."""
+    """The score z of x = h·e + b; ``threshold`` broadcasts against x."""
     if activation == LINEAR:
         return x
     if activation == RELU:

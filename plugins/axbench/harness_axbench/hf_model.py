@@ -2,9 +2,9 @@
 
     lm_eval --model hf-steered --model_args pretrained=M,steering=DIR,method=diffmean --tasks …
 
-Rows of different concept and factor share a batch: one vector a row is added to the output of one
-decoder block, at every position, prompt and generated alike (Wu et al. 2025, §2). lm-eval's own
-generation loop runs unchanged; each prompt carries its steering into the batch it ends up in.
+Rows of different concept and factor share a batch: each row of it is edited by its own numbers at
+the output of one decoder block (Wu et al. 2025, §2). lm-eval's own generation loop runs unchanged;
+each prompt carries its steering into the batch it ends up in.
 
 lm-eval's ``--use_cache`` keys an answer on the prompt alone and would give one concept's answer for
 another's: it is refused, ``response_cache=PATH`` takes its place.
@@ -13,19 +13,23 @@ another's: it is refused, ``response_cache=PATH`` takes its place.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.responses import Score
 from harness_axbench import dictionary
-from harness_axbench.activations import Reader, added, block, blocks
+from harness_axbench.activations import Reader
 from harness_axbench.detection import TextAndConcept, concept_scores
+from harness_axbench.editing import Editor, editor_for
+from harness_axbench.interventions import ADD
+from harness_axbench.positions import ALL
 from harness_axbench.steering import (
     Answers,
     Recorder,
@@ -37,7 +41,6 @@ from harness_axbench.steering import (
     wants_detection,
     with_trace,
 )
-from harness_axbench.training import width_of
 
 _Base: Any = object  # whatever the mixin is put in front of
 
@@ -56,6 +59,9 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         method: Method of the dictionary; may be left out where it has only one.
         concept: With ``factor``: steer every row that names no concept itself.
         factor: Multiple of max_act for those rows.
+        intervention: ``add``, ``clamp``, ``min_clamp`` or ``null_out``.
+        positions: ``all``, ``prompt``, ``generated``, or a slice of the prompt's tokens.
+        perplexity: Whether each steered answer is also scored by the unsteered model.
         response_cache: A file that keeps all answers; a rerun asks only what is missing.
         **kwargs: As for ``HFLM``.
 
@@ -73,6 +79,9 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         method: str | None = None,
         concept: int | None = None,
         factor: float | None = None,
+        intervention: str = ADD,
+        positions: str = ALL,
+        perplexity: bool = False,
         response_cache: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -80,7 +89,10 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
 
         if response_cache and not isinstance(pretrained, str):
             raise HarnessError("response_cache= needs pretrained= to be a model id or path")
-        self.plan = make_plan(steering, method, concept, factor)
+        self.plan = make_plan(
+            steering, method, concept, factor, intervention=intervention, positions=positions
+        )
+        self._perplexity = perplexity
         self._name = pretrained
         path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
         try:
@@ -89,11 +101,9 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             raise HarnessError(f"model {self._name} cannot be loaded: {cause}") from cause
         self._warned: set[str] = set()
         self._rows: list[Steering | None] = []
-        self._weight: Tensor | None = None
+        self._editor: Editor | None = None
         if self.plan.steers:
-            n_layers = len(blocks(self.model))
-            self.plan.found.check_fits(hidden_size=width_of(self.model), n_layers=n_layers)
-            self._weight = self.plan.found.weight(self.plan.method)
+            self._editor = editor_for(self.model, self.plan)
             self._warn_of_other_weights(path)
         identity = self._identity(path, kwargs) if response_cache else {}
         self.answers = Answers(response_cache, identity)
@@ -138,6 +148,8 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             "method_args": everywhere.trace() if everywhere else {},
             "artefact_hash": self.plan.found.sha256,
             "layer": self.plan.found.layer if self.plan.steers else None,
+            "intervention": self.plan.intervention,
+            "positions": self.plan.positions,
         }
 
     # How answers are asked for
@@ -149,11 +161,48 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             for request, steering in zip(requests, steerings, strict=True)
         ]
         ask = super().generate_until
+        alone = self._editor is not None and self._editor.uniform
+
+        def answer(rows: list[Any]) -> list[Any]:
+            if not alone:
+                return list(ask(rows, disable_tqdm=disable_tqdm))
+            return in_groups(rows, lambda group: ask(group, disable_tqdm=disable_tqdm))
+
         with self._recording():
-            answers = self.answers.complete(
-                requests, steerings, parts, lambda rows: ask(rows, disable_tqdm=disable_tqdm)
+            answers = self.answers.complete(requests, steerings, parts, answer)
+        surprise = self._perplexities(requests, steerings, answers)
+        return [
+            with_trace(answer, steering, more)
+            for answer, steering, more in zip(answers, steerings, surprise, strict=True)
+        ]
+
+    def _perplexities(
+        self, requests: Sequence[Any], steerings: Sequence[Steering | None], answers: Sequence[str]
+    ) -> list[dict[str, float]]:
+        """exp(−log P / tokens) of each answer under the unsteered model, as an entry of its trace.
+
+        An empty answer has none.
+        """
+        found: list[dict[str, float]] = [{} for _ in requests]
+        if not self._perplexity:
+            return found
+        chosen = [i for i, s in enumerate(steerings) if s is not None and answers[i]]
+        asked = [
+            replace(
+                requests[i],
+                request_type="loglikelihood",
+                arguments=(requests[i].args[0], answers[i]),
             )
-        return [with_trace(a, s) for a, s in zip(answers, steerings, strict=True)]
+            for i in chosen
+        ]
+        parts = [self._part("perplexity", row, None, row.args[1:]) for row in asked]
+        plain = [None] * len(asked)
+        ask = super().loglikelihood
+        for i, scored in zip(chosen, self.answers.complete(asked, plain, parts, ask), strict=True):
+            tokens = len(self._encode_pair(requests[i].args[0], answers[i])[1])
+            if tokens:
+                found[i] = {"perplexity": math.exp(-scored[0] / tokens)}
+        return found
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         scored = [i for i, request in enumerate(requests) if wants_detection(request)]
@@ -179,16 +228,17 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             self._part(kind, request, steering, request.args[1:])
             for request, steering in zip(requests, steerings, strict=True)
         ]
+
+        def in_context(group: list[Any]) -> list[Any]:
+            with self._steered([group[0].args[0].steering], None):
+                return list(ask(group, disable_tqdm=disable_tqdm))
+
         with self._recording():
             answers = self.answers.complete(
                 requests,
                 steerings,
                 parts,
-                lambda rows: in_groups(
-                    rows,
-                    lambda steering: self._steered([steering]),
-                    lambda group: ask(group, disable_tqdm=disable_tqdm),
-                ),
+                lambda rows: in_groups(rows, in_context),
             )
         return [with_trace(a, s) for a, s in zip(answers, steerings, strict=True)]
 
@@ -221,20 +271,19 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         return super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
 
     def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
-        with self._steered(self._rows):
+        with self._steered(self._rows, kwargs.get("attention_mask")):
             return super()._model_generate(*args, **kwargs)
 
-    def _steered(self, rows: Sequence[Steering | None]) -> Any:
+    @contextmanager
+    def _steered(
+        self, rows: Sequence[Steering | None], mask: torch.Tensor | None
+    ) -> Iterator[None]:
         """A context in which row i of every batch is steered as ``rows[i]`` says."""
-        weight = self._weight
-        if weight is None or not any(rows):
-            return nullcontext()
-        vectors = torch.zeros(len(rows), 1, weight.shape[1])
-        for i, steering in enumerate(rows):
-            if steering is not None:
-                vectors[i, 0] = steering.scale * weight[steering.place]
-        vectors = vectors.to(device=self.device, dtype=self.model.dtype)
-        return added(block(self.model, self.plan.found.layer), vectors)
+        if self._editor is None:
+            yield
+            return
+        with self._editor.under(rows, mask):
+            yield
 
     # How texts are scored
 
@@ -266,7 +315,7 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         ]
 
     def _scores(self, docs: Sequence[Mapping[str, Any]]) -> dict[TextAndConcept, float]:
-        return concept_scores(self.plan, docs, weight=self._weight, reader=self._reader)
+        return concept_scores(self.plan, docs, self._reader)
 
     def _reader(self) -> Reader:
         """Reads texts the way the dictionary's training did."""

@@ -18,7 +18,7 @@ reference's clamp gives all rows of a batch one factor).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,11 +78,18 @@ class RowEdits:
 
     def select(self, index: Tensor) -> RowEdits:
         """The edits of other rows: ``index`` [n] says which of these each is."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[index] for k, v in tensors.items() if isinstance(v, Tensor)})
+        return replace(
+            self,
+            weight=self.weight[index],
+            encoder=self.encoder[index],
+            bias=self.bias[index],
+            threshold=self.threshold[index],
+            scale=self.scale[index],
+            kind=self.kind[index],
+        )
 
     def coefficients(self, hidden: Tensor) -> Tensor:
-        """c of every activation.
+        """The multiple c for every activation.
 
         Args:
             hidden: [rows, tokens, hidden], or [rows, hidden] with a row a token.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,40 @@ from harness.errors import HarnessError
 from harness.responses import Completion, Score
 from harness.store import Store, key_of
 from harness_axbench import dictionary
+from harness_axbench.interventions import ADD, KINDS, NULL_OUT
+from harness_axbench.positions import ALL, Positions
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Steering:
-    """What is done to one request: h ← h + factor · max_act · w, at every position."""
+    """What is done to one request: which concept, how, how much, and where.
+
+    Attributes:
+        method: Name of the method.
+        concept_id: The concept's number in the data set.
+        factor: Multiple of max_act; None for what has no factor.
+        max_act: The concept's unit.
+        layer: The block whose output is edited.
+        place: The concept's row in the dictionary.
+        intervention: One of ``interventions.KINDS``.
+        positions: As ``positions.Positions.parse`` reads it.
+    """
 
     method: str
     concept_id: int
-    factor: float
+    factor: float | None
     max_act: float
     layer: int
     place: int
+    intervention: str = ADD
+    positions: str = ALL
 
     @property
     def scale(self) -> float:
-        """The multiple of the unit vector that is added."""
-        return self.factor * self.max_act
+        """The multiple of w that an addition adds; 0 without a factor."""
+        return 0.0 if self.factor is None else self.factor * self.max_act
 
     def trace(self) -> dict[str, Any]:
         """What a sample's record says of it."""
@@ -45,6 +59,8 @@ class Steering:
             "factor": self.factor,
             "max_act": self.max_act,
             "layer": self.layer,
+            "intervention": self.intervention,
+            "positions": self.positions,
         }
 
 
@@ -82,59 +98,97 @@ class Plan:
     Attributes:
         found: The dictionary.
         method: The method's name.
+        intervention: How it steers.
+        positions: Where.
         everywhere: The steering of rows that name no concept; None leaves them alone.
     """
 
     found: dictionary.Dictionary
     method: str
+    intervention: str = ADD
+    positions: str = ALL
     everywhere: Steering | None = None
 
     @property
-    def steers(self) -> bool:
-        """Whether the method can steer, or only scores texts."""
-        return bool(self.found.facts(self.method)["kind"] == dictionary.VECTORS)
+    def kind(self) -> str:
+        """The kind of the method's artefact."""
+        return str(self.found.facts(self.method)["kind"])
 
-    def steering(self, concept_id: int, factor: float) -> Steering:
+    @property
+    def steers(self) -> bool:
+        """Whether the method can steer."""
+        return self.kind in dictionary.STEERING
+
+    @property
+    def factorless(self) -> bool:
+        """Whether steering has no factor: edits of the model, and taking a direction out."""
+        return self.found.facts(self.method).get("factors") == [] or self.intervention == NULL_OUT
+
+    def steering(self, concept_id: int, factor: float | None) -> Steering:
         """The steering towards a concept.
 
         Raises:
-            HarnessError: The method cannot steer, or the dictionary lacks the concept.
+            HarnessError: The method cannot steer, the dictionary lacks the concept, or a factor is
+                missing.
         """
         if not self.steers:
-            raise HarnessError(
-                f"method={self.method} scores texts and cannot steer; it is for axbench_detect"
-            )
+            raise HarnessError(f"method={self.method} cannot steer; it is for axbench_detect")
+        if self.factorless:
+            factor = None
+        elif factor is None:
+            raise HarnessError(f"concept {concept_id}: {self.method} steers by a factor; pass one")
         place = self.found.place(concept_id)
-        max_act = float(self.found.facts(self.method)["max_act"][place])
-        return Steering(self.method, concept_id, factor, max_act, self.found.layer, place)
+        units = self.found.facts(self.method).get("max_act")
+        return Steering(
+            method=self.method,
+            concept_id=concept_id,
+            factor=factor,
+            max_act=float(units[place]) if units else 1.0,
+            layer=self.found.layer,
+            place=place,
+            intervention=self.intervention,
+            positions=self.positions,
+        )
 
 
 def make_plan(
-    steering: str | None, method: str | None, concept: int | None, factor: float | None
+    steering: str | None,
+    method: str | None,
+    concept: int | None,
+    factor: float | None,
+    *,
+    intervention: str = ADD,
+    positions: str = ALL,
+    model: str = "hf-steered",
 ) -> Plan:
     """The plan that a model's arguments ask for.
 
     Raises:
-        HarnessError: ``steering`` is missing, the dictionary or the method is not there, or only
-            one of ``concept`` and ``factor`` is given.
+        HarnessError: ``steering`` is missing, the dictionary or the method is not there, an
+            argument has no such value, or one of ``concept`` and ``factor`` is missing.
     """
     if not steering:
+        stock = model.partition("-")[0]
         raise HarnessError(
-            "hf-steered needs steering=DIR, a dictionary made by: harness axbench train --model "
-            "MODEL --layer LAYER --out DIR (for an unsteered model use --model hf)"
+            f"{model} needs steering=DIR, a dictionary made by: harness axbench train --model "
+            f"MODEL --layer LAYER --out DIR (for an unsteered model use --model {stock})"
         )
     found = dictionary.read(steering)
     if method is None:
         if len(found.methods) > 1:
             raise HarnessError(f"{steering}: pass method=, one of {', '.join(found.methods)}")
         method = found.methods[0]
-    plan = Plan(found, method)
-    if (concept is None) != (factor is None):
-        raise HarnessError("concept= and factor= steer every row together; pass both or neither")
-    if concept is None or factor is None:
-        found.facts(method)
+    if intervention not in KINDS:
+        raise HarnessError(f"intervention={intervention} is not one of {', '.join(KINDS)}")
+    Positions.parse(positions)
+    plan = Plan(found, method, intervention, positions)
+    if plan.kind != dictionary.VECTORS and (intervention, positions) != (ADD, ALL):
+        raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
+    if concept is None and factor is None:
         return plan
-    return replace(plan, everywhere=plan.steering(int(concept), float(factor)))
+    if concept is None or (factor is None and not plan.factorless):
+        raise HarnessError("concept= and factor= steer every row together; pass both or neither")
+    return replace(plan, everywhere=plan.steering(int(concept), factor))
 
 
 def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
@@ -146,7 +200,7 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
         warned: Tasks already warned about; added to.
 
     Raises:
-        HarnessError: A row names a concept and no factor.
+        HarnessError: A row names a concept and no factor, and the method steers by one.
     """
     doc = request.doc if isinstance(request.doc, Mapping) else {}
     if doc.get("concept_id") is None:
@@ -159,12 +213,13 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
                 task,
             )
         return plan.everywhere
-    if doc.get("factor") is None:
+    if doc.get("factor") is None and not plan.factorless:
         raise HarnessError(
             f"{request.task_name}: its rows have a concept and no factor, as for a model that does "
             f"not steer; tell the task: metadata={{'steering': '{plan.found.folder}'}}"
         )
-    return plan.steering(int(doc["concept_id"]), float(doc["factor"]))
+    factor = None if doc.get("factor") is None else float(doc["factor"])
+    return plan.steering(int(doc["concept_id"]), factor)
 
 
 def wants_detection(request: Any) -> bool:
@@ -226,27 +281,31 @@ class Answers:
         return [fresh[i] if i in fresh else store[str(key)] for i, key in enumerate(keys)]
 
 
-def in_groups(
-    requests: Sequence[Any],
-    under: Callable[[Steering | None], AbstractContextManager[None]],
-    ask: Callable[[list[Any]], list[Any]],
-) -> list[Any]:
-    """Ask group by group of equal steering, each group under its own context."""
+def in_groups(requests: Sequence[Any], ask: Callable[[list[Any]], list[Any]]) -> list[Any]:
+    """Ask group by group of equal steering; each prompt carries its own."""
     groups: dict[Steering | None, list[int]] = {}
     for i, request in enumerate(requests):
         groups.setdefault(request.args[0].steering, []).append(i)
     answers: list[Any] = [None] * len(requests)
-    for steering, members in groups.items():
-        with under(steering):
-            for i, answer in zip(members, ask([requests[i] for i in members]), strict=True):
-                answers[i] = answer
+    for members in groups.values():
+        for i, answer in zip(members, ask([requests[i] for i in members]), strict=True):
+            answers[i] = answer
     return answers
 
 
-def with_trace(answer: Any, steering: Steering | None) -> Any:
-    """An answer that says how it was steered; an unsteered one as it is."""
+def with_trace(
+    answer: Any, steering: Steering | None, more: Mapping[str, Any] | None = None
+) -> Any:
+    """An answer that says how it was steered; an unsteered one as it is.
+
+    Args:
+        answer: Words, or a log-probability and whether it is greedy.
+        steering: How the request was steered.
+        more: Further entries of the trace.
+    """
+    trace = {**steering.trace(), **(more or {})} if steering else None
     if isinstance(answer, str):
-        return Completion(answer, steering.trace() if steering else None)
+        return Completion(answer, trace)
     if isinstance(answer, (tuple, list)):
-        return Score(float(answer[0]), bool(answer[1]), steering.trace() if steering else None)
+        return Score(float(answer[0]), bool(answer[1]), trace)
     return answer

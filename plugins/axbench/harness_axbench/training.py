@@ -1,38 +1,30 @@
-"""Train a dictionary: one truncated pass over the unique training texts, one over the others.
+"""Train a dictionary, shard of concepts by shard of concepts, and put the shards together.
 
-The first pass feeds every vector method at once. The second scores the evaluation texts (or the
-training texts again) for max_act_c, the largest sequence score of concept c, which is the unit of
-the steering factor: ≤ 0 becomes 50, and 1 where the concept has no text to be scored on, as in the
-reference. Taking it from the labelled evaluation texts is the paper's way and a known leak;
-``max_act_from="train"`` avoids it. The dictionary records which.
+In one process, in the processes of ``accelerate launch``, or on Ray. Which of them makes no
+difference to the dictionary; nor does the size of the shards, or a kill in between.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from harness.datasets import Row
 from harness.errors import HarnessError
 from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader
-from harness_axbench.methods import (
-    Curriculum,
-    TextMethod,
-    VectorMethod,
-    curriculum,
-    find,
-    sequence_scores,
-)
+from harness_axbench.data import Concept, ConceptData
+from harness_axbench.dictionary import VECTORS
+from harness_axbench.executors import EXECUTORS, in_charge, run, settle
+from harness_axbench.loading import resolved, width_of
+from harness_axbench.methods import Method, Stored, find
+from harness_axbench.parts import MAX_ACT, Parts
+from harness_axbench.sharding import ShardTrainer
 
-NOT_POSITIVE, MISSING = 50.0, 1.0
 SOURCES = ("eval", "train")
+SHARD_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +37,12 @@ class Options:
         model: Model id or path, or ``testbed:NAME``; not needed for methods that score texts.
         layer: The block, 0-indexed; not needed for methods that score texts.
         metadata: Data switches, as ``--metadata`` has them (``axbench_data``, …).
+        settings: Settings of methods that differ from the paper's, by method and name.
         max_act_from: ``eval`` or ``train``.
         batch_size: Texts a forward pass.
+        shard_size: Concepts trained together; bounds memory.
+        executor: ``local`` or ``ray``.
+        workers: Ray's workers; 0 for one a GPU, or one a core.
         device: Torch device; ``auto`` takes a GPU where there is one.
         dtype: Weights' dtype; ``auto`` takes the checkpoint's.
         revision: The model's revision on the hub.
@@ -58,12 +54,28 @@ class Options:
     model: str | None = None
     layer: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     max_act_from: str = "eval"
     batch_size: int = 8
+    shard_size: int = SHARD_SIZE
+    executor: str = "local"
+    workers: int = 0
     device: str = "auto"
     dtype: str = "auto"
     revision: str = "main"
     seed: int = 42
+
+    def settings_of(self, kind: type[Method]) -> Any:
+        """A method's settings: the paper's, and what differs."""
+        return settings_from(kind, self.settings.get(kind.name, {}))
+
+    def shard(self, found: ConceptData, number: int) -> tuple[Concept, ...]:
+        """The concepts of a shard."""
+        return found.concepts[number * self.shard_size : (number + 1) * self.shard_size]
+
+    def n_shards(self, found: ConceptData) -> int:
+        """How many shards the concepts make."""
+        return math.ceil(len(found.concepts) / self.shard_size)
 
 
 def train(options: Options) -> dictionary.Dictionary:
@@ -73,61 +85,113 @@ def train(options: Options) -> dictionary.Dictionary:
         HarnessError: An option is wrong, the data or the model cannot be used, or the folder holds
             something else.
     """
+    options = replace(options, methods=list(dict.fromkeys(options.methods)))
     kinds = _checked(options)
-    concept_data = data.load(options.metadata)
-    vector = [kind for kind in kinds.values() if issubclass(kind, VectorMethod)]
-    recipe = _recipe(options, concept_data, needs_model=bool(vector))
+    found = data.load(options.metadata)
+    recipe = _recipe(options, kinds, found)
     present = dictionary.kept(options.out, recipe)
     if present is not None:
         return present
-    stored: dict[str, dictionary.Stored] = {}
-    facts: dict[str, Any] = {"layer": -1, "model": None, "prefix": 0, "chat": False}
-    if vector:
-        reader = _reader(options)
-        facts = _facts(options, reader, recipe)
-        stored |= _train_vectors(vector, reader, concept_data, options)
-    for name, kind in kinds.items():
-        if issubclass(kind, TextMethod):
-            tensors, values = kind.train(concept_data).state()
-            stored[name] = dictionary.Stored(dictionary.TEXTS, tensors, values, {})
-    facts["data"] = {"source": str(concept_data.source), "sha256": concept_data.sha256}
-    ordered = {name: stored[name] for name in kinds}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    return dictionary.write(
-        options.out, recipe=recipe, facts=facts, concepts=concept_data.concepts, methods=ordered
+    parts = Parts.beside(options.out, recipe)
+    trainer = ShardTrainer(options, found, parts)
+    run(trainer, range(options.n_shards(found)))
+    if not in_charge():
+        settle()
+        return dictionary.read(options.out)
+    stored = _joined(options, kinds, parts, options.n_shards(found))
+    facts: dict[str, Any] = {"layer": -1, "model": None, "prefix": 0, "chat": False}
+    if any(kind.uses_model for kind in kinds.values()):
+        facts = _facts(options, trainer, recipe)
+    facts["data"] = {"source": str(found.source), "sha256": found.sha256}
+    written = dictionary.write(
+        options.out, recipe=recipe, facts=facts, concepts=found.concepts, methods=stored
     )
+    parts.remove()
+    settle()
+    return written
 
 
-def _checked(options: Options) -> dict[str, type[VectorMethod] | type[TextMethod]]:
+def _checked(options: Options) -> dict[str, type[Method]]:
     if options.max_act_from not in SOURCES:
         raise HarnessError(f"--max-act-from is one of {', '.join(SOURCES)}")
-    if options.batch_size < 1:
-        raise HarnessError("--batch-size is at least 1")
+    if options.executor not in EXECUTORS:
+        raise HarnessError(f"--executor is one of {', '.join(EXECUTORS)}")
+    for name in ("batch_size", "shard_size"):
+        if getattr(options, name) < 1:
+            raise HarnessError(f"--{name.replace('_', '-')} is at least 1")
     kinds = {name: find(name) for name in options.methods}
     if not kinds:
         raise HarnessError("--methods names no method")
+    for name in options.settings:
+        if name not in kinds:
+            raise HarnessError(f"--set {name}.…: {name} is not among --methods")
     for name, kind in kinds.items():
-        if issubclass(kind, VectorMethod) and (options.model is None or options.layer is None):
+        options.settings_of(kind)
+        if kind.uses_model and (options.model is None or options.layer is None):
             raise HarnessError(f"{name} needs --model and --layer")
     return kinds
 
 
-def _resolved(model: str) -> str:
-    from harness.testbed import resolve
+def parse_settings(given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Settings by method and name, of texts like ``reft_r1.lr=0.005``.
 
-    return resolve(model)
+    Raises:
+        HarnessError: A text is not of that form.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for text in given:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text)
+        if not match:
+            raise HarnessError(f"--set {text}: write METHOD.NAME=VALUE, such as reft_r1.lr=0.005")
+        method, name, value = match.groups()
+        found.setdefault(method, {})[name] = value
+    return found
+
+
+def settings_from(kind: type[Method], given: Mapping[str, Any]) -> Any:
+    """A method's settings with some of them replaced; texts are read as the default's type.
+
+    Raises:
+        HarnessError: The method has no such setting, or the value has another type.
+    """
+    default = kind.settings()
+    known = {f.name: getattr(default, f.name) for f in fields(default)}
+    read: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise HarnessError(f"--set {kind.name}.{name}: {kind.name} has no such setting; {has}")
+        read[name] = _value(f"{kind.name}.{name}", value, known[name])
+    return replace(default, **read)
+
+
+def _value(name: str, value: Any, default: Any) -> Any:
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(default, tuple):
+            kind = type(default[0])
+            return tuple(kind(part) for part in value.replace("+", ",").split(",") if part)
+        return type(default)(value) if default is not None else value
+    except (ValueError, KeyError) as cause:
+        raise HarnessError(f"--set {name}={value}: write it like {default!r}") from cause
 
 
 def _recipe(
-    options: Options, concept_data: data.ConceptData, *, needs_model: bool
+    options: Options, kinds: Mapping[str, type[Method]], found: ConceptData
 ) -> dict[str, Any]:
+    settings = {name: asdict(options.settings_of(kind)) for name, kind in kinds.items()}
     recipe: dict[str, Any] = {
-        "methods": list(dict.fromkeys(options.methods)),
-        "data_sha256": concept_data.sha256,
+        "methods": list(kinds),
+        "settings": {name: own for name, own in settings.items() if own},
+        "data_sha256": found.sha256,
     }
-    if needs_model:
+    if any(kind.uses_model for kind in kinds.values()):
         assert options.model is not None
-        sha = dictionary.fingerprint(_resolved(options.model))
+        sha = dictionary.fingerprint(resolved(options.model))
         recipe |= {
             "model": sha or f"{options.model}@{options.revision}",
             "layer": options.layer,
@@ -135,39 +199,14 @@ def _recipe(
             "max_act_from": options.max_act_from,
             "seed": options.seed,
         }
-    return recipe
+    # as it comes back from the manifest
+    return dict(dictionary.plain(recipe))
 
 
-def _reader(options: Options) -> Reader:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    assert options.model is not None
-    assert options.layer is not None
-    path = _resolved(options.model)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=options.revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            path, revision=options.revision, dtype=options.dtype
-        )
-        model.eval().to(device)
-    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"model {options.model} cannot be loaded: {cause}") from cause
-    return Reader(model, tokenizer, layer=options.layer, batch_size=options.batch_size)
-
-
-def width_of(model: nn.Module) -> int:
-    """The model's hidden size."""
-    config: Any = model.config
-    inner = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return int(inner.hidden_size)
-
-
-def _facts(options: Options, reader: Reader, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    reader = trainer.reader
     config: Any = reader.model.config
-    local = Path(_resolved(options.model or "")).expanduser().is_dir()
+    local = Path(resolved(options.model or "")).expanduser().is_dir()
     return {
         "model": {
             "name": options.model,
@@ -185,84 +224,24 @@ def _facts(options: Options, reader: Reader, recipe: Mapping[str, Any]) -> dict[
     }
 
 
-def _train_vectors(
-    kinds: Sequence[type[VectorMethod]],
-    reader: Reader,
-    concept_data: data.ConceptData,
-    options: Options,
-) -> dict[str, dictionary.Stored]:
-    plan = curriculum(concept_data)
-    width = width_of(reader.model)
-    learners = [kind(plan, hidden_size=width, seed=options.seed) for kind in kinds]
-    if any(learner.reads_activations for learner in learners):
-        for batch in reader.stream(plan.rows, "training texts"):
-            for learner in learners:
-                learner.observe(batch)
-    weights = {learner.name: learner.weight() for learner in learners}
-    if options.max_act_from == "eval":
-        rows, members = _evaluated(concept_data)
-    else:
-        rows, members = plan.rows, _taught(plan)
-    best = largest_scores(kinds, weights, reader, rows, members)
-    stored = {}
-    for name, weight in weights.items():
-        pairs = [_max_act(value, options.max_act_from) for value in best[name].tolist()]
-        facts = {"max_act": [a for a, _ in pairs], "max_act_origin": [o for _, o in pairs]}
-        stored[name] = dictionary.Stored(dictionary.VECTORS, {"weight": weight}, {}, facts)
-    return stored
-
-
-def _max_act(value: float, source: str) -> tuple[float, str]:
-    if math.isinf(value):
-        return MISSING, f"no text in {source}"
-    return (value, source) if value > 0 else (NOT_POSITIVE, f"not positive in {source}")
-
-
-def _evaluated(concept_data: data.ConceptData) -> tuple[list[Row], list[list[int]]]:
-    """Unique evaluation texts, and for each the places of the concepts it belongs to."""
-    place = {concept.id: at for at, concept in enumerate(concept_data.concepts)}
-    rows: list[Row] = []
-    members: list[list[int]] = []
-    seen: dict[tuple[str, str], int] = {}
-    for row in concept_data.evaluation:
-        key = (str(row["input"]), str(row["output"]))
-        if key not in seen:
-            seen[key] = len(rows)
-            rows.append(row)
-            members.append([])
-        members[seen[key]].append(place[row["concept_id"]])
-    return rows, members
-
-
-def _taught(plan: Curriculum) -> list[list[int]]:
-    """For each training text the places of the concepts that were trained on it."""
-    of_group: list[list[int]] = [[c] for c in range(plan.n_concepts)]
-    of_group += [[] for _ in range(plan.n_groups - plan.n_concepts)]
-    for concept, group in enumerate(plan.negative):
-        of_group[group].append(concept)
-    return [sorted({c for group in groups for c in of_group[group]}) for groups in plan.groups]
-
-
-def largest_scores(
-    kinds: Sequence[type[VectorMethod]],
-    weights: Mapping[str, Tensor],
-    reader: Reader,
-    rows: Sequence[Row],
-    members: Sequence[Sequence[int]],
-) -> dict[str, Tensor]:
-    """Each method's largest sequence score of every concept over the texts it belongs to.
-
-    Returns:
-        For each method [concepts]; −∞ for a concept without a text.
-    """
-    best = {name: torch.full((len(w),), -torch.inf) for name, w in weights.items()}
-    device = next(reader.model.parameters()).device
-    placed = {name: weight.to(device) for name, weight in weights.items()}
-    for batch in reader.stream(rows, "texts for max_act"):
-        for kind in kinds:
-            weight = placed[kind.name]
-            scores = sequence_scores(kind.token_scores(batch.hidden, weight), batch.counted).cpu()
-            for row, text in enumerate(batch.texts):
-                own = torch.tensor(members[text], dtype=torch.long)
-                best[kind.name][own] = torch.maximum(best[kind.name][own], scores[row, own])
-    return best
+def _joined(
+    options: Options, kinds: Mapping[str, type[Method]], parts: Parts, n_shards: int
+) -> dict[str, dictionary.Entry]:
+    """Every method's shards as one."""
+    shards = range(n_shards)
+    units: Mapping[str, list[Any]] = {}
+    if any(kind.kind == VECTORS for kind in kinds.values()):
+        units = Method.join([parts.get(shard, MAX_ACT) for shard in shards]).each
+    entries = {}
+    for name, kind in kinds.items():
+        stored: Stored = kind.join([parts.get(shard, name) for shard in shards])
+        facts: dict[str, Any] = {**stored.facts, **stored.each}
+        if kind.kind == VECTORS:
+            facts |= {key: units[f"{name}.{key}"] for key in ("max_act", "max_act_origin")}
+            facts["activation"] = kind.activation
+        if kind.factors is not None:
+            facts["factors"] = list(kind.factors)
+        settings = asdict(options.settings_of(kind))
+        facts |= {"settings": settings} if settings else {}
+        entries[name] = dictionary.Entry(kind.kind, stored.tensors, stored.values, facts)
+    return entries

@@ -1,28 +1,42 @@
-"""The methods, and the small interface between them, training and the steered model.
+"""The methods, and the one small interface between them, training and the models.
 
-Two kinds. A ``VectorMethod`` learns one direction w_c a concept from activations; its artefact is a
-matrix of unit vectors [concepts, hidden], its token score h·w, its way to steer the addition of a
-multiple of w. A ``TextMethod`` learns from words, scores texts, and cannot steer.
+    Lesson (some concepts, their texts as block outputs, settings)  ── Method.train ──▶  Stored
 
-A vector method sees each unique training text once, in any order. Texts are in *groups*: group c
-holds the positives of concept c, the groups behind hold the negatives of a genre.
+What is stored is of a kind, and the kind says how it detects and steers:
+
+    vectors   one direction a concept: scores tokens by h·e, steers by adding a multiple of w
+    texts     scores texts by their words; cannot steer
+    heads     a classifier a concept on the model's last state; scores tokens by its gradients
+    adapters  low-rank edits of the model; steer without a factor, cannot detect
+    weights   a whole model a concept; as adapters
+
+A lesson holds a shard of the concepts; a method's tensors lead with the concepts, so that shards
+are joined by concatenation. Training may go concept by concept or over all at once: the result must
+not depend on which concepts share a shard.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from harness.datasets import Row
 from harness.errors import HarnessError
-from harness_axbench.activations import Activations
-from harness_axbench.data import ConceptData
+from harness_axbench.activations import Reader
+from harness_axbench.corpus import Corpus
+from harness_axbench.data import Concept, ConceptData
+from harness_axbench.dictionary import ADAPTERS, HEADS, TEXTS, VECTORS
+from harness_axbench.directions import LINEAR
+
+if TYPE_CHECKING:
+    from harness_axbench.editing import Editor
+    from harness_axbench.steering import Plan
 
 _HOMES = {
     "diffmean": "harness_axbench.methods.diffmean:DiffMean",
@@ -30,99 +44,175 @@ _HOMES = {
     "bow": "harness_axbench.methods.bow:BagOfWords",
 }
 NAMES = tuple(_HOMES)
+TRAINABLE = tuple(name for name in NAMES if name not in ("sae", "sae_a"))
 EPSILON = 1e-12
 
 
 @dataclass(frozen=True)
-class Curriculum:
-    """Unique training texts and the groups they are in.
+class NoSettings:
+    """For methods with nothing to set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a method learns from.
 
     Attributes:
-        rows: One row for each unique text.
-        groups: For each text the groups it is in, as often as it occurs there.
-        negative: For each concept the group of its negatives; its positives are group ``c``.
-        n_groups: Number of groups.
+        data: The whole data set.
+        concepts: The concepts to learn, in order.
+        corpus: Their texts, read; None for methods that do not use outputs.
+        settings: The method's settings, an instance of ``Method.settings``.
+        hidden_size: The model's width; 0 for methods without a model.
+        seed: Seed of everything drawn; each concept draws from a generator of its own.
     """
 
-    rows: list[Row]
-    groups: list[list[int]]
-    negative: list[int]
-    n_groups: int
+    data: ConceptData
+    concepts: tuple[Concept, ...]
+    corpus: Corpus | None
+    settings: Any
+    hidden_size: int
+    seed: int
 
     @property
-    def n_concepts(self) -> int:
-        """Number of concepts."""
-        return len(self.negative)
+    def texts(self) -> Corpus:
+        """The corpus of a method that uses outputs."""
+        assert self.corpus is not None
+        return self.corpus
 
 
-def curriculum(data: ConceptData) -> Curriculum:
-    """Unique texts of a data set's training rows, with positives and shared negatives as groups."""
-    genres = list(dict.fromkeys(concept.genre for concept in data.concepts))
-    first = len(data.concepts)
-    rows: list[Row] = []
-    groups: list[list[int]] = []
-    place: dict[tuple[str, str], int] = {}
-    members = [data.positives(c) for c in data.concepts] + [data.negatives(g) for g in genres]
-    for group, texts in enumerate(members):
-        for row in texts:
-            key = (str(row["input"]), str(row["output"]))
-            if key not in place:
-                place[key] = len(rows)
-                rows.append(row)
-                groups.append([])
-            groups[place[key]].append(group)
-    negative = [first + genres.index(concept.genre) for concept in data.concepts]
-    return Curriculum(rows, groups, negative, len(members))
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a method leaves of some concepts.
+
+    Attributes:
+        tensors: Each leads with the concepts, unless the method joins shards itself.
+        values: JSON-able, for a file beside the tensors; none is written where it is empty.
+        facts: For the manifest, equal in all shards.
+        each: For the manifest, lists with an entry a concept.
+    """
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    each: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
-class VectorMethod(ABC):
-    """One unit vector a concept, learnt from activations and added to them."""
+class Method(ABC):
+    """A method of the paper.
 
-    name: ClassVar[str]
-    reads_activations: ClassVar[bool] = True
-
-    def __init__(self, plan: Curriculum, *, hidden_size: int, seed: int) -> None:
-        self.plan, self.hidden_size, self.seed = plan, hidden_size, seed
-
-    @abstractmethod
-    def observe(self, batch: Activations) -> None:
-        """Take in the activations of some training texts."""
-
-    @abstractmethod
-    def weight(self) -> Tensor:
-        """The unit vectors [concepts, hidden], in fp32."""
-
-    @staticmethod
-    def token_scores(hidden: Tensor, weight: Tensor) -> Tensor:
-        """Scores h·w [batch, tokens, concepts] of every token for every concept."""
-        return hidden @ weight.T
-
-
-class TextMethod(ABC):
-    """A classifier of texts a concept."""
+    Attributes:
+        name: What it is called in commands and dictionaries.
+        kind: One of the kinds above.
+        uses_model: Whether it needs a model at all.
+        uses_outputs: Whether it needs the texts as block outputs.
+        activation: Of ``vectors``: how a score follows from h·e + b.
+        raw_factors: Whether factors are used as they are, without max_act.
+        factors: The factors its steering is tried at; None for the paper's, empty for none.
+        settings: A frozen dataclass; its defaults are the paper's.
+    """
 
     name: ClassVar[str]
+    kind: ClassVar[str] = VECTORS
+    uses_model: ClassVar[bool] = True
+    uses_outputs: ClassVar[bool] = True
+    activation: ClassVar[str] = LINEAR
+    raw_factors: ClassVar[bool] = False
+    factors: ClassVar[tuple[float, ...] | None] = None
+    settings: ClassVar[type] = NoSettings
 
     @classmethod
     @abstractmethod
-    def train(cls, data: ConceptData) -> TextMethod:
-        """Fit every concept's positives against the negatives of its genre."""
+    def train(cls, lesson: Lesson) -> Stored:
+        """Learn the lesson's concepts."""
 
-    @abstractmethod
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What to store: tensors, and JSON-able values."""
+    @classmethod
+    def join(cls, parts: Sequence[Stored]) -> Stored:
+        """Shards, in the order of their concepts, as one."""
+        first = parts[0]
+        return Stored(
+            tensors={k: torch.cat([part.tensors[k] for part in parts]) for k in first.tensors},
+            values=first.values,
+            facts=first.facts,
+            each={k: [x for part in parts for x in part.each[k]] for k in first.each},
+        )
+
+
+class TextMethod(Method):
+    """A classifier of texts a concept, without a model."""
+
+    kind: ClassVar[str] = TEXTS
+    uses_model: ClassVar[bool] = False
+    uses_outputs: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
     def load(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> TextMethod:
-        """The method from what ``state`` gave."""
+        """The method from what ``train`` left."""
 
     @abstractmethod
     def scores(self, texts: Sequence[str]) -> Tensor:
         """A score [texts, concepts] of each text for each concept."""
 
 
-def find(name: str) -> type[VectorMethod] | type[TextMethod]:
+class HeadMethod(Method):
+    """A classifier a concept on the model's states, whose gradients score tokens."""
+
+    kind: ClassVar[str] = HEADS
+
+    @classmethod
+    @abstractmethod
+    def scores(
+        cls,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        reader: Reader,
+        rows: Sequence[Row],
+        wanted: Sequence[Sequence[int]],
+    ) -> list[list[float]]:
+        """Sequence scores of texts.
+
+        Args:
+            tensors: What ``train`` left.
+            facts: The manifest's entry of the method.
+            reader: Has model, tokenizer, layer and prefix.
+            rows: The texts.
+            wanted: For each text the places of the concepts it is scored for.
+
+        Returns:
+            For each text a score for each of those.
+        """
+
+
+class EditingMethod(Method):
+    """A method that edits the model itself; it has no factor and scores nothing."""
+
+    kind: ClassVar[str] = ADAPTERS
+    factors: ClassVar[tuple[float, ...] | None] = ()
+
+    @classmethod
+    @abstractmethod
+    def editor(cls, model: Any, plan: Plan) -> Editor:
+        """What puts the edits on a model.
+
+        Raises:
+            ArtefactError: The artefact does not fit the model.
+        """
+
+
+def listed(text: str) -> list[str]:
+    """The methods of a comma-separated list; ``all`` are those that train without being told more.
+
+    Raises:
+        HarnessError: There is no such method.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    chosen = [n for name in names for n in (TRAINABLE if name == "all" else (name,))]
+    for name in chosen:
+        find(name)
+    return list(dict.fromkeys(chosen))
+
+
+def find(name: str) -> type[Method]:
     """The method of a name.
 
     Raises:
@@ -131,7 +221,7 @@ def find(name: str) -> type[VectorMethod] | type[TextMethod]:
     if name not in _HOMES:
         raise HarnessError(f"no method {name!r}; there are {', '.join(NAMES)}")
     module, _, attribute = _HOMES[name].partition(":")
-    method: type[VectorMethod] | type[TextMethod] = getattr(import_module(module), attribute)
+    method: type[Method] = getattr(import_module(module), attribute)
     return method
 
 

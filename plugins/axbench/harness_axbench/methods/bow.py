@@ -15,6 +15,7 @@ seen in training has the coefficient 0 there, which is what its own vocabulary w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,8 +26,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from harness_axbench.data import ConceptData, whole_text
-from harness_axbench.methods import TextMethod
+from harness_axbench.data import whole_text
+from harness_axbench.methods import Lesson, Stored, TextMethod
 
 
 class BagOfWords(TextMethod):
@@ -48,38 +49,48 @@ class BagOfWords(TextMethod):
         self.intercepts = intercepts
 
     @classmethod
-    def train(cls, data: ConceptData) -> BagOfWords:
+    def train(cls, lesson: Lesson) -> Stored:
         from tqdm import tqdm
 
-        column: dict[str, int] = {}
-        values: list[np.ndarray[Any, Any]] = []
-        columns: list[np.ndarray[Any, Any]] = []
-        starts, intercepts = [0], []
-        for concept in tqdm(data.concepts, desc="bow", unit="concept"):
-            positive, negative = data.positives(concept), data.negatives(concept.genre)
+        rows: list[dict[str, float]] = []
+        intercepts = []
+        for concept in tqdm(lesson.concepts, desc="bow", unit="concept"):
+            positive = lesson.data.positives(concept)
+            negative = lesson.data.negatives(concept.genre)
             counter = CountVectorizer()
             counts = counter.fit_transform([whole_text(row) for row in [*positive, *negative]])
             labels = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
             fitted = LogisticRegression(C=100, solver="lbfgs", max_iter=1000).fit(counts, labels)
-            words = counter.get_feature_names_out()
-            values.append(fitted.coef_[0])
-            columns.append(np.array([column.setdefault(str(w), len(column)) for w in words]))
-            starts.append(starts[-1] + len(words))
+            words = map(str, counter.get_feature_names_out())
+            rows.append(dict(zip(words, fitted.coef_[0].tolist(), strict=True)))
             intercepts.append(float(fitted.intercept_[0]))
-        shape = (len(data.concepts), len(column))
-        parts = (np.concatenate(values), np.concatenate(columns), np.array(starts))
-        return cls(list(column), csr_matrix(parts, shape=shape), np.array(intercepts))
+        return cls._stored(rows, intercepts)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        arrays = {
-            "values": self.coefficients.data,
-            "columns": self.coefficients.indices.astype(np.int64),
-            "starts": self.coefficients.indptr.astype(np.int64),
-            "intercepts": self.intercepts,
+    @classmethod
+    def join(cls, parts: Sequence[Stored]) -> Stored:
+        rows: list[dict[str, float]] = []
+        for part in parts:
+            words = part.values["vocabulary"]
+            values, columns = part.tensors["values"].tolist(), part.tensors["columns"].tolist()
+            starts = part.tensors["starts"].tolist()
+            for start, end in itertools.pairwise(starts):
+                own = zip(columns[start:end], values[start:end], strict=True)
+                rows.append({words[column]: value for column, value in own})
+        return cls._stored(rows, torch.cat([part.tensors["intercepts"] for part in parts]).tolist())
+
+    @classmethod
+    def _stored(cls, rows: Sequence[Mapping[str, float]], intercepts: Sequence[float]) -> Stored:
+        column: dict[str, int] = {}
+        columns = [column.setdefault(word, len(column)) for row in rows for word in row]
+        values = [value for row in rows for value in row.values()]
+        starts = np.cumsum([0, *map(len, rows)])
+        tensors = {
+            "values": torch.tensor(values, dtype=torch.float64),
+            "columns": torch.tensor(columns, dtype=torch.int64),
+            "starts": torch.from_numpy(starts.astype(np.int64)),
+            "intercepts": torch.tensor(intercepts, dtype=torch.float64),
         }
-        return {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}, {
-            "vocabulary": self.vocabulary
-        }
+        return Stored(tensors=tensors, values={"vocabulary": list(column)})
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> BagOfWords:

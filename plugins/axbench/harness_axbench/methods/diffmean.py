@@ -9,39 +9,36 @@ more. Worked example in two dimensions: positives with tokens (1, 0), (1, 2) and
 with (0, 1): means (1, 1) and (0, 1), difference (1, 0).
 
 Deviations: the reference trains one concept after another and encodes the shared negatives each
-time; here all sums are streamed in fp64 from one pass over the unique texts, with the same result.
+time; here each text is summed once, in fp64, and concepts add up sums of texts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from harness_axbench.activations import Activations
-from harness_axbench.methods import Curriculum, VectorMethod, unit
+from harness_axbench.methods import Lesson, Method, Stored, unit
 
 
-class DiffMean(VectorMethod):
-    """Streams token sums of every group; the vectors are differences of their means."""
+class DiffMean(Method):
+    """Differences of token means."""
 
     name: ClassVar[str] = "diffmean"
 
-    def __init__(self, plan: Curriculum, *, hidden_size: int, seed: int) -> None:
-        super().__init__(plan, hidden_size=hidden_size, seed=seed)
-        self._sums = torch.zeros(plan.n_groups, hidden_size, dtype=torch.float64)
-        self._tokens = torch.zeros(plan.n_groups, dtype=torch.float64)
+    @classmethod
+    def train(cls, lesson: Lesson) -> Stored:
+        corpus = lesson.texts
+        behind = [text.hidden[corpus.reader.prefix :] for text in corpus.texts]
+        sums = torch.stack([tokens.sum(0, dtype=torch.float64) for tokens in behind])
+        counts = torch.tensor([len(tokens) for tokens in behind], dtype=torch.float64)
 
-    def observe(self, batch: Activations) -> None:
-        kept = batch.counted.unsqueeze(-1)
-        sums = batch.hidden.masked_fill(~kept, 0.0).sum(1, dtype=torch.float64).cpu()
-        tokens = batch.counted.sum(1).double().cpu()
-        rows = [row for row, text in enumerate(batch.texts) for _ in self.plan.groups[text]]
-        groups = [group for text in batch.texts for group in self.plan.groups[text]]
-        self._sums.index_add_(0, torch.tensor(groups), sums[rows])
-        self._tokens.index_add_(0, torch.tensor(groups), tokens[rows])
+        def mean(places: Sequence[int]) -> Tensor:
+            chosen = torch.tensor(places)
+            return sums[chosen.to(sums.device)].sum(0) / counts[chosen].sum()
 
-    def weight(self) -> Tensor:
-        means = self._sums / self._tokens.unsqueeze(-1)
-        return unit(means[: self.plan.n_concepts] - means[self.plan.negative])
+        pairs = zip(corpus.positive, corpus.negative, strict=True)
+        rows = torch.stack([mean(positive) - mean(negative) for positive, negative in pairs])
+        return Stored(tensors={"weight": unit(rows).cpu()})

@@ -4,8 +4,8 @@ Wu et al. 2025 (arXiv 2501.17148), appendix of baselines.
 
     w_c = g / ‖g‖,   g ~ N(0, I)
 
-Deviations: concept c draws from a generator seeded by (seed, concept's place in the list), so that
-its vector does not depend on how many concepts there are.
+Deviations: concept c draws from a generator seeded by (seed, c's number in the data set), so that
+its vector does not depend on the other concepts.
 """
 
 from __future__ import annotations
@@ -13,26 +13,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from harness_axbench.activations import Activations
-from harness_axbench.methods import VectorMethod, unit
+from harness_axbench.methods import Lesson, Method, Stored, unit
 
 _STRIDE = 1_000_003  # keeps the seeds of neighbouring runs' concepts apart
 
 
-class Random(VectorMethod):
+class Random(Method):
     """Random directions; looks at no activation."""
 
     name: ClassVar[str] = "random"
-    reads_activations: ClassVar[bool] = False
+    uses_outputs: ClassVar[bool] = False
 
-    def observe(self, batch: Activations) -> None:
-        """Nothing to learn."""
-
-    def weight(self) -> Tensor:
+    @classmethod
+    def train(cls, lesson: Lesson) -> Stored:
         rows = []
-        for place in range(self.plan.n_concepts):
-            source = torch.Generator().manual_seed(self.seed * _STRIDE + place)
-            rows.append(torch.randn(self.hidden_size, generator=source, dtype=torch.float64))
-        return unit(torch.stack(rows))
+        for concept in lesson.concepts:
+            source = torch.Generator().manual_seed(lesson.seed * _STRIDE + concept.id)
+            rows.append(torch.randn(lesson.hidden_size, generator=source, dtype=torch.float64))
+        return Stored(tensors={"weight": unit(torch.stack(rows))})

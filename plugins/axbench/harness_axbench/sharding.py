@@ -1,0 +1,171 @@
+"""Train one shard of the concepts: read its texts once, teach every method, find max_act.
+
+max_act_c, the largest sequence score of concept c, is the unit of the steering factor: ≤ 0 becomes
+50, and 1 where the concept has no text to be scored on, as in the reference. Taking it from the
+labelled evaluation texts is the paper's way and a known leak; ``max_act_from="train"`` avoids it.
+Methods with raw factors have the unit 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.datasets import Row
+from harness_axbench.activations import Reader
+from harness_axbench.corpus import Corpus, Library
+from harness_axbench.data import Concept, ConceptData
+from harness_axbench.dictionary import VECTORS
+from harness_axbench.directions import Directions
+from harness_axbench.loading import load_reader, width_of
+from harness_axbench.methods import Lesson, Method, Stored, find, sequence_scores
+from harness_axbench.parts import MAX_ACT, Parts
+
+if TYPE_CHECKING:
+    from harness_axbench.training import Options
+
+NOT_POSITIVE, MISSING = 50.0, 1.0
+
+
+class ShardTrainer:
+    """Trains shards in one process; the model and the shared negatives are read once.
+
+    Args:
+        options: What to train.
+        data: On which data.
+        parts: Where finished units go.
+    """
+
+    def __init__(self, options: Options, data: ConceptData, parts: Parts) -> None:
+        self.options, self.data, self.parts = options, data, parts
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The model at its layer."""
+        options = self.options
+        assert options.model is not None
+        assert options.layer is not None
+        return load_reader(
+            options.model,
+            layer=options.layer,
+            batch_size=options.batch_size,
+            device=options.device,
+            dtype=options.dtype,
+            revision=options.revision,
+        )
+
+    @cached_property
+    def _library(self) -> Library:
+        return Library(self.reader, self.data)
+
+    def train(self, shard: int) -> None:
+        """Finish every unit of a shard that is not finished."""
+        concepts = self.options.shard(self.data, shard)
+        kinds = {name: find(name) for name in self.options.methods}
+        missing = [name for name in kinds if not self.parts.has(shard, name)]
+        corpus: Corpus | None = None
+        if any(kinds[name].uses_outputs for name in missing):
+            corpus = self._library.corpus(concepts)
+        for name in missing:
+            self.parts.put(shard, name, self._teach(kinds[name], concepts, corpus))
+        scaled = [k for k in kinds.values() if k.kind == VECTORS]
+        if scaled and not self.parts.has(shard, MAX_ACT):
+            self.parts.put(shard, MAX_ACT, self._units(shard, scaled, concepts))
+
+    def _teach(
+        self, kind: type[Method], concepts: Sequence[Concept], corpus: Corpus | None
+    ) -> Stored:
+        lesson = Lesson(
+            data=self.data,
+            concepts=tuple(concepts),
+            corpus=corpus if kind.uses_outputs else None,
+            settings=self.options.settings_of(kind),
+            hidden_size=width_of(self.reader.model) if kind.uses_model else 0,
+            seed=self.options.seed,
+        )
+        return kind.train(lesson)
+
+    def _units(
+        self, shard: int, kinds: Sequence[type[Method]], concepts: Sequence[Concept]
+    ) -> Stored:
+        source = self.options.max_act_from
+        read = {
+            kind.name: Directions.of(self.parts.get(shard, kind.name).tensors, kind.activation)
+            for kind in kinds
+            if not kind.raw_factors
+        }
+        rows, members = texts_of(self.data, concepts, source)
+        best = largest_scores(read, self.reader, rows, members) if read else {}
+        each: dict[str, list[object]] = {}
+        for kind in kinds:
+            pairs = [(MISSING, "raw factors")] * len(concepts)
+            if kind.name in best:
+                pairs = [max_act(value, source) for value in best[kind.name].tolist()]
+            each[f"{kind.name}.max_act"] = [value for value, _ in pairs]
+            each[f"{kind.name}.max_act_origin"] = [origin for _, origin in pairs]
+        return Stored(tensors={}, each=each)
+
+
+def max_act(value: float, source: str) -> tuple[float, str]:
+    """A concept's unit and where it comes from, given its largest score."""
+    if math.isinf(value):
+        return MISSING, f"no text in {source}"
+    return (value, source) if value > 0 else (NOT_POSITIVE, f"not positive in {source}")
+
+
+def texts_of(
+    data: ConceptData, concepts: Sequence[Concept], source: str
+) -> tuple[list[Row], list[list[int]]]:
+    """Unique texts of some concepts, and for each the places of the concepts it belongs to.
+
+    Args:
+        data: The concept data.
+        concepts: The concepts; places are into this list.
+        source: ``eval`` for the evaluation texts, ``train`` for positives and shared negatives.
+    """
+    place = {concept.id: at for at, concept in enumerate(concepts)}
+    pairs: list[tuple[Row, int]] = []
+    if source == "eval":
+        own = (row for row in data.evaluation if row["concept_id"] in place)
+        pairs = [(row, place[row["concept_id"]]) for row in own]
+    else:
+        for at, concept in enumerate(concepts):
+            taught = [*data.positives(concept), *data.negatives(concept.genre)]
+            pairs += [(row, at) for row in taught]
+    members: dict[tuple[str, str], list[int]] = {}
+    rows: list[Row] = []
+    for row, at in pairs:
+        key = (str(row["input"]), str(row["output"]))
+        if key not in members:
+            members[key] = []
+            rows.append(row)
+        members[key].append(at)
+    return rows, list(members.values())
+
+
+def largest_scores(
+    read: Mapping[str, Directions],
+    reader: Reader,
+    rows: Sequence[Row],
+    members: Sequence[Sequence[int]],
+) -> dict[str, Tensor]:
+    """Each method's largest sequence score of every concept over the texts it belongs to.
+
+    Returns:
+        For each method [concepts]; −∞ for a concept without a text.
+    """
+    best = {name: torch.full((len(own.weight),), -torch.inf) for name, own in read.items()}
+    device = next(reader.model.parameters()).device
+    placed = {name: own.to(device) for name, own in read.items()}
+    for batch in reader.stream(rows, "texts for max_act"):
+        for name, directions in placed.items():
+            scores = sequence_scores(directions.scores(batch.hidden), batch.counted).cpu()
+            for row, text in enumerate(batch.texts):
+                own = torch.tensor(members[text], dtype=torch.long)
+                best[name][own] = torch.maximum(best[name][own], scores[row, own])
+    return best
