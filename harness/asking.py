@@ -253,6 +253,8 @@ class Batch:
 def count_tokens(model: Any, usage: Counter[str]) -> None:
     """Let an API model add up the tokens its replies report; other models have none to report."""
     stock: Any = getattr(model, "parse_generations", None)
+    if stock is None:
+        return
 
     def parse(outputs: Any, **options: Any) -> Any:
         for reply in outputs if isinstance(outputs, list) else [outputs]:
