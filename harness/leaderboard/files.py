@@ -26,7 +26,7 @@ def write_csv(table: Table, path: str | os.PathLike[str]) -> None:
         HarnessError: the file cannot be written; what was there before is untouched.
     """
     lines = ([read(row) for _, read in LONG_COLUMNS] for row in table.rows)
-    _write_cells(path, [name for name, _ in LONG_COLUMNS], lines)
+    write_cells(path, [name for name, _ in LONG_COLUMNS], lines)
 
 
 def write_wide(table: Table, path: str | os.PathLike[str]) -> None:
@@ -35,7 +35,7 @@ def write_wide(table: Table, path: str | os.PathLike[str]) -> None:
     Raises:
         HarnessError: the file cannot be written; what was there before is untouched.
     """
-    _write_cells(path, *wide(table))
+    write_cells(path, *wide(table))
 
 
 def defuse(cell: Cell) -> str | int | float:
@@ -72,9 +72,14 @@ class _Lines:
         return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
-def _write_cells(
+def write_cells(
     path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[Cell]]
 ) -> None:
+    """Write a CSV file of defused cells.
+
+    Raises:
+        HarnessError: the file cannot be written; what was there before is untouched.
+    """
     with replacing(path) as file:
         writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow([defuse(name) for name in header])

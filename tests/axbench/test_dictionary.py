@@ -137,6 +137,6 @@ def test_commands(llama: str, data_folder: Path, tmp_path: Path) -> None:
     assert "(written): 3 concepts, diffmean, random" in first.output
     second = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "(already there)" in second.output
-    shown = CliRunner().invoke(app, ["show", str(out)], catch_exceptions=False)
+    shown = CliRunner().invoke(app, ["inspect", str(out)], catch_exceptions=False)
     assert "the sea" in shown.output
     assert "max_act" in shown.output

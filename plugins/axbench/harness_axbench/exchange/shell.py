@@ -1,0 +1,104 @@
+"""A model without its weights: width, blocks and their names, chat prefix.
+
+The configuration and the tokenizer say all that a dictionary needs to know of its model, so that
+an import neither downloads nor loads any weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench import dictionary
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What configuration and tokenizer say.
+
+    Attributes:
+        name: The model, as the user gave it.
+        commit: Its commit on the hub, or None.
+        sha256: Hash of a local model's files, or None.
+        hidden_size: Width of the residual stream.
+        dtype: The checkpoint's dtype.
+        blocks: Names of the decoder blocks within ``model.base_model``, in order.
+        prefix: Tokens that all user messages begin with.
+        chat: Whether the tokenizer has a chat template.
+    """
+
+    name: str
+    commit: str | None
+    sha256: str | None
+    hidden_size: int
+    dtype: str
+    blocks: tuple[str, ...]
+    prefix: int
+    chat: bool
+
+    @classmethod
+    def load(cls, name: str, revision: str = "main") -> Shell:
+        """Read a model's configuration and tokenizer.
+
+        Raises:
+            HarnessError: They cannot be had.
+        """
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+        from harness_axbench.activations import Reader
+        from harness_axbench.blocks import blocks
+        from harness_axbench.loading import resolved, width_of
+
+        path = resolved(name)
+        try:
+            config = AutoConfig.from_pretrained(path, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(config)
+        except (OSError, ValueError, AttributeError, RuntimeError) as cause:
+            raise HarnessError(
+                f"model {name}: its configuration and tokenizer, which say the width and the chat "
+                f"template, cannot be loaded: {cause}"
+            ) from cause
+        reader = Reader(model, tokenizer, layer=0)
+        inner: Any = model.base_model
+        names = {id(module): module_name for module_name, module in inner.named_modules()}
+        return cls(
+            name=name,
+            commit=getattr(config, "_commit_hash", None),
+            sha256=dictionary.fingerprint(path),
+            hidden_size=width_of(model),
+            dtype=str(getattr(config, "dtype", None)).removeprefix("torch."),
+            blocks=tuple(names[id(block)] for block in blocks(model)),
+            prefix=reader.prefix,
+            chat=reader.chat,
+        )
+
+    def check_layer(self, layer: int, source: str) -> None:
+        """Refuse a layer that the model does not have.
+
+        Raises:
+            ArtefactError: There is no such layer.
+        """
+        if not 0 <= layer < len(self.blocks):
+            raise ArtefactError(
+                f"{source}: layer {layer}; {self.name} has the layers 0 … {len(self.blocks) - 1}"
+            )
+
+    def facts(self, layer: int) -> dict[str, Any]:
+        """The entries of a manifest that describe model and site."""
+        return {
+            "model": {
+                "name": self.name,
+                "revision": self.commit,
+                "sha256": self.sha256,
+                "hidden_size": self.hidden_size,
+                "dtype": self.dtype,
+            },
+            "layer": layer,
+            "site": "block output",
+            "prefix": self.prefix,
+            "chat": self.chat,
+        }
