@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader, block_output, blocks, counted_tokens
-from harness_axbench.methods import curriculum, sequence_scores
+from harness_axbench.activations import Reader, counted_tokens
+from harness_axbench.blocks import UpperBlocks, block_output, blocks
+from harness_axbench.corpus import Library
+from harness_axbench.methods import find, listed, sequence_scores
 from harness_axbench.methods.bow import BagOfWords
+from harness_axbench.sharding import max_act
 from harness_axbench.training import Options, train
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -90,12 +93,10 @@ def test_max_act_from_train(
     assert stored.facts("diffmean")["max_act_origin"] == ["train"] * 3
 
 
-def test_max_act_without_texts_or_sign(data_folder: Path, llama: str, tmp_path: Path) -> None:
-    from harness_axbench.training import _max_act
-
-    assert _max_act(float("-inf"), "eval") == (1.0, "no text in eval")
-    assert _max_act(-0.5, "eval") == (50.0, "not positive in eval")
-    assert _max_act(2.5, "train") == (2.5, "train")
+def test_max_act_without_texts_or_sign() -> None:
+    assert max_act(float("-inf"), "eval") == (1.0, "no text in eval")
+    assert max_act(-0.5, "eval") == (50.0, "not positive in eval")
+    assert max_act(2.5, "train") == (2.5, "train")
 
 
 def test_random_vectors_are_unit_and_independent_of_the_number(steering: Path) -> None:
@@ -192,6 +193,10 @@ def test_other_architectures_and_padding_on_either_side(model: Callable[[], Any]
     with torch.no_grad():
         alone = lm(ids[1:, :2], output_hidden_states=True).hidden_states[1][0]
     torch.testing.assert_close(from_right, alone, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        full = lm(ids, attention_mask=right).logits
+        above = UpperBlocks(lm, 0).logits(block_output(lm, 0, ids, right), right, right.bool())
+    torch.testing.assert_close(above, full[right.bool()], atol=1e-5, rtol=1e-4)
     with pytest.raises(HarnessError, match="layer 2 does not exist: the model has 0 … 1"):
         block_output(lm, 2, ids, right)
 
@@ -220,16 +225,56 @@ def test_batch_size_changes_nothing(make_dictionary: Callable[..., Path], tmp_pa
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-def test_shared_texts_are_read_once(data_folder: Path) -> None:
+def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
     found = data.load({"axbench_data": str(data_folder)})
-    plan = curriculum(found)
-    assert len(plan.rows) == 3 * 12 + 2 * 12
-    assert plan.negative == [3, 3, 4]
+    library = Library(reader, found)
+    both = library.corpus(found.concepts[:2])
+    assert len(both.texts) == 2 * 12 + 12
+    assert both.negative[0] == both.negative[1] == list(range(12))
+    other = library.corpus(found.concepts[2:])
+    assert both.texts[0] is library.corpus(found.concepts[:1]).texts[0], "negatives are kept"
+    assert len(other.texts) == 3 * 12, "the genre before, its own, and its positives"
     doubled = data.ConceptData(
         found.source, found.concepts, [*found.train, *found.train], found.evaluation
     )
-    assert len(curriculum(doubled).rows) == len(plan.rows)
-    assert curriculum(doubled).groups[0] == [0, 0]
+    again = Library(reader, doubled).corpus(found.concepts[:1])
+    assert len(again.texts) == 24
+    assert again.positive[0] == [*range(12, 24)] * 2
+
+
+def test_a_corpus_is_what_the_model_computes(reader: Reader, data_folder: Path) -> None:
+    found = data.load({"axbench_data": str(data_folder)})
+    corpus = Library(reader, found).corpus(found.concepts)
+    rows = found.positives(found.concepts[1])
+    expected = np.concatenate([states(reader, row) for row in rows])
+    np.testing.assert_allclose(corpus.tokens(corpus.positive[1]).numpy(), expected, atol=1e-4)
+    batch = corpus.batch(corpus.positive[1])
+    for place, row in enumerate(rows):
+        assert reader.tokenizer.decode(batch.ids[place][batch.response[place]]) == row["output"]
+        assert batch.mask[place].sum() == len(reader.encode(row))
+    assert reader.tokenizer.decode(batch.targets) == "".join(row["output"] for row in rows)
+    assert bool((batch.predicts.sum(1) == batch.response.sum(1)).all())
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_the_blocks_above_go_on_where_the_pass_stopped(reader: Reader, layer: int) -> None:
+    ids = torch.tensor([[1, 5, 6, 7, 8], [1, 9, 10, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    wanted = mask.bool() & (torch.arange(5) > 0)
+    forwards = [block.__dict__.get("forward") for block in blocks(reader.model)]
+    hidden = block_output(reader.model, layer, ids, mask).requires_grad_()
+    upper = UpperBlocks(reader.model, layer)
+    found = upper.logits(hidden, mask, wanted)
+    with torch.no_grad():
+        full = reader.model(ids, attention_mask=mask, output_hidden_states=True)
+    torch.testing.assert_close(found, full.logits[wanted])
+    (found.square().mean()).backward()
+    assert hidden.grad is not None
+    moved = wanted if layer == 2 else mask.bool()
+    assert bool((hidden.grad[moved].abs().sum(-1) > 0).all())
+    before_norm = upper.states(hidden.detach(), mask)
+    torch.testing.assert_close(reader.model.model.norm(before_norm)[0], full.hidden_states[-1][0])
+    assert [block.__dict__.get("forward") for block in blocks(reader.model)] == forwards
 
 
 def test_activations_that_are_no_numbers(llama: str) -> None:
@@ -244,3 +289,12 @@ def test_a_text_without_tokens(llama: str) -> None:
     strict = load(llama, layer=1, prefix=50)
     with pytest.raises(DataError, match="no token behind the prefix of 50"):
         list(strict.stream([{"input": "a", "output": "b"}], "texts"))
+
+
+def test_names_of_methods() -> None:
+    assert listed("bow, diffmean,bow") == ["bow", "diffmean"]
+    every = listed("all")
+    assert {"diffmean", "random", "bow"} <= set(every)
+    assert {find(name).name for name in every} == set(every)
+    with pytest.raises(HarnessError, match="no method 'difmean'; there are diffmean"):
+        listed("difmean")

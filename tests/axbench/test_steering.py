@@ -54,6 +54,8 @@ def test_a_mixed_batch_equals_one_row_at_a_time(llama: str, steering: Path) -> N
         "factor": 0.4,
         "max_act": pytest.approx(max_acts(steering)[0]),
         "layer": 1,
+        "intervention": "add",
+        "positions": "all",
     }
 
 
@@ -75,7 +77,7 @@ def test_the_vector_is_added_at_every_position(llama: str, steering: Path) -> No
         handle = lm.model.model.layers[1].register_forward_hook(by_hand)
         expected = lm.model(ids).logits
         handle.remove()
-        with lm._steered([lm.plan.everywhere]):
+        with lm._steered([lm.plan.everywhere], None):
             found = lm.model(ids).logits
         plain = lm.model(ids).logits
     torch.testing.assert_close(found, expected)
@@ -88,7 +90,7 @@ def test_hooks_leave_no_trace(llama: str, steering: Path) -> None:
     with torch.no_grad():
         before = lm.model(ids).logits
     lm.generate_until([steered(*row) for row in ROWS[:4]])
-    with pytest.raises(RuntimeError), lm._steered([lm.plan.steering(0, 1.0)]):
+    with pytest.raises(RuntimeError), lm._steered([lm.plan.steering(0, 1.0)], None):
         raise RuntimeError("a failure under the hook")
     with torch.no_grad():
         after = lm.model(ids).logits
@@ -165,7 +167,7 @@ def test_rows_without_a_factor_are_refused(llama: str, steering: Path) -> None:
 
 def test_bow_refuses_to_steer(llama: str, steering: Path) -> None:
     lm = model(llama, steering, method="bow")
-    with pytest.raises(HarnessError, match="method=bow scores texts and cannot steer"):
+    with pytest.raises(HarnessError, match="method=bow cannot steer; it is for axbench_detect"):
         lm.generate_until([steered(*ROWS[0])])
 
 
@@ -182,6 +184,12 @@ def test_arguments_that_do_not_fit(llama: str, steering: Path, tmp_path: Path) -
         model(llama, steering, concept=77, factor=1.0)
     with pytest.raises(ArtefactError, match=r"no dictionary.json there"):
         model(llama, tmp_path)
+    with pytest.raises(HarnessError, match="intervention=push is not one of add, clamp"):
+        model(llama, steering, intervention="push")
+    with pytest.raises(HarnessError, match="positions=last is not one of"):
+        model(llama, steering, positions="last")
+    with pytest.raises(HarnessError, match="bow has no directions"):
+        model(llama, steering, method="bow", intervention="clamp")
 
 
 def test_another_width_is_refused(steering: Path, tmp_path: Path, tokenizer: Any) -> None:
