@@ -188,3 +188,93 @@ def inspect(
     for table in inspection.tables(lines):
         console.print()
         console.print(table)
+
+
+@app.command()
+def generate(
+    *,
+    concepts: Annotated[
+        Path,
+        typer.Option(
+            help="A concept a line (.txt), or a table: concept[, concept_id, ref, genre]."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the data; appears when it is done.")],
+    writer: Annotated[
+        str,
+        typer.Option(
+            help="An lm-eval model's name (testbed-writer, …), or JSON: "
+            '{"model": "local-chat-completions", "model_args": {…}}.'
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The model whose greedy answers are the training negatives: a transformers "
+            "model's id or path, testbed:teacher, or any lm-eval model as JSON."
+        ),
+    ] = None,
+    negatives_from: Annotated[
+        str, typer.Option(help="target (as the paper), or writer: needs no --target.")
+    ] = "target",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Whose tokens texts are cut by; default: the target's.")
+    ] = None,
+    instructions: Annotated[
+        str, typer.Option(help="hub, testbed, or a table: instruction[, genre].")
+    ] = "hub",
+    steering_instructions: Annotated[
+        str | None,
+        typer.Option(help="hub, testbed, or a table: becomes alpaca_eval.json, for axbench_steer."),
+    ] = None,
+    genres: Annotated[str, typer.Option(help="Genres of concepts.")] = "text,code,math",
+    train_per_concept: Annotated[int, typer.Option(help="Training positives a concept.")] = 72,
+    negatives_per_genre: Annotated[int, typer.Option(help="Training negatives a genre.")] = 72,
+    eval_per_concept: Annotated[
+        int, typer.Option(help="Detection positives a concept; as many negatives.")
+    ] = 36,
+    hard_per_concept: Annotated[int, typer.Option(help="Hard negatives a concept, at most.")] = 9,
+    kept_tokens: Annotated[int, typer.Option(help="Tokens kept of a writer's response.")] = 128,
+    target_tokens: Annotated[int, typer.Option(help="Tokens of a training negative.")] = 192,
+    seed: Annotated[int, typer.Option(help="Seed of the draws of instructions.")] = 42,
+    max_missing: Annotated[
+        float,
+        typer.Option(help="Largest share of unanswered questions, a step or a concept."),
+    ] = 0.1,
+) -> None:
+    """Make concept data: a writer's positives and negatives, and the target's own answers.
+
+    Stops and goes on where it was: an accepted answer is not asked for again.
+    """
+    from rich.console import Console
+
+    from harness_axbench import generated, generation, writers
+    from harness_axbench.pipeline import Sizes
+
+    made = generation.generate(
+        generation.Options(
+            concepts=concepts,
+            out=out,
+            writer=writers.writer_spec(writer),
+            target=writers.chosen_target(target, negatives_from, target_tokens),
+            tokenizer=tokenizer,
+            instructions=instructions,
+            steering_instructions=steering_instructions,
+            genres=[name.strip() for name in genres.split(",")],
+            sizes=Sizes(
+                train_per_concept=train_per_concept,
+                negatives_per_genre=negatives_per_genre,
+                eval_per_concept=eval_per_concept,
+                hard_per_concept=hard_per_concept,
+                kept_tokens=kept_tokens,
+                target_tokens=target_tokens,
+            ),
+            seed=seed,
+            max_missing=max_missing,
+        ),
+        say=lambda text: typer.echo(text, err=True),
+    )
+    for table in generated.tables(made):
+        Console().print(table)
+    state = "already there" if made.already_there else "written"
+    typer.echo(f"{made.folder} ({state}): {generated.summary(made)}")
