@@ -1,4 +1,4 @@
-"""The metrics by hand, and against scikit-learn."""
+"""The metrics by hand, and against other computations of the same."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness_axbench import metrics, ratings
+from harness_axbench import detection_metrics, metrics, ratings
+from harness_axbench.concept_mean import ConceptMean
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score
 
 from harness.judging import parse_rating
+from harness.statistics import auroc as by_pairs
 
 
 def item(concept: int, factor: float | None, split: str, *values: float | None) -> dict[str, Any]:
@@ -94,25 +96,166 @@ def test_bounds_hold_for_every_outcome(drawn: list[tuple[float | None, ...]]) ->
         assert low - 1e-9 <= metrics.overall_score(full) <= high + 1e-9
 
 
-def test_auroc_is_scikit_learns() -> None:
-    rng = np.random.default_rng(1)
-    rows, expected = [], []
-    for concept in range(4):
-        labels = rng.integers(0, 2, 30)
-        scores = np.round(rng.normal(labels, 1.5), 1)
-        expected.append(roc_auc_score(labels, scores))
-        for label, value in zip(labels, scores, strict=True):
-            category = "positive" if label else "negative"
-            rows.append({"concept_id": concept, "category": category, "score": float(value)})
-        rows.append({"concept_id": concept, "category": "hard negative", "score": 99.0})
-    assert metrics.auroc(rows) == pytest.approx(np.mean(expected))
-    low, high = metrics.auroc_ci95(rows)
-    assert min(expected) - 1e-4 <= low < np.mean(expected) < high <= max(expected) + 1e-4
+def test_ties_go_to_the_weakest_factor_whatever_its_sign() -> None:
+    rows = [
+        item(0, factor, split, *r)
+        for factor, r in ((-5.0, (2, 2, 2)), (-0.2, (2, 2, 2)), (-1.0, (1, 1, 1)))
+        for split in ("select", "test")
+    ]
+    assert metrics.factors_in(rows) == [-0.2, -1.0, -5.0]
+    assert metrics.chosen_factor(rows) == -0.2
+    assert metrics.factor(rows) == -0.2
 
 
-def test_auroc_without_both_kinds() -> None:
-    rows = [{"concept_id": 0, "category": "positive", "score": 1.0}]
-    assert math.isnan(metrics.auroc(rows))
+def test_suppression_scores_the_absence_of_the_concept() -> None:
+    kept = item(0, None, "test", 2, 2, 2) | {"absence": 0}
+    gone = item(0, None, "test", 0, 2, 1) | {"absence": 2}
+    faint = item(1, None, "test", 1, 2, 2) | {"absence": 1}
+    unknown = item(1, None, "test", None, 2, 2) | {"absence": None}
+    assert metrics.score(kept) == 0
+    assert metrics.score(gone) == 1.5
+    assert metrics.score(faint) == 1.5
+    assert metrics.overall_score([kept, gone, faint, unknown]) == pytest.approx((0.75 + 1.5) / 2)
+    assert metrics.absence_score([kept, gone, faint, unknown]) == 1
+    assert metrics.overall_score_worst([faint, unknown]) == 0.75
+    assert metrics.overall_score_best([faint, unknown]) == 1.75
+    assert metrics.n_unscored([kept, unknown]) == 1
+
+
+def test_win_rate_by_hand() -> None:
+    one = item(0, None, "test", 1, 1, 1)
+    rows = [
+        one | {"baseline": 0.9},
+        one | {"concept_id": 1, "baseline": 1.0},
+        one | {"concept_id": 2, "baseline": 1.0 + 1e-12},
+        one | {"concept_id": 3, "baseline": 1.5},
+        one | {"concept_id": 4, "baseline": None},
+        item(5, None, "test", None, 1, 1) | {"baseline": 0.0},
+    ]
+    assert metrics.win_rate(rows) == (1 + 0.5 + 0.5 + 0) / 4
+    low, high = metrics.win_rate_ci95(rows)
+    assert 0 <= low < 0.5 < high <= 1
+
+
+def test_perplexity_is_of_the_chosen_factors_test_rows() -> None:
+    values = [9.0, 9.0, 9.0, 2.0, 4.0, 9.0, 9.0, 9.0, None]
+    rows = [row | {"perplexity": value} for row, value in zip(TWO, values, strict=True)]
+    assert metrics.perplexity(rows[:5]) == 3
+    assert metrics.perplexity(rows) == 3  # concept 1 has none at its factor and is left out
+
+
+# Detection
+
+EXAMPLE = [
+    {"concept_id": 0, "category": category, "score": score}
+    for category, score in [
+        *(("positive", 4.0), ("positive", 2.0), ("negative", 3.0), ("negative", 1.0)),
+        ("hard negative", 5.0),
+        *(("imbalanced negative", value) for value in (3.0, 3.0, 3.5, 0.0)),
+    ]
+]
+
+
+def test_detection_by_hand() -> None:
+    """The example of the module, and positives 4, 2 against 3, 3, 3.5, 0: F1 at 4 is 2/3."""
+    assert metrics.auroc(EXAMPLE) == 0.75
+    assert metrics.hard_negative_accuracy(EXAMPLE) == 0.25
+    assert metrics.f1(EXAMPLE) == pytest.approx(0.8)
+    assert metrics.precision(EXAMPLE) == 0.5
+    assert metrics.recall(EXAMPLE) == 1
+    assert metrics.accuracy(EXAMPLE) == 0.6
+    assert metrics.imbalanced_f1(EXAMPLE) == pytest.approx(2 / 3)
+
+
+def _random_rows(rng: np.random.Generator, concept: int) -> list[dict[str, Any]]:
+    sizes = {"positive": 12, "negative": 15, "hard negative": 5, "imbalanced negative": 40}
+    shift = {"positive": 1.0, "hard negative": 0.5}
+    return [
+        {"concept_id": concept, "category": kind, "score": round(float(value), 1)}
+        for kind, size in sizes.items()
+        for value in rng.normal(shift.get(kind, 0.0), 1.0, size)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_detection_against_a_search_over_all_thresholds(seed: int) -> None:
+    rows = _random_rows(np.random.default_rng(seed), 0)
+
+    def table(*kinds: str) -> tuple[Any, Any]:
+        own = [row for row in rows if row["category"] in kinds]
+        return (
+            np.array([row["category"] == "positive" for row in own]),
+            np.array([row["score"] for row in own]),
+        )
+
+    labels, scores = table("positive", "negative")
+    thresholds = sorted(set(scores))
+    assert metrics.auroc(rows) == pytest.approx(
+        by_pairs(labels, scores, np.ones((1, len(scores))))[0]
+    )
+    best = max(thresholds, key=lambda t: f1_score(labels, scores >= t))
+    assert metrics.f1(rows) == pytest.approx(f1_score(labels, scores >= best))
+    every, values = table("positive", "negative", "hard negative")
+    assert metrics.accuracy(rows) == pytest.approx(accuracy_score(every, values >= best))
+    assert metrics.precision(rows) == pytest.approx(precision_score(every, values >= best))
+    assert metrics.recall(rows) == pytest.approx(np.mean(values[every] >= best))
+    youden = max(
+        reversed(thresholds),
+        key=lambda t: np.round(balanced_accuracy_score(labels, scores >= t), 9),
+    )
+    hard = table("hard negative")[1]
+    expected = (np.mean(scores[labels] >= youden) + np.mean(hard < youden)) / 2
+    assert metrics.hard_negative_accuracy(rows) == pytest.approx(expected)
+    labels, scores = table("positive", "imbalanced negative")
+    assert metrics.imbalanced_f1(rows) == pytest.approx(
+        max(f1_score(labels, scores >= t) for t in set(scores))
+    )
+
+
+def test_detection_is_the_mean_over_concepts() -> None:
+    rng = np.random.default_rng(9)
+    concepts = [_random_rows(rng, concept) for concept in range(4)]
+    together = [row for rows in concepts for row in rows]
+    rng.shuffle(together)  # type: ignore[arg-type]
+    for name in ("auroc", "hard_negative_accuracy", "f1", "accuracy", "imbalanced_f1"):
+        metric: ConceptMean = getattr(metrics, name)
+        alone = [metric(rows) for rows in concepts]
+        assert metric(together) == pytest.approx(np.mean(alone))
+        low, high = getattr(metrics, f"{name}_ci95")(together)
+        assert min(alone) - 1e-4 <= low < np.mean(alone) < high <= max(alone) + 1e-4
+
+
+def test_a_concept_without_a_kind_of_row_is_left_out() -> None:
+    soft = [row | {"concept_id": 1} for row in EXAMPLE if "hard" not in row["category"]]
+    assert metrics.hard_negative_accuracy([*EXAMPLE, *soft]) == 0.25
+    assert metrics.accuracy(soft) == 0.75
+    for only in ("positive", "negative"):
+        rows = [row for row in EXAMPLE if row["category"] == only]
+        for name in ("auroc", "hard_negative_accuracy", "f1", "precision", "recall", "accuracy"):
+            assert math.isnan(getattr(metrics, name)(rows))
+        assert math.isnan(metrics.imbalanced_f1(rows))
+
+
+def test_scores_worse_than_chance() -> None:
+    """No threshold beats chance: everything is called negative."""
+    positive, negative = np.array([0.0]), np.array([1.0])
+    assert detection_metrics.youden_threshold(positive, negative) == math.inf
+    assert detection_metrics.best_f1(positive, negative) == (pytest.approx(2 / 3), 0.0)
+
+
+def test_a_concepts_value_is_computed_once_for_all_resamples() -> None:
+    calls = []
+
+    def of(items: Any) -> float:
+        calls.append(items[0]["concept_id"])
+        return float(len(items))
+
+    metric = ConceptMean("size", of)
+    rows = [{"concept_id": concept} for concept in (7, 3, 7)]
+    assert metric.values(rows) == {7: 2.0, 3: 1.0}
+    calls.clear()
+    assert metric.interval(rows) == (1.0, 2.0)
+    assert calls == [7, 3]
 
 
 def test_the_judges_questions() -> None:

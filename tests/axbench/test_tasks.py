@@ -11,15 +11,14 @@ from typing import Any
 import lm_eval
 import pytest
 import yaml
-from harness_axbench import plugin, tasks
+from harness_axbench import plugin
 from harness_axbench.hf_model import SteeredHF
-from harness_axbench.tasks import FACTORS
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from harness import host
-from harness.errors import DataError, HarnessError
+from harness.errors import HarnessError
 
 from .conftest import YAMLS
 
@@ -39,11 +38,31 @@ def steered(llama: str, steering: Path, method: str = "diffmean", **options: Any
     return SteeredHF(llama, steering=str(steering), method=method, **settings | options)
 
 
+TASKS = {
+    "axbench_steer",
+    "axbench_steer_prompt",
+    "axbench_suppress",
+    "axbench_detect",
+    "axbench_detect_prompt",
+}
+GROUPS = {
+    "axbench": ["axbench_detect", "axbench_steer", "axbench_suppress"],
+    "axbench_prompting": ["axbench_detect_prompt", "axbench_steer_prompt"],
+}
+
+
 def test_every_yaml_loads(manager: Manager, data_folder: Path) -> None:
-    names = {yaml.load(p.read_text(), host._NamesOnly)["task"] for p in YAMLS.glob("*.yaml")}
-    assert names == {"axbench_steer", "axbench_detect"}
-    loaded = manager(axbench_data=str(data_folder), judge="none").load(sorted(names))
-    assert set(loaded["tasks"]) == names
+    configs = [yaml.load(path.read_text(), host._NamesOnly) for path in YAMLS.glob("[!_]*.yaml")]
+    names = {config.get("group") or config["task"] for config in configs}
+    assert names == TASKS | set(GROUPS)
+    metadata = {"axbench_data": str(data_folder), "judge": "none", "axbench_writer": "template"}
+    loaded = manager(**metadata).load(sorted(GROUPS))
+    assert set(loaded["tasks"]) == TASKS
+    for group, members in GROUPS.items():
+        assert loaded["group_map"][group] == members
+    for task in loaded["tasks"].values():
+        assert task.config.metadata["headline"] in task.aggregation()
+        assert set(task.aggregation()) == set(task.higher_is_better())
 
 
 def test_the_plugin_registers_what_exists() -> None:
@@ -56,28 +75,6 @@ def test_the_plugin_registers_what_exists() -> None:
     plugin.register(registrar)
     assert ("hf-steered", "harness_axbench.hf_model:SteeredHF") in brought
     assert ("tasks", YAMLS) in brought
-
-
-def test_rows_of_a_steering_run(data_folder: Path, steering: Path) -> None:
-    sourced = tasks.steer_docs(axbench_data=str(data_folder), steering=str(steering))
-    assert len(sourced.rows) == 3 * 14 * 10
-    assert [row["factor"] for row in sourced.rows[:140:10]] == list(FACTORS)
-    assert sourced.rows[4]["split"] == "select"
-    assert sourced.rows[5]["split"] == "test"
-    assert {row["concept_id"] for row in sourced.rows[140:280]} == {1}
-
-
-def test_rows_of_the_baseline(data_folder: Path) -> None:
-    sourced = tasks.steer_docs(axbench_data=str(data_folder))
-    assert len(sourced.rows) == 3 * 5
-    assert {(row["factor"], row["split"]) for row in sourced.rows} == {(None, "test")}
-
-
-def test_a_dictionary_of_other_data_is_refused(steering: Path) -> None:
-    with pytest.raises(DataError, match=r"in the dictionary .* it is 'the sea'"):
-        tasks.steer_docs(data="testbed", steering=str(steering))
-    with pytest.raises(DataError, match="Train on the data that you evaluate"):
-        tasks.detect_docs(data="testbed", steering=str(steering))
 
 
 @pytest.mark.parametrize("method", ["diffmean", "bow"])
@@ -154,3 +151,24 @@ def test_a_steering_model_without_the_tasks_knowing(
             manager(axbench_data=str(data_folder), judge="none"),
             "axbench_steer",
         )
+
+
+def test_imbalanced_f1_end_to_end(
+    manager: Manager, llama: str, steering: Path, data_folder: Path
+) -> None:
+    metadata: dict[str, Any] = {"axbench_data": str(data_folder), "steering": str(steering)}
+    lm = steered(llama, steering)
+    plain = evaluate(lm, manager(**metadata), "axbench_detect")["results"]["axbench_detect"]
+    assert not any("imbalanced" in name for name in plain)
+    found = evaluate(lm, manager(**metadata, axbench_imbalanced=18), "axbench_detect")
+    results, samples = found["results"]["axbench_detect"], found["samples"]["axbench_detect"]
+    for name in ("auroc", "f1", "accuracy", "hard_negative_accuracy"):
+        assert results[f"{name},none"] == plain[f"{name},none"]
+    best = []
+    for concept in range(3):
+        own = [s["auroc"] for s in samples if s["auroc"]["concept_id"] == concept]
+        own = [i for i in own if i["category"] in ("positive", "imbalanced negative")]
+        assert len(own) == 6 + 18
+        labels, scores = ([i["category"] == "positive" for i in own], [i["score"] for i in own])
+        best.append(max(f1_score(labels, [s >= t for s in scores]) for t in scores))
+    assert results["imbalanced_f1,none"] == pytest.approx(sum(best) / 3)

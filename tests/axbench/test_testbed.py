@@ -8,7 +8,7 @@ from typing import Any
 
 import lm_eval
 import pytest
-from harness_axbench import dictionary, tasks
+from harness_axbench import dictionary, factors, rows
 from harness_axbench.hf_model import SteeredHF
 from harness_axbench.training import Options, train
 from lm_eval.tasks import TaskManager
@@ -94,12 +94,12 @@ def _some_rows(steering: Path) -> list[int]:
     def wanted(row: dict[str, Any]) -> bool:
         return row["concept_id"] < 3 and row["factor"] in (0.4, 0.6, 1.0)
 
-    rows = tasks.steer_docs(data="testbed", steering=str(steering)).rows
-    return [place for place, row in enumerate(rows) if wanted(row)]
+    found = rows.steer_docs(data="testbed", steering=str(steering)).rows
+    return [place for place, row in enumerate(found) if wanted(row)]
 
 
 def test_the_baseline_is_comparable_with_a_steered_run(words: Path) -> None:
-    baseline = tasks.steer_docs(data="testbed")
-    steered = tasks.steer_docs(data="testbed", steering=str(words))
-    assert len(steered.rows) == 2 * len(tasks.FACTORS) * len(baseline.rows)
+    baseline = rows.steer_docs(data="testbed")
+    steered = rows.steer_docs(data="testbed", steering=str(words))
+    assert len(steered.rows) == 2 * len(factors.FACTORS) * len(baseline.rows)
     assert steered.sha256 == baseline.sha256

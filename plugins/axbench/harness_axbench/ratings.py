@@ -6,12 +6,14 @@ Each asks for a short explanation and then ``Rating: [[0, 1 or 2]]``. The wordin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.assistants import Question
 
 CONCEPT, RELATEDNESS, FLUENCY = "concept", "relatedness", "fluency"
 NAMES = (CONCEPT, RELATEDNESS, FLUENCY)
 
-_FORM = """First explain your verdict in one or two sentences. Then end with one line of exactly \
+FORM = """First explain your verdict in one or two sentences. Then end with one line of exactly \
 this form, with 0, 1 or 2 as the score:
 Rating: [[score]]"""
 
@@ -30,7 +32,7 @@ whether the text is well written or useful.
 1: the concept is there, but faintly, in passing, or out of place.
 2: the concept is clearly there and part of what the text says.
 
-{_FORM}"""
+{FORM}"""
 
 _RELATEDNESS = f"""Judge how far a text written by a language model has to do with the instruction \
 it was given.
@@ -50,7 +52,7 @@ Look only at the topic. The text need not be complete, correct or well written.
 1: the text touches on the instruction, but is mostly about something else.
 2: the text is about what the instruction asks for.
 
-{_FORM}"""
+{FORM}"""
 
 _FLUENCY = f"""Judge how fluent a text written by a language model is.
 
@@ -64,7 +66,7 @@ Look only at the language. Leave aside what the text is about; it may break off 
 1: the text can be read, but has clear faults: errors, repetitions, or strange wording.
 2: the text is fluent.
 
-{_FORM}"""
+{FORM}"""
 
 PROMPTS = {CONCEPT: _CONCEPT, RELATEDNESS: _RELATEDNESS, FLUENCY: _FLUENCY}
 
@@ -73,13 +75,13 @@ def questions(*, concept: str, instruction: str, response: str) -> dict[str, Que
     """The three questions about one response, by rating name."""
     texts = {"concept": concept, "instruction": instruction, "response": response}
     return {
-        name: Question(prompt=_filled(PROMPTS[name], texts), facts={"rating": name, **texts})
+        name: Question(prompt=filled(PROMPTS[name], texts), facts={"rating": name, **texts})
         for name in NAMES
     }
 
 
-def _filled(prompt: str, texts: dict[str, str]) -> str:
-    # one pass, so that braces in a response are never taken for a slot
+def filled(prompt: str, texts: Mapping[str, str]) -> str:
+    """A prompt with its ``{slots}`` filled in one pass: braces in a text are never slots."""
     head, *parts = prompt.split("{")
     pieces = [head]
     for part in parts:

@@ -1,133 +1,162 @@
-"""AxBench's two tasks: steer a model towards a concept, and detect a concept in a text.
+"""AxBench's tasks: steer a model towards a concept or away from it, and detect it in a text.
 
-A row of ``axbench_steer`` says which concept, how strongly (``factor``, in units of max_act), and
-which instruction; a steering wrapper reads that from the row. A run that steers is known by
-``steering`` among its model arguments, which lm-eval hands to tasks as metadata. Without it the
-rows are the baseline's: no factor, the test instructions only.
+Rows of the steering tasks say which concept, how strongly (``factor``, in units of max_act), and
+which instruction; a steering wrapper reads that from the row. In a run that does not steer, the
+rows have no factor and the test instructions only: they are the baseline's.
 
-A row of ``axbench_detect`` is a text and a concept. A generative model answers by P(" Yes") against
-P(" No"); a steering wrapper by its method's own score.
+- ``axbench_steer``: the instruction alone.
+- ``axbench_steer_prompt``: a prompt that asks for the concept, then the instruction; never steered.
+- ``axbench_suppress``: the same user turn with negated factors. Our reading of the paper's "negated
+  factors on an input that asks for the concept": such a text is good if the concept is absent and
+  it is still fluent and on task, so its score is the harmonic mean of 2 − concept, relatedness and
+  fluency. The factor is chosen as for steering. Without steering it is how far the model resists
+  the prompt.
+
+A row of the detection tasks is a text and a concept. ``axbench_detect`` is answered by a generative
+model by P(" Yes") against P(" No"), by a steering wrapper by its method's own score;
+``axbench_detect_prompt`` by a generative model in words.
+
+What curves are drawn from is in the samples. Steering: a sample's ``overall_score`` has concept_id,
+factor, split and the three ratings (and ``absence``, ``perplexity``, ``baseline``, where there are
+any). Detection: a sample's ``auroc`` has concept_id, category and score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from harness.assistants import Question
-from harness.datasets import Row, Sourced
-from harness.errors import DataError
+from harness.datasets import Row
 from harness.judging import JudgedTask, Judgement
 from harness.responses import margin
-from harness.store import key_of
-from harness_axbench import data, dictionary, ratings
-from harness_axbench.data import Concept
-from harness_axbench.metrics import SELECT, TEST
-
-FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0)
-SELECTION_INSTRUCTIONS = 5
-STEER_METRICS = (
-    "overall_score",
-    "overall_score_ci95",
-    "overall_score_worst",
-    "overall_score_best",
-    "concept_score",
-    "instruct_score",
-    "fluency_score",
-    "factor",
-    "n_unscored",
-)
-
-
-def _check_concepts(metadata: Mapping[str, Any], found: data.ConceptData) -> None:
-    """Refuse a dictionary that does not know the data's concepts by the same numbers."""
-    if not metadata.get("steering"):
-        return
-    steering = dictionary.read(str(metadata["steering"]))
-    texts = {concept.id: concept.text for concept in steering.concepts}
-    for concept in found.concepts:
-        if texts.get(concept.id) != concept.text:
-            raise DataError(
-                f"concept {concept.id} of {found.source} is {concept.text!r}; in the dictionary "
-                f"{steering.folder} it is {texts.get(concept.id, 'missing')!r}. Train on the data "
-                f"that you evaluate, or pass the dictionary's with --metadata axbench_data=…"
-            )
-
-
-def steer_docs(**metadata: Any) -> Sourced:
-    """Rows of ``axbench_steer``: concept × factor × instruction, or the baseline's."""
-    found = data.load(metadata)
-    _check_concepts(metadata, found)
-    pool = data.instructions(metadata, found.source)
-    rows: list[Row] = []
-    for concept in found.concepts:
-        drawn = data.drawn_instructions(pool, concept)
-        for factor in FACTORS if metadata.get("steering") else (None,):
-            rows += _rows(concept, factor, drawn)
-    content = key_of(data=found.sha256, instructions=list(pool))
-    return Sourced("test", rows, found.source, content)
-
-
-def _rows(concept: Concept, factor: float | None, drawn: Sequence[str]) -> Iterator[Row]:
-    for index, instruction in enumerate(drawn):
-        split = SELECT if index < SELECTION_INSTRUCTIONS else TEST
-        if factor is None and split == SELECT:
-            continue
-        yield {
-            "concept_id": concept.id,
-            "concept": concept.text,
-            "instruction": instruction,
-            "instruction_index": index,
-            "factor": factor,
-            "split": split,
-        }
+from harness.tasks import SourcedTask
+from harness_axbench import baseline, prompting, ratings
+from harness_axbench.metrics import ABSENCE, BASELINE, PERPLEXITY, absence_score, n_unparsed
+from harness_axbench.rows import sample_size
 
 
 class SteerTask(JudgedTask):
-    """``axbench_steer``: generations under steering, rated by a judge."""
+    """``axbench_steer``: generations under steering, rated by a judge.
+
+    ``win_rate`` and ``win_rate_ci95`` are computed where ``axbench_baseline`` is in the metadata,
+    ``perplexity`` where the responses' traces have it, ``factor`` where the rows have it.
+    """
+
+    suppressed: ClassVar[bool] = False
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._baseline: Mapping[int, float | None] = {}
+        super().__init__(config)
+        rows = self.dataset[self.config.test_split]
+        self._absent: tuple[str, ...] = () if any(rows["factor"]) else ("factor",)
+        place = self.config.metadata.get(baseline.KEY)
+        if place:
+            texts = dict(zip(rows["concept_id"], rows["concept"], strict=True))
+            self._baseline = baseline.scores(str(place), texts, suppressed=self.suppressed)
+        else:
+            self._absent += ("win_rate", "win_rate_ci95")
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
         return ratings.questions(
             concept=doc["concept"], instruction=doc["instruction"], response=response
         )
 
-    def process_results(self, doc: Row, results: Sequence[Judgement]) -> dict[str, Any]:
+    def item(self, doc: Row, judgement: Judgement) -> dict[str, Any]:
+        """What the metrics know of one generation."""
         item = {key: doc[key] for key in ("concept_id", "factor", "split")}
-        item |= {name: results[0].ratings[name] for name in ratings.NAMES}
-        return dict.fromkeys(STEER_METRICS, item)
+        item |= {name: judgement.ratings[name] for name in ratings.NAMES}
+        if PERPLEXITY in judgement.trace:
+            item[PERPLEXITY] = judgement.trace[PERPLEXITY]
+        if self._baseline:
+            item[BASELINE] = self._baseline[doc["concept_id"]]
+        return item
+
+    def process_results(self, doc: Row, results: Sequence[Judgement]) -> dict[str, Any]:
+        item = self.item(doc, results[0])
+        names = [name for name in self.aggregation() if name != PERPLEXITY or name in item]
+        return dict.fromkeys(names, item)
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations, without those that this run has nothing for."""
+        return self._known(super().aggregation())
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self._known(super().higher_is_better())
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in named.items() if name not in self._absent}
 
 
-def detect_docs(**metadata: Any) -> Sourced:
-    """Rows of ``axbench_detect``: every evaluation text with the concept it is for."""
-    found = data.load(metadata)
-    _check_concepts(metadata, found)
-    texts = {concept.id: concept.text for concept in found.concepts}
-    rows: list[Row] = [
-        {
-            "concept_id": row["concept_id"],
-            "concept": texts[row["concept_id"]],
-            "input": row["input"],
-            "output": row["output"],
-            "category": row["category"],
-            "label": int(row["category"] == "positive"),
-            "detect": True,
+class PromptSteerTask(SteerTask):
+    """``axbench_steer_prompt``: the writer of the prompts is saved with the results."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        metadata = dict(self.config.metadata)
+        testbed = metadata["data_source"] == "testbed"
+        self.config.metadata = metadata | {
+            "writer": prompting.writer_info(metadata, testbed=testbed)
         }
-        for row in found.evaluation
-    ]
-    return Sourced("test", rows, found.source)
 
 
-def detect_prompt(doc: Row) -> str:
-    """The question to a generative model."""
-    return (
-        f"Here is an instruction and a response to it.\n\nInstruction: {doc['input']}\n\n"
-        f"Response: {doc['output']}\n\nDoes the response contain this concept: "
-        f"{doc['concept']}?\nAnswer Yes or No.\nAnswer:"
-    )
+class SuppressTask(PromptSteerTask):
+    """``axbench_suppress``: the concept is asked for, and good answers are without it."""
+
+    suppressed = True
+
+    def item(self, doc: Row, judgement: Judgement) -> dict[str, Any]:
+        present = judgement.ratings[ratings.CONCEPT]
+        absence = None if present is None else self.highest - present
+        return super().item(doc, judgement) | {ABSENCE: absence}
+
+    def aggregation(self) -> dict[str, Any]:
+        """As for steering, with ``absence_score`` in the place of ``concept_score``."""
+        return super().aggregation() | {"absence_score": absence_score}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return super().higher_is_better() | {"absence_score": True}
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in super()._known(named).items() if k != "concept_score"}
 
 
-def detect_results(doc: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """The score of one text for its concept: how much more Yes than No."""
-    item = {key: doc[key] for key in ("concept_id", "category")}
-    item |= {"score": margin(*results)}
-    return {"auroc": item, "auroc_ci95": item}
+class DetectTask(SourcedTask):
+    """``axbench_detect``: scores of texts; one log-likelihood each of " No" and " Yes"."""
+
+    def item(self, doc: Row, results: Sequence[Any]) -> dict[str, Any]:
+        """What the metrics know of one text: how much more Yes than No."""
+        return self._about(doc) | {"score": margin(*results)}
+
+    def process_results(self, doc: Row, results: Sequence[Any]) -> dict[str, Any]:
+        return dict.fromkeys(self.aggregation(), self.item(doc, results))
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations; those of sampled negatives only where these are asked for."""
+        return self._known(super().aggregation())
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self._known(super().higher_is_better())
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        sampled = sample_size(self.config.metadata)
+        return {k: v for k, v in named.items() if sampled or not k.startswith("imbalanced")}
+
+    def _about(self, doc: Row) -> dict[str, Any]:
+        return {key: doc[key] for key in ("concept_id", "category")}
+
+
+class PromptDetectTask(DetectTask):
+    """``axbench_detect_prompt``: the model's own rating; an answer without one counts as −1."""
+
+    def item(self, doc: Row, results: Sequence[str]) -> dict[str, Any]:
+        """What the metrics know of one text: the rating in the answer."""
+        score = prompting.detection_score(results[0])
+        return self._about(doc) | {"score": score, "unparsed": score == prompting.UNPARSED}
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations, and the count of answers without a rating."""
+        return super().aggregation() | {"n_unparsed": n_unparsed}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return super().higher_is_better() | {"n_unparsed": False}

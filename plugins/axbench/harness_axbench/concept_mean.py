@@ -1,0 +1,62 @@
+"""The mean over concepts of a per-concept value, with its interval: the form of AxBench's metrics.
+
+    θ = 1/|C| Σ_c v(items of c),   C = the concepts where v is defined
+
+The bootstrap resamples concepts, not rows: rows of a concept share its direction, its factor and
+its threshold. Each concept's value is computed once and the resamples weigh those values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.statistics import Floats, Statistic
+
+Item = Mapping[str, Any]
+"""What a metric knows of one row; has ``concept_id`` at least."""
+
+ConceptValue = Callable[[Sequence[Item]], float]
+"""One concept's items to its value; NaN leaves the concept out."""
+
+
+def _mean(values: Sequence[float], weights: Floats) -> Floats:
+    found = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(found)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Floats = weights[:, known] @ found[known] / weights[:, known].sum(1)
+    return means
+
+
+class ConceptMean(Statistic):
+    """An lm-eval aggregation: the mean over concepts; ``.ci95`` is the aggregation of its interval.
+
+    Args:
+        name: Dotted name, shown in saved configurations.
+        of: The value of one concept.
+
+    Example:
+        >>> rows = [{"concept_id": c, "x": x} for c, x in [(0, 1.0), (0, 3.0), (1, 4.0)]]
+        >>> ConceptMean("largest", lambda own: max(row["x"] for row in own))(rows)
+        3.5
+    """
+
+    def __init__(self, name: str, of: ConceptValue) -> None:
+        super().__init__(name, _mean)
+        self._of = of
+
+    def values(self, items: Sequence[Item]) -> dict[Any, float]:
+        """Each concept's value, by concept id, in order of appearance."""
+        concepts: dict[Any, list[Item]] = {}
+        for item in items:
+            concepts.setdefault(item["concept_id"], []).append(item)
+        return {concept: self._of(own) for concept, own in concepts.items()}
+
+    def __call__(self, items: Sequence[Item]) -> float:
+        return super().__call__(list(self.values(items).values()))
+
+    def replicates(self, items: Sequence[Item]) -> Floats:
+        """Bootstrap values of the mean, resampled by concept."""
+        return super().replicates(list(self.values(items).values()))
