@@ -40,6 +40,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "diffmean": "harness_axbench.methods.diffmean:DiffMean",
+    "pca": "harness_axbench.methods.pca:PCA",
+    "lat": "harness_axbench.methods.lat:LAT",
+    "ssv": "harness_axbench.methods.ssv:SSV",
+    "reft_r1": "harness_axbench.methods.reft_r1:ReftR1",
+    "reps": "harness_axbench.methods.reps:RePS",
+    "reps_simpo": "harness_axbench.methods.reps:RepsSimPO",
+    "reps_dpo": "harness_axbench.methods.reps:RepsDPO",
+    "reps_ipo": "harness_axbench.methods.reps:RepsIPO",
+    "loreft": "harness_axbench.methods.loreft:Loreft",
     "random": "harness_axbench.methods.random:Random",
     "bow": "harness_axbench.methods.bow:BagOfWords",
 }
