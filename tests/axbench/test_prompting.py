@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 from harness_axbench import prompting, ratings, rows
 from harness_axbench.data import Concept
 from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
 
 from harness.assistants import Assistant
 from harness.errors import HarnessError
@@ -141,6 +143,17 @@ def test_a_writers_secrets_are_not_saved() -> None:
     info = prompting.writer_info(metadata, testbed=False)
     assert "open-sesame" not in json.dumps([info, metadata], default=str)
     assert info["hidden"] == ["api_key"]
+
+
+def test_no_task_saves_a_writers_secrets(manager: Callable[..., TaskManager]) -> None:
+    args = {"base_url": "http://host/v1", "api_key": "open-sesame"}
+    writer = {"model": "local-chat-completions", "model_args": args}
+    tasks = manager(data="testbed", axbench_concepts=[0], axbench_writer=writer)
+    for name, task in tasks.load(["axbench_steer", "axbench_detect"])["tasks"].items():
+        saved = json.dumps(task.dump_config(), default=str)
+        assert name in saved
+        assert "api_key" in saved
+        assert "open-sesame" not in saved
 
 
 def test_prompting_is_for_models_that_are_not_steered(steering: Path, data_folder: Path) -> None:

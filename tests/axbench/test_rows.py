@@ -89,6 +89,11 @@ def test_without_a_factor_the_test_rows_are_steered_all_the_same(
         rows.suppress_docs(**run, steering=adapters)
 
 
+def test_min_clamp_cannot_suppress(steering: Path, data_folder: Path) -> None:
+    with pytest.raises(HarnessError, match="min_clamp never lowers a concept's score"):
+        _factors(rows.suppress_docs, data_folder, steering=str(steering), intervention="min_clamp")
+
+
 def test_suppression_asks_for_the_concept_and_negates_the_factors(
     steering: Path, data_folder: Path
 ) -> None:

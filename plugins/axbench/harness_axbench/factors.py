@@ -50,9 +50,14 @@ def suppression_factors(metadata: Mapping[str, Any]) -> Factors:
     """The negated factors of a run that steers away from concepts, or ``(None,)``.
 
     Raises:
-        HarnessError: As ``steering_factors``; or there is no factor to negate.
+        HarnessError: As ``steering_factors``; or there is no factor to negate, or to no effect.
     """
     found = steering_factors(metadata)
+    if metadata.get("steering") and metadata.get("intervention") == MIN_CLAMP:
+        raise HarnessError(
+            "axbench_suppress: intervention=min_clamp never lowers a concept's score; use add, "
+            "clamp or null_out"
+        )
     if found == NONE and metadata.get("steering") and not _nulls(metadata):
         raise HarnessError(
             "axbench_suppress negates factors and this method has none; use a method that has "

@@ -152,6 +152,16 @@ def writer(metadata: Mapping[str, Any], *, testbed: bool) -> AssistantSpec | Non
         raise HarnessError(f"{WRITER}, which is read as a judge is: {cause}") from cause
 
 
+def seal_writer(metadata: Mapping[str, Any]) -> None:
+    """Seal the secrets of a writer's arguments in place; each task of a run saves them.
+
+    Raises:
+        HarnessError: The writer has a wrong key.
+    """
+    if WRITER in metadata:
+        writer(metadata, testbed=False)
+
+
 def writer_info(metadata: Mapping[str, Any], *, testbed: bool) -> dict[str, Any]:
     """What the results say of the writer; no secrets."""
     spec = writer(metadata, testbed=testbed)

@@ -28,6 +28,7 @@ def _load(metadata: Mapping[str, Any]) -> tuple[data.ConceptData, tuple[Concept,
         DataError: ``axbench_concepts`` is no list of the data's concept ids, or the dictionary
             that the run steers with knows other concepts by these ids.
     """
+    prompting.seal_writer(metadata)
     found = data.load(metadata)
     known = {concept.id: concept for concept in found.concepts}
     wanted = metadata.get("axbench_concepts", list(known))
