@@ -32,7 +32,6 @@ MANIFEST = "generation.json"
 TRAIN, EVAL = "train_data", "latent_eval_data"
 _SHOWN = 20
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
-_TEXT = ("prompt_characters", "answer_characters", "prompt_tokens", "answer_tokens")
 
 
 @dataclass(frozen=True)
@@ -217,26 +216,34 @@ def summary(made: Generated) -> str:
 
 def tables(made: Generated) -> list[Table]:
     """What there is of each concept, and what each step cost, for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     manifest = made.manifest
     shared = ", ".join(f"{n} {genre}" for genre, n in manifest["training_negatives"].items())
-    rows = Table(title=f"{made.folder}: training negatives {shared}")
+    rows = Table(title=escape(str(made.folder)), caption=f"shared negatives: {shared}")
     for name in ("concept", "genre", "text", "train +", "eval +", "eval −", "eval hard −"):
         rows.add_column(name, overflow="fold")
     for own in manifest["concepts"][:_SHOWN]:
-        rows.add_row(*(str(own[k]) for k in ("concept_id", "genre", "concept")), *_numbers(own))
+        rows.add_row(str(own["concept_id"]), own["genre"], escape(own["concept"]), *_numbers(own))
     if len(manifest["concepts"]) > _SHOWN:
         rows.add_row("…", "", f"and {len(manifest['concepts']) - _SHOWN} more", *[""] * 4)
     costs = Table(title="costs of the run that wrote it")
-    for name in ("model", "step", *_COSTS, *(part.replace("_", " ") for part in _TEXT)):
-        costs.add_column(name, overflow="fold")
+    for name in ("model", "step", *_COSTS, "prompts", "answers"):
+        column = name.replace("unanswered", "missing")
+        costs.add_column(column, justify="left" if name in ("model", "step") else "right")
     for role, steps in manifest["costs"].items():
         for step, spent in steps.items():
-            figures = [str(spent.get(k, 0)) for k in _COSTS]
-            figures += [str(spent.get(k, "" if "tokens" in k else 0)) for k in _TEXT]
-            costs.add_row(role, step, *figures)
+            figures = [str(spent.get(name, 0)) for name in _COSTS]
+            costs.add_row(role, step, *figures, _length(spent, "prompt"), _length(spent, "answer"))
     return [rows, costs]
+
+
+def _length(spent: Mapping[str, int], what: str) -> str:
+    """Tokens where the model reports them, else characters."""
+    if f"{what}_tokens" in spent:
+        return f"{spent[f'{what}_tokens']:,} tok."
+    return f"{spent.get(f'{what}_characters', 0):,} char."
 
 
 def _numbers(own: Mapping[str, Any]) -> list[str]:

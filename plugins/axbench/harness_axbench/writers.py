@@ -16,7 +16,6 @@ from harness.store import cache_folder, key_of
 from harness_axbench.dictionary import fingerprint
 
 T = TypeVar("T")
-_weights = lru_cache(fingerprint)  # a large model's files are read once
 WRITER_TOKENS = 256  # twice what is kept of a response: the writer's tokens are not the target's
 _TARGET_BATCH = 16
 
@@ -29,6 +28,17 @@ def writer_spec(value: str) -> AssistantSpec:
     """
     given = _json(value, "--writer") if value.lstrip().startswith("{") else {"model": value}
     return _local(_parsed({"max_tokens": WRITER_TOKENS} | given, "--writer"))
+
+
+def _weights(path: str) -> str | None:
+    """The fingerprint of a local model; its files are read once, however often it is asked for."""
+    files = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
+    return _fingerprint(path, tuple((file.name, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _fingerprint(path: str, changed: tuple[tuple[str, int], ...]) -> str | None:
+    return fingerprint(path)
 
 
 def chosen_target(target: str | None, negatives_from: str, tokens: int) -> AssistantSpec | None:
