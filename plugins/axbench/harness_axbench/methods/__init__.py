@@ -49,6 +49,7 @@ _HOMES = {
     "reps_dpo": "harness_axbench.methods.reps:RepsDPO",
     "reps_ipo": "harness_axbench.methods.reps:RepsIPO",
     "loreft": "harness_axbench.methods.loreft:Loreft",
+    "probe": "harness_axbench.methods.probe:LinearProbe",
     "random": "harness_axbench.methods.random:Random",
     "bow": "harness_axbench.methods.bow:BagOfWords",
 }

@@ -1,0 +1,166 @@
+"""LinearProbe: logistic regression on single tokens, its weight kept at length one.
+
+Wu et al. 2025 (arXiv 2501.17148), §4; probes are Alain & Bengio 2016 (arXiv 1610.01644).
+
+    min_w  mean_t BCE(σ(h_t·w), y_t)     over the tokens of a batch; y_t = 1 in positives
+
+Each step: gradient g = mean_t (σ(h_t·w) − y_t)·h_t; w ← w/‖w‖; g ← g − (g·w)·w; AdamW. The
+learning rate decays linearly to 0. Worked example: w = (1, 0) and one positive token (0, 2): σ(0)
+is ½, so g = (0, −1), which is at right angles to w already; AdamW moves w towards (0, 1).
+
+All concepts of a shard learn at once, from outputs that are in memory. Concepts with equally many
+texts take their steps together: one gather of all their tokens a step, then two products a concept.
+A gather holds the tokens of ``batch_size`` texts a concept, in fp32.
+
+Deviations: the reference trains one concept after another and runs the whole model for every batch.
+Here each concept draws its start, a random direction, and its shuffles from a generator of its own,
+seeded with the run's seed, so that it learns the same in any company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from harness_axbench.corpus import Corpus
+from harness_axbench.methods import Lesson, Method, Stored, unit
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """Settings of LinearProbe; for Gemma-2-9B the paper has lr 1e-3 and weight decay 1e-4.
+
+    Attributes:
+        batch_size: Texts a step and concept.
+        epochs: Passes over a concept's texts.
+        lr: Learning rate at the start.
+        weight_decay: AdamW's.
+    """
+
+    batch_size: int = 12
+    epochs: int = 24
+    lr: float = 5e-3
+    weight_decay: float = 1e-3
+
+
+class LinearProbe(Method):
+    """Logistic regressions on tokens."""
+
+    name: ClassVar[str] = "probe"
+    settings: ClassVar[type] = ProbeSettings
+
+    @classmethod
+    def train(cls, lesson: Lesson) -> Stored:
+        tokens = _Tokens.of(lesson.texts)
+        taught = [
+            [*positive, *negative]
+            for positive, negative in zip(lesson.texts.positive, lesson.texts.negative, strict=True)
+        ]
+        number = [len(positive) for positive in lesson.texts.positive]
+        weight = torch.empty(len(taught), tokens.hidden.shape[1])
+        for size in sorted({len(texts) for texts in taught}):
+            members = [place for place, texts in enumerate(taught) if len(texts) == size]
+            texts = torch.tensor([taught[place] for place in members])
+            positive = torch.arange(size) < torch.tensor([[number[m]] for m in members])
+            own = _fit(tokens, texts, positive, lesson.settings, lesson.seed)
+            weight[torch.tensor(members)] = own.cpu()
+        return Stored(tensors={"weight": unit(weight)})
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of all texts, one text after another.
+
+    Attributes:
+        hidden: [tokens, hidden]
+        starts: Where each text begins. [texts]
+        counts: How many tokens it has. [texts]
+    """
+
+    hidden: Tensor
+    starts: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> _Tokens:
+        behind = [text.hidden[corpus.reader.prefix :] for text in corpus.texts]
+        counts = torch.tensor([len(tokens) for tokens in behind])
+        return cls(torch.cat(behind), counts.cumsum(0) - counts, counts)
+
+    def of_texts(self, texts: Tensor) -> Tensor:
+        """The tokens [n, hidden] of these texts [m], in fp32."""
+        counts = self.counts[texts]
+        skipped = self.starts[texts] - (counts.cumsum(0) - counts)
+        index = torch.arange(int(counts.sum())) + skipped.repeat_interleave(counts)
+        return self.hidden[index.to(self.hidden.device)].float()
+
+
+def _fit(
+    tokens: _Tokens, texts: Tensor, positive: Tensor, settings: ProbeSettings, seed: int
+) -> Tensor:
+    """Probes of concepts with equally many texts.
+
+    Args:
+        tokens: The tokens of all texts.
+        texts: Each concept's texts. [concepts, texts a concept]
+        positive: Which of them are positives. [concepts, texts a concept]
+        settings: The method's settings.
+        seed: Seed of each concept's generator.
+
+    Returns:
+        Weights. [concepts, hidden]
+    """
+    device = tokens.hidden.device
+    sources = [torch.Generator().manual_seed(seed) for _ in texts]
+    start = torch.stack([torch.randn(tokens.hidden.shape[1], generator=s) for s in sources])
+    weight = unit(start).to(device).requires_grad_()
+    optimizer = torch.optim.AdamW([weight], lr=settings.lr, weight_decay=settings.weight_decay)
+    steps = settings.epochs * -(-texts.shape[1] // settings.batch_size)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    for chosen in _batches(sources, texts.shape[1], settings, steps):
+        rows = texts.gather(1, chosen)
+        sizes = tokens.counts[rows].sum(1)
+        labels = positive.gather(1, chosen).flatten()
+        labels = labels.repeat_interleave(tokens.counts[rows.flatten()]).float().to(device)
+        with torch.no_grad():
+            gradient = _gradients(weight, tokens.of_texts(rows.flatten()), labels, sizes.tolist())
+            weight.copy_(unit(weight))
+            gradient -= (gradient * weight).sum(1, keepdim=True) * weight
+        weight.grad = gradient
+        optimizer.step()
+        decay.step()
+    return weight.detach()
+
+
+def _batches(
+    sources: Sequence[torch.Generator], size: int, settings: ProbeSettings, steps: int
+) -> Iterator[Tensor]:
+    """For each step the places of each concept's batch [concepts, batch], shuffled every epoch."""
+    from tqdm import tqdm
+
+    with tqdm(total=steps, desc="probe", unit="step") as bar:
+        for _ in range(settings.epochs):
+            order = torch.stack([torch.randperm(size, generator=source) for source in sources])
+            for chosen in torch.split(order, settings.batch_size, 1):
+                yield chosen
+                bar.update()
+
+
+def _gradients(weight: Tensor, hidden: Tensor, labels: Tensor, sizes: list[int]) -> Tensor:
+    """Gradients [concepts, hidden] of each concept's mean loss over its tokens.
+
+    Args:
+        weight: [concepts, hidden]
+        hidden: The tokens, concept by concept. [tokens, hidden]
+        labels: 1 for tokens of positives. [tokens]
+        sizes: How many of the tokens are each concept's.
+    """
+    parts = torch.split(hidden, sizes)
+    scores = torch.cat([part @ own for part, own in zip(parts, weight, strict=True)])
+    errors = torch.split(scores.sigmoid() - labels, sizes)
+    pairs = zip(parts, errors, strict=True)
+    return torch.stack([error @ part / len(part) for part, error in pairs])
