@@ -21,17 +21,17 @@ from typing import Any
 
 import torch
 from harness_axbench import dictionary
-from harness_axbench.activations import blocks
+from harness_axbench.blocks import blocks
 from harness_axbench.data import Concept
 from harness_axbench.hf_model import SteeredHF
+from harness_axbench.loading import width_of
 from harness_axbench.methods import unit
-from harness_axbench.training import width_of
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-TARGET = 0.9
+TARGET = 0.95
 CONCEPTS = 16
 FACTORS = (0.2, 0.4, 0.8, 1.0, 1.6, 2.0, 3.0, 5.0)
 
@@ -68,7 +68,7 @@ def random_dictionary(folder: Path, stock: HFLM) -> Path:
     width = width_of(stock.model)
     vectors = unit(torch.randn(CONCEPTS, width, generator=torch.Generator().manual_seed(1)))
     facts = {"max_act": [1.0] * CONCEPTS, "max_act_origin": ["benchmark"] * CONCEPTS}
-    stored = dictionary.Stored(dictionary.VECTORS, {"weight": vectors}, {}, facts)
+    stored = dictionary.Entry(dictionary.VECTORS, {"weight": vectors}, {}, facts)
     concepts = tuple(Concept(k, f"concept {k}", "text") for k in range(CONCEPTS))
     site = {"layer": len(blocks(stock.model)) // 2, "prefix": 1, "chat": False}
     model = {"name": "benchmark", "hidden_size": width}

@@ -12,11 +12,8 @@ another's: it is refused, ``response_cache=PATH`` takes its place.
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,33 +21,28 @@ from lm_eval.models.huggingface import HFLM
 
 from harness.errors import HarnessError
 from harness.responses import Score
-from harness_axbench import dictionary
 from harness_axbench.activations import Reader
 from harness_axbench.detection import TextAndConcept, concept_scores
+from harness_axbench.draws import own_draws
 from harness_axbench.editing import Editor, editor_for
 from harness_axbench.interventions import ADD
 from harness_axbench.positions import ALL
 from harness_axbench.steering import (
     Answers,
-    Recorder,
     SteeredPrompt,
     Steering,
-    choose,
     in_groups,
     make_plan,
     wants_detection,
     with_trace,
 )
-
-_Base: Any = object  # whatever the mixin is put in front of
-
-log = logging.getLogger(__name__)
+from harness_axbench.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights
 
 _NO_MATTER = ("batch_size", "max_batch_size", "device")
 _AUTO_BATCH = 16
 
 
-class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+class SteeringMixin(Wrapper):
     """Steers an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -69,7 +61,8 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         HarnessError: The dictionary is missing, damaged, or for another model.
     """
 
-    cache_hook: Any
+    model: Any
+    batch_size: Any
 
     def __init__(
         self,
@@ -100,109 +93,29 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         except (OSError, ValueError, AssertionError, RuntimeError) as cause:
             raise HarnessError(f"model {self._name} cannot be loaded: {cause}") from cause
         self._warned: set[str] = set()
-        self._rows: list[Steering | None] = []
+        self._rows: list[SteeredPrompt | None] = []
         self._editor: Editor | None = None
         if self.plan.steers:
             self._editor = editor_for(self.model, self.plan)
-            self._warn_of_other_weights(path)
+            if isinstance(pretrained, str):
+                warn_of_other_weights(self.plan, pretrained, path)
         identity = self._identity(path, kwargs) if response_cache else {}
         self.answers = Answers(response_cache, identity)
 
-    def _warn_of_other_weights(self, path: Any) -> None:
-        trained = self.plan.found.manifest["model"]
-        if not isinstance(self._name, str) or self._name == trained["name"]:
-            return
-        own = dictionary.fingerprint(path)
-        if own is None or own != trained.get("sha256"):
-            log.warning(
-                "the dictionary %s was trained on %s; %s has the same width and other weights",
-                self.plan.found.folder,
-                trained["name"],
-                self._name,
-            )
-
     def _identity(self, path: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        settings = {k: str(v) for k, v in kwargs.items() if k not in _NO_MATTER}
-        return {
-            "model": dictionary.fingerprint(path) or path,
+        settings = {k: v for k, v in kwargs.items() if k not in _NO_MATTER}
+        settings |= {
             "commit": getattr(self.config, "_commit_hash", None),
-            "dtype": str(self.model.dtype),
-            "settings": settings,
-            "artefact": self.plan.found.sha256,
-            "method": self.plan.method,
+            "dtype": self.model.dtype,
         }
-
-    def set_cache_hook(self, cache_hook: Any) -> None:
-        if getattr(cache_hook, "dbdict", None) is not None:
-            raise HarnessError(
-                "--use_cache keeps answers by prompt alone and would mix up steered answers; "
-                "use --model_args …,response_cache=FILE instead"
-            )
-        super().set_cache_hook(cache_hook)
-
-    def get_model_info(self) -> dict[str, Any]:
-        everywhere = self.plan.everywhere
-        info: dict[str, Any] = super().get_model_info()
-        return info | {
-            "method": self.plan.method,
-            "method_args": everywhere.trace() if everywhere else {},
-            "artefact_hash": self.plan.found.sha256,
-            "layer": self.plan.found.layer if self.plan.steers else None,
-            "intervention": self.plan.intervention,
-            "positions": self.plan.positions,
-        }
+        return identity_of(self.plan, path, settings)
 
     # How answers are asked for
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
-        steerings = [choose(self.plan, request, self._warned) for request in requests]
-        parts = [
-            self._part("generate_until", request, steering, request.args[1])
-            for request, steering in zip(requests, steerings, strict=True)
-        ]
-        ask = super().generate_until
-        alone = self._editor is not None and self._editor.uniform
-
-        def answer(rows: list[Any]) -> list[Any]:
-            if not alone:
-                return list(ask(rows, disable_tqdm=disable_tqdm))
-            return in_groups(rows, lambda group: ask(group, disable_tqdm=disable_tqdm))
-
-        with self._recording():
-            answers = self.answers.complete(requests, steerings, parts, answer)
-        surprise = self._perplexities(requests, steerings, answers)
-        return [
-            with_trace(answer, steering, more)
-            for answer, steering, more in zip(answers, steerings, surprise, strict=True)
-        ]
-
-    def _perplexities(
-        self, requests: Sequence[Any], steerings: Sequence[Steering | None], answers: Sequence[str]
-    ) -> list[dict[str, float]]:
-        """exp(−log P / tokens) of each answer under the unsteered model, as an entry of its trace.
-
-        An empty answer has none.
-        """
-        found: list[dict[str, float]] = [{} for _ in requests]
-        if not self._perplexity:
-            return found
-        chosen = [i for i, s in enumerate(steerings) if s is not None and answers[i]]
-        asked = [
-            replace(
-                requests[i],
-                request_type="loglikelihood",
-                arguments=(requests[i].args[0], answers[i]),
-            )
-            for i in chosen
-        ]
-        parts = [self._part("perplexity", row, None, row.args[1:]) for row in asked]
-        plain = [None] * len(asked)
-        ask = super().loglikelihood
-        for i, scored in zip(chosen, self.answers.complete(asked, plain, parts, ask), strict=True):
-            tokens = len(self._encode_pair(requests[i].args[0], answers[i])[1])
-            if tokens:
-                found[i] = {"perplexity": math.exp(-scored[0] / tokens)}
-        return found
+    def _generated(self, rows: list[Any], ask: Ask) -> list[Any]:
+        if self._editor is not None and self._editor.uniform:
+            return in_groups(rows, ask)
+        return ask(rows)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         scored = [i for i, request in enumerate(requests) if wants_detection(request)]
@@ -220,59 +133,35 @@ class SteeringMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         return self._uniform("loglikelihood_rolling", requests, ask, disable_tqdm)
 
     def _uniform(self, kind: str, requests: list[Any], ask: Any, disable_tqdm: bool) -> list[Any]:
-        """Answer in groups of equal steering, one vector for all rows of a group."""
-        steerings = [choose(self.plan, request, self._warned) for request in requests]
-        if self.world_size > 1 and len(set(steerings)) > 1:
-            raise HarnessError(f"{kind} of rows that differ in steering runs in one process only")
-        parts = [
-            self._part(kind, request, steering, request.args[1:])
-            for request, steering in zip(requests, steerings, strict=True)
-        ]
+        """Answer in groups of equal steering, one edit for all rows of a group."""
 
         def in_context(group: list[Any]) -> list[Any]:
             with self._steered([group[0].args[0].steering], None):
                 return list(ask(group, disable_tqdm=disable_tqdm))
 
-        with self._recording():
-            answers = self.answers.complete(
-                requests,
-                steerings,
-                parts,
-                lambda rows: in_groups(rows, in_context),
-            )
+        def grouped(rows: list[Any]) -> list[Any]:
+            if self.world_size > 1 and len({row.args[0].steering for row in rows}) > 1:
+                raise HarnessError(
+                    f"{kind} of rows that differ in steering runs in one process only"
+                )
+            return in_groups(rows, in_context)
+
+        steerings, answers = self._answer(kind, requests, grouped)
         return [with_trace(a, s) for a, s in zip(answers, steerings, strict=True)]
-
-    def _part(
-        self, kind: str, request: Any, steering: Steering | None, rest: Any
-    ) -> dict[str, Any]:
-        part = {
-            "kind": kind,
-            "prompt": str(request.args[0]),
-            "rest": rest,
-            "steering": steering.trace() if steering else None,
-        }
-        if isinstance(rest, Mapping) and (rest.get("do_sample") or rest.get("temperature")):
-            part["seed"] = torch.initial_seed()
-        return part
-
-    @contextmanager
-    def _recording(self) -> Iterator[None]:
-        stock, self.cache_hook = self.cache_hook, Recorder(self.answers.store)
-        try:
-            yield
-        finally:
-            self.cache_hook = stock
 
     # How a batch is steered
 
     def tok_batch_encode(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
-        """Encode a batch and note how its rows are steered, for the generation that follows."""
-        self._rows = [s.steering if isinstance(s, SteeredPrompt) else None for s in strings]
+        """Encode a batch and note whose rows they are, for the generation that follows."""
+        self._rows = [s if isinstance(s, SteeredPrompt) else None for s in strings]
         return super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
 
-    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
-        with self._steered(self._rows, kwargs.get("attention_mask")):
-            return super()._model_generate(*args, **kwargs)
+    def _model_generate(self, context: Any, max_length: int, stop: Any, **kwargs: Any) -> Any:
+        seeds = [row.seed if row is not None else 0 for row in self._rows]
+        drawn = own_draws(self.model.generation_config, kwargs, seeds, context.shape[1], max_length)
+        rows = [row.steering if row is not None else None for row in self._rows]
+        with self._steered(rows, kwargs.get("attention_mask")):
+            return super()._model_generate(context, max_length, stop, **(drawn or kwargs))
 
     @contextmanager
     def _steered(

@@ -65,14 +65,21 @@ class Steering:
 
 
 class SteeredPrompt(str):
-    """A prompt that carries its steering and its key through lm-eval's sorting and batching."""
+    """A prompt that carries what is its own through lm-eval's sorting and batching.
+
+    Attributes:
+        steering: How it is steered.
+        key: Of its answer in the store.
+        seed: Of whatever is drawn for its answer.
+    """
 
     steering: Steering | None
-    key: str | None
+    key: str
+    seed: int
 
-    def __new__(cls, text: str, steering: Steering | None, key: str | None) -> SteeredPrompt:
+    def __new__(cls, text: str, steering: Steering | None, key: str, seed: int) -> SteeredPrompt:
         self = super().__new__(cls, text)
-        self.steering, self.key = steering, key
+        self.steering, self.key, self.seed = steering, key, seed
         return self
 
 
@@ -87,7 +94,7 @@ class Recorder:
     def add_partial(self, kind: str, request: Any, answer: Any) -> None:
         """Called by lm-eval's models for every answer; ``request[0]`` is the prompt."""
         prompt = request[0]
-        if self._store is not None and isinstance(prompt, SteeredPrompt) and prompt.key:
+        if self._store is not None and isinstance(prompt, SteeredPrompt):
             self._store.put(prompt.key, answer)
 
 
@@ -239,16 +246,18 @@ class Answers:
         self._identity = dict(identity)
         self.store = Store(Path(path).expanduser()) if path else None
 
-    def keys(self, parts: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """A key for each request; equal requests of a call are told apart by their number."""
-        if self.store is None:
-            return [None] * len(parts)
+    def keys(self, parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+        """A key and a seed for each request; equal requests are told apart by their number.
+
+        The seed follows from the request alone, the key also from the model.
+        """
         seen: Counter[str] = Counter()
-        keys: list[str | None] = []
+        keys: list[tuple[str, int]] = []
         for part in parts:
-            base = key_of(**self._identity, **part)
-            keys.append(key_of(base=base, repeat=seen[base]))
-            seen[base] += 1
+            request = key_of(**part)
+            own = key_of(base=request, repeat=seen[request])
+            keys.append((key_of(**self._identity, request=own), int(own[:15], 16)))
+            seen[request] += 1
         return keys
 
     def complete(
@@ -268,17 +277,17 @@ class Answers:
         """
         keys = self.keys(parts)
         store: Mapping[str, Any] = {} if self.store is None else self.store
-        missing = [i for i, key in enumerate(keys) if key not in store]
+        missing = [i for i, (key, _) in enumerate(keys) if key not in store]
         asked = []
         for i in missing:
             prompt, *rest = requests[i].args
-            wrapped = SteeredPrompt(prompt, steerings[i], keys[i])
+            wrapped = SteeredPrompt(prompt, steerings[i], *keys[i])
             asked.append(replace(requests[i], arguments=(wrapped, *rest)))
         fresh = dict(zip(missing, ask(asked) if asked else [], strict=True))
         for i, answer in fresh.items():
             if self.store is not None:
-                self.store.put(str(keys[i]), answer)  # where the model did not do it on the way
-        return [fresh[i] if i in fresh else store[str(key)] for i, key in enumerate(keys)]
+                self.store.put(keys[i][0], answer)  # where the model did not do it on the way
+        return [fresh[i] if i in fresh else store[key] for i, (key, _) in enumerate(keys)]
 
 
 def in_groups(requests: Sequence[Any], ask: Callable[[list[Any]], list[Any]]) -> list[Any]:
