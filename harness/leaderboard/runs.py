@@ -86,7 +86,7 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
         hardware=environment.hardware(report),
         seconds=real(document.get("total_evaluation_time_seconds")),
         file=text(file),
-        variant=(*identity.values(), compact(lasting)),
+        variant=(*identity.values(), compact(lasting), compact(_writers(document))),
     )
 
 
@@ -108,6 +108,15 @@ def _harness_version(document: dict[str, Any], config: dict[str, Any]) -> str:
     tasks = mapping(document.get("configs")).values()
     places = [config, *(mapping(mapping(task).get("metadata")) for task in tasks)]
     return next((text(p["harness_version"]) for p in places if p.get("harness_version")), "")
+
+
+def _writers(document: dict[str, Any]) -> dict[str, Any]:
+    """Which model wrote the prompts of each task whose prompts a model writes."""
+    tasks = mapping(document.get("configs")).items()
+    found = {
+        str(name): mapping(mapping(task).get("metadata")).get("writer") for name, task in tasks
+    }
+    return {name: writer for name, writer in found.items() if writer}
 
 
 def _date(document: dict[str, Any], file: str) -> str:

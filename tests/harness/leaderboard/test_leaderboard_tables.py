@@ -46,6 +46,15 @@ def test_best_first_ties_share_a_rank(tmp_path: Path) -> None:
     assert [ranked[0][0], ranked[3][0]] == ["b", "d"]
 
 
+def test_runs_that_differ_in_the_writer_of_their_prompts_are_no_repeats(tmp_path: Path) -> None:
+    def written(writer: str, value: float, date: float) -> dict[str, Any]:
+        parts = {"t": task({"acc,none": value}, metadata={"writer": {"model": writer}})}
+        return document(parts, date=date, model_args={"pretrained": "m"})
+
+    table = read(tmp_path, written("a", 0.5, 1e9), written("b", 0.4, 1e9), written("b", 0.3, 2e9))
+    assert [value for _, value, _ in order(table)] == [0.5, 0.3]
+
+
 def test_lower_is_better(tmp_path: Path) -> None:
     table = read(tmp_path, run(0.5, model="a", up=False), run(0.1, model="b", up=False))
     assert order(table) == [("b", 0.1, 1), ("a", 0.5, 2)]
@@ -199,7 +208,7 @@ def test_numbers_stay_numbers(number: float) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_cells_survive_the_csv_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("cells") / "a.csv"
-    files._write_cells(path, ["a", "b"], [[text, -1.5]])
+    files.write_cells(path, ["a", "b"], [[text, -1.5]])
     with path.open(encoding="utf-8", newline="") as file:
         _, cells = csv.reader(file)
     assert cells == [defuse(text), "-1.5"]
