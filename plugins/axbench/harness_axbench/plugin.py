@@ -8,8 +8,9 @@ from harness.host import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the steered model, the tasks and the training command."""
+    """Name the steered models, the tasks and the training command."""
     registrar.model("hf-steered", "harness_axbench.hf_model:SteeredHF")
+    registrar.model("vllm-steered", "harness_axbench.vllm_model:SteeredVLLM")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(
         "axbench",

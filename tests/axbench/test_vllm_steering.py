@@ -1,0 +1,430 @@
+"""vllm-steered on a real CPU engine, against hf-steered and against plain vLLM."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness_axbench.editing import editor_for
+from harness_axbench.hf_model import SteeredHF
+from harness_axbench.positions import Positions
+from harness_axbench.steering import Answers, choose
+from harness_axbench.training import Options, train
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CachingLM
+from lm_eval.models.huggingface import HFLM
+
+from harness.errors import ArtefactError, HarnessError
+from harness.responses import trace_of
+from harness.testbed import model_path
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("ignore"),  # of vLLM's own imports
+]
+
+TEACHER = "testbed:teacher"
+ENGINE = {  # small steps cut prompts into chunks; small blocks keep prefixes of short prompts
+    "dtype": "float32",
+    "max_model_len": 512,
+    "max_num_batched_tokens": 64,
+    "max_num_seqs": 48,
+    "block_size": 32,
+    "kv_cache_memory_bytes": 2**26,
+    "seed": 0,
+}
+ASKED = (
+    "Tell me about the old house.",
+    "What is a good way to spend a day in the small town near the river?",
+    "Write about a garden.",
+    "Describe the morning.",
+)
+FACTORS = (0.2, 0.6, 1.0, 2.0)
+LONG = "the old house near the river has a small garden and a green door and " * 10
+PADDING = 0  # token id
+
+
+@pytest.fixture(scope="module")
+def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = Options(
+        methods=["diffmean", "bow"],
+        model=TEACHER,
+        layer=1,
+        metadata={"data": "testbed"},
+        max_act_from="train",
+        batch_size=32,
+        device="cpu",
+        dtype="float32",
+        out=tmp_path_factory.mktemp("steering") / "teacher",
+    )
+    return train(options).folder
+
+
+@pytest.fixture(scope="module")
+def hf(steering: Path) -> SteeredHF:
+    settings: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 16}
+    return SteeredHF(TEACHER, steering=str(steering), method="diffmean", **settings)
+
+
+@contextmanager
+def stopping(lm: Any) -> Iterator[Any]:
+    try:
+        yield lm
+    finally:
+        lm.model.llm_engine.engine_core.shutdown()
+        del lm.model
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def lm(steering: Path) -> Iterator[Any]:
+    from harness_axbench.vllm_model import SteeredVLLM
+
+    made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
+    with stopping(made):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Any]:
+    """lm-eval's own ``vllm``; whole prompts in one step."""
+    from lm_eval.models.vllm_causallms import VLLM
+
+    settings = ENGINE | {"max_num_batched_tokens": 4096, "enforce_eager": True}
+    with stopping(VLLM(str(model_path("teacher")), **settings)) as made:
+        yield made
+
+
+def generation(concept: int | None, factor: float | None, asked: str) -> Any:
+    doc = {} if concept is None else {"concept_id": concept, "factor": factor}
+    prompt = f"<|user|>\n{asked}\n<|assistant|>\n"
+    kwargs = {"until": [], "max_gen_toks": 24, "do_sample": False}
+    return Instance("generate_until", doc, (prompt, kwargs), 0, ("axbench_steer", 0, 1))
+
+
+def mixed() -> list[Any]:
+    """8 concepts × 4 factors."""
+    return [
+        generation(concept, factor, ASKED[(concept + k) % 4])
+        for concept in range(8)
+        for k, factor in enumerate(FACTORS)
+    ]
+
+
+def tokens(lm: Any, requests: list[Any], kept: list[int] | None = None) -> list[str]:
+    """Answers as token ids.
+
+    Args:
+        lm: An lm-eval model.
+        requests: What it is asked.
+        kept: Takes each request's number of prompt tokens that vLLM had computed before.
+    """
+
+    def worded(ids: Any) -> str:
+        return " ".join(str(int(token)) for token in ids if int(token) != PADDING)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(lm, HFLM):
+            eos = lm.tokenizer.eos_token
+            patch.setattr(lm, "tok_decode", lambda ids, **_: eos if ids == 2 else worded(ids))
+        else:
+            stock = lm.model.generate
+
+            def generate(*args: Any, **options: Any) -> Any:
+                outputs = stock(*args, **options)
+                for output in outputs:
+                    output.outputs[0].text = worded(output.outputs[0].token_ids)
+                if kept is not None:
+                    kept.extend(output.num_cached_tokens for output in outputs)
+                return outputs
+
+            patch.setattr(lm.model, "generate", generate)
+        return [str(answer) for answer in lm.generate_until(requests, disable_tqdm=True)]
+
+
+def under(lm: Any, **changes: Any) -> Any:
+    """The same model, under another intervention or at other positions."""
+    other = copy.copy(lm)
+    other.plan = replace(lm.plan, **changes)
+    if isinstance(lm, SteeredHF):
+        other._editor = editor_for(lm.model, other.plan)
+    else:
+        other._positions = Positions.parse(other.plan.positions)
+    return other
+
+
+def test_32_requests_in_one_batch_equal_hf_token_for_token(lm: Any, hf: SteeredHF) -> None:
+    found = tokens(lm, mixed())
+    assert found == tokens(hf, mixed())
+    assert len(set(found)) > 24
+
+
+def test_answers_are_traced(lm: Any) -> None:
+    answer = lm.generate_until([generation(1, 0.6, ASKED[0])], disable_tqdm=True)[0]
+    assert trace_of(answer) == lm.plan.steering(1, 0.6).trace()
+    info = lm.get_model_info()
+    assert (info["method"], info["layer"], info["intervention"]) == ("diffmean", 1, "add")
+    assert info["artefact_hash"] == lm.plan.found.sha256
+
+
+def test_unsteered_requests_among_steered_ones_equal_plain_vllm(lm: Any, plain: Any) -> None:
+    alone = [generation(None, None, asked) for asked in (*ASKED, LONG)]
+    zero = [generation(2, 0.0, asked) for asked in ASKED]
+    together = tokens(lm, mixed()[:16] + alone + zero + mixed()[16:])
+    expected = tokens(plain, alone)
+    assert together[16:21] == expected
+    assert together[21:25] == expected[:4]
+
+
+def test_long_prompts_in_chunks_equal_whole_ones(lm: Any, hf: SteeredHF, plain: Any) -> None:
+    """Steps of 64 tokens against hf-steered, which runs each prompt whole."""
+    requests = [generation(c, f, ASKED[c] + LONG) for c in range(4) for f in (0.4, 1.0)]
+    assert (
+        len(hf.tokenizer(requests[0].args[0])["input_ids"]) > 2 * ENGINE["max_num_batched_tokens"]
+    )
+    found = tokens(lm, requests)
+    assert found == tokens(hf, requests)
+    unsteered = [generation(None, None, ASKED[c] + LONG) for c in range(4)]
+    assert tokens(lm, unsteered) == tokens(plain, unsteered)
+    assert set(found) - set(tokens(lm, unsteered))
+
+
+def test_kept_prefixes_are_shared_by_equal_steering_alone(lm: Any, hf: SteeredHF) -> None:
+    settings = ((0, 0.6), (0, 2.0), (1, 0.6), (None, None))
+    requests = [generation(concept, factor, LONG) for concept, factor in settings]
+    lm.model.reset_prefix_cache()
+    expected = tokens(hf, requests)
+    first: list[int] = []
+    again: list[int] = []
+    other: list[int] = []
+    assert tokens(lm, requests, first) == expected
+    assert tokens(lm, requests, again) == expected
+    assert first == [0, 0, 0, 0]
+    assert min(again) >= 128
+    elsewhere = [generation(2, 0.6, LONG), generation(0, 0.61, LONG)]
+    assert tokens(lm, elsewhere, other) == tokens(hf, elsewhere)
+    assert tokens(under(lm, positions="prompt"), requests[:1], other)
+    assert tokens(under(lm, intervention="clamp"), requests[:1], other)
+    assert other == [0, 0, 0, 0]
+
+
+def test_unsteered_prefixes_are_shared_with_requests_that_know_no_steering(lm: Any) -> None:
+    lm.model.reset_prefix_cache()
+    request = generation(None, None, LONG)
+    tokens(lm, [request])
+    raw = lm.model.generate([{"prompt_token_ids": lm.tok_encode(request.args[0])}], use_tqdm=False)
+    assert raw[0].num_cached_tokens >= 128
+
+
+@pytest.mark.parametrize("intervention", ["clamp", "min_clamp", "null_out"])
+def test_interventions_that_read_the_score_equal_hf(
+    lm: Any, hf: SteeredHF, intervention: str
+) -> None:
+    requests = [*mixed()[::3], generation(3, 0.6, LONG), generation(None, None, ASKED[0])]
+    found = tokens(under(lm, intervention=intervention), requests)
+    assert found == tokens(under(hf, intervention=intervention), requests)
+    assert found != tokens(lm, requests)
+
+
+@pytest.mark.parametrize("positions", ["prompt", "generated", "4:", "-5:-1", "60:140"])
+@pytest.mark.parametrize("intervention", ["add", "clamp"])
+def test_positions_equal_hf(lm: Any, hf: SteeredHF, positions: str, intervention: str) -> None:
+    """Among them a slice that begins and ends inside chunks of a long prompt."""
+    changes = {"positions": positions, "intervention": intervention}
+    requests = [*mixed()[1::6], generation(3, 0.6, LONG)]
+    assert tokens(under(lm, **changes), requests) == tokens(under(hf, **changes), requests)
+
+
+def test_interventions_share_a_step(lm: Any, hf: SteeredHF) -> None:
+    """A request brings its own intervention along, whatever others of its step do."""
+    kinds = ("add", "clamp", "null_out")
+    requests = [generation(c, 0.6, ASKED[c % 4]) for c in range(6)]
+    chosen = [kinds[c % 3] for c in range(6)]
+    other = copy.copy(lm)
+    plans = iter([replace(lm.plan, intervention=kind) for kind in chosen])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "harness_axbench.wrapping.choose",
+            lambda _plan, request, warned: choose(next(plans), request, warned),
+        )
+        together = tokens(other, requests)
+    alone = [
+        tokens(under(hf, intervention=kind), [request])[0]
+        for kind, request in zip(chosen, requests, strict=True)
+    ]
+    assert together == alone
+
+
+def scored(kind: str, concept: int | None, factor: float | None, *words: str) -> Any:
+    doc = {} if concept is None else {"concept_id": concept, "factor": factor}
+    return Instance(kind, doc, words, 0, ("other", 0, 1))
+
+
+def test_loglikelihoods_follow_each_rows_steering(lm: Any, hf: SteeredHF, plain: Any) -> None:
+    rows = [(0, 0.5), (1, 2.0), (0, 0.5), (2, 4.0), (None, None)]
+    requests = [
+        scored("loglikelihood", *row, context, answer)
+        for row in rows
+        for context, answer in (("The old house", " is green."), (LONG, " a door"))
+    ]
+    found = lm.loglikelihood(requests, disable_tqdm=True)
+    expected = hf.loglikelihood(requests, disable_tqdm=True)
+    assert [a[0] for a in found] == pytest.approx([a[0] for a in expected], abs=2e-3)
+    assert [a[1] for a in found] == [a[1] for a in expected]
+    assert len({round(a[0], 2) for a in found}) == 8
+    assert trace_of(found[2])["concept_id"] == 1
+    stock = plain.loglikelihood(requests[-2:], disable_tqdm=True)
+    assert [a[0] for a in found[-2:]] == pytest.approx([a[0] for a in stock], abs=1e-4)
+
+
+def test_rolling_loglikelihood_is_steered(lm: Any, hf: SteeredHF) -> None:
+    rows = [(None, None), (1, 2.0), (2, 1.0)]
+    requests = [scored("loglikelihood_rolling", *row, "The old house is green.") for row in rows]
+    found = lm.loglikelihood_rolling(requests, disable_tqdm=True)
+    expected = hf.loglikelihood_rolling(requests, disable_tqdm=True)
+    assert found == pytest.approx(expected, abs=2e-3)
+    assert len({round(value, 2) for value in found}) == 3
+
+
+def test_no_trace_is_left(lm: Any) -> None:
+    """An unsteered text's log-probabilities, to the last bit, before and after steering."""
+    asked = [scored("loglikelihood", None, None, LONG, " a door") for _ in range(3)]
+    before = lm.loglikelihood(asked, disable_tqdm=True)
+    lm.generate_until(mixed()[:8], disable_tqdm=True)
+    under(lm, intervention="clamp").generate_until(mixed()[:8], disable_tqdm=True)
+    assert lm.loglikelihood(asked, disable_tqdm=True) == before
+
+
+def test_perplexity_is_of_the_unsteered_model(lm: Any, hf: SteeredHF) -> None:
+    found = []
+    for model in (lm, hf):
+        other = copy.copy(model)
+        other._perplexity = True
+        answer = other.generate_until([generation(1, 1.0, ASKED[0])], disable_tqdm=True)[0]
+        found.append(trace_of(answer)["perplexity"])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_a_rerun_asks_the_engine_nothing(
+    lm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached() -> Any:
+        other = copy.copy(lm)
+        other.answers = Answers(str(tmp_path / "answers.jsonl"), lm._identity("teacher"))
+        return other
+
+    first = cached().generate_until(mixed()[:6], disable_tqdm=True)
+
+    def nothing(*_: Any, **__: Any) -> None:
+        raise AssertionError("the engine was asked")
+
+    monkeypatch.setattr(lm.model, "generate", nothing)
+    again = cached().generate_until(mixed()[:6], disable_tqdm=True)
+    assert list(map(str, again)) == list(map(str, first))
+    assert list(map(trace_of, again)) == list(map(trace_of, first))
+
+
+def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
+    detect = scored("loglikelihood", 1, None, "text", " Yes")
+    detect.doc["detect"] = True
+    with pytest.raises(HarnessError, match=r"vllm-steered cannot score texts for a concept.*hf-st"):
+        lm.loglikelihood([detect])
+    with pytest.raises(HarnessError, match="texts are scored with positions=all"):
+        under(lm, positions="prompt").loglikelihood([scored("x", 1, 1.0, "The", " house")])
+    with pytest.raises(HarnessError, match="response_cache="):
+        CachingLM(lm, str(tmp_path / "cache.db"))
+    with pytest.raises(ArtefactError, match="no concept 99 in it"):
+        lm.generate_until([generation(99, 1.0, "The house")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steering": None}, r"vllm-steered needs steering=DIR.*use --model vllm\)"),
+        (
+            {"method": "bow"},
+            r"steers by directions and method=bow has none; use --model hf-steered",
+        ),
+        ({"method": "pca"}, r"no method 'pca' in it"),
+        ({"concept": 1}, r"pass both or neither"),
+        ({"positions": "3"}, r"positions=3 is not one of"),
+        ({"intervention": "set"}, r"intervention=set is not one of"),
+        ({"enforce_eager": False}, r"enforce_eager=False: the hook .* eager mode"),
+        ({"pipeline_parallel_size": 2}, r"pipeline_parallel_size=2: use tensor_parallel_size"),
+        ({"data_parallel_size": 2}, r"data_parallel_size=2: use tensor_parallel_size"),
+        ({"speculative_config": {"model": "x"}}, r"speculative_config=.*drafted tokens"),
+        ({"lora_local_path": "x"}, r"lora_local_path=x: an adapter"),
+        ({"worker_extension_cls": "x.Y"}, r"worker_extension_cls=x.Y: it is taken"),
+        ({"pretrained": "testbed:student"}, r"hidden size 256.*hidden size is"),
+        ({"pretrained": "testbed:nobody"}, r"testbed: no model 'nobody'"),
+        ({"quantization": "nonsense"}, r"vLLM cannot run testbed:teacher: .*quantization"),
+    ],
+)
+def test_what_is_refused_before_an_engine_starts(
+    steering: Path, arguments: dict[str, Any], message: str
+) -> None:
+    from harness_axbench.vllm_model import SteeredVLLM
+
+    settings = {"pretrained": TEACHER, "steering": str(steering), "method": "diffmean"}
+    with pytest.raises(HarnessError, match=message) as refused:
+        SteeredVLLM(**settings | ENGINE | arguments)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("VLLM_USE_V1", "0", "needs vLLM's engine V1; unset VLLM_USE_V1"),
+        ("VLLM_USE_V2_MODEL_RUNNER", "1", "model runner V1; unset VLLM_USE_V2_MODEL_RUNNER"),
+    ],
+)
+def test_engines_of_another_kind_are_refused(
+    steering: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    from harness_axbench.vllm_model import SteeredVLLM
+
+    monkeypatch.setenv(name, value)
+    with pytest.raises(HarnessError, match=message):
+        SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
+
+
+def test_without_vllm_a_line_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['vllm'] = None\n"
+        "from harness.errors import HarnessError\n"
+        "try:\n    import harness_axbench.vllm_model\n"
+        "except HarnessError as problem:\n    print(problem)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("vllm-steered needs vLLM: pip install 'paperharness[vllm]'")
+
+
+def test_the_stock_command_steers_on_vllm(steering: Path, tmp_path: Path) -> None:
+    settings = {"pretrained": TEACHER, "steering": steering, "method": "diffmean"} | ENGINE
+    command = [
+        *(sys.executable, "-m", "lm_eval", "run", "--model", "vllm-steered"),
+        *("--model_args", ",".join(f"{key}={value}" for key, value in settings.items())),
+        *("--tasks", "axbench_steer", "--metadata", "data=testbed", "--limit", "3"),
+        *("--gen_kwargs", "max_gen_toks=8", "--apply_chat_template"),
+        *("--output_path", str(tmp_path), "--log_samples"),
+    ]
+    one_process = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # starts sooner
+    done = subprocess.run(
+        command, cwd=tmp_path, env=one_process, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads(next(tmp_path.rglob("results_*.json")).read_text())
+    assert results["config"]["method"] == "diffmean"
+    assert results["results"]["axbench_steer"]["n_unscored,none"] == 0
+    samples = next(tmp_path.rglob("samples_*.jsonl")).read_text().splitlines()
+    assert len(samples) == 3
