@@ -292,6 +292,14 @@ def test_model_info_names_the_method(llama: str, steering: Path) -> None:
     assert info["method_args"]["factor"] == 2.0
 
 
+def test_an_unsteered_run_is_not_the_methods(llama: str, steering: Path) -> None:
+    lm = model(llama, steering)
+    lm.generate_until([generation("the old", {"question": 1}, task="arc")])
+    assert lm.get_model_info()["method"] == ""
+    lm.generate_until([steered(*ROWS[0])])
+    assert lm.get_model_info()["method"] == "diffmean"
+
+
 def test_rolling_loglikelihood_is_steered(llama: str, steering: Path) -> None:
     def request(doc: dict[str, Any]) -> Any:
         return Instance("loglikelihood_rolling", doc, ("the green house",), 0, ("t", 0, 1))

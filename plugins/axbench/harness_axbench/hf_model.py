@@ -178,6 +178,7 @@ class SteeringMixin(Wrapper):
 
     def _detect(self, requests: Sequence[Any]) -> list[Score]:
         """The method's own score for " Yes", and 0 for " No"."""
+        self._used |= bool(requests)
         parts = [
             {
                 "kind": "detect",

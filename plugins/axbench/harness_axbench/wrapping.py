@@ -40,6 +40,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     cache_hook: Any
     _warned: set[str]
     _perplexity: bool
+    _used: bool = False  # whether the method has had a part in any answer
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         if getattr(cache_hook, "dbdict", None) is not None:
@@ -50,8 +51,14 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         super().set_cache_hook(cache_hook)
 
     def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model; lm-eval asks when all is answered.
+
+        A run whose rows name no concept is the unsteered model's, and says so.
+        """
         everywhere = self.plan.everywhere
         stock: Callable[[], dict[str, Any]] = getattr(super(), "get_model_info", dict)
+        if not self._used and everywhere is None:
+            return stock() | {"method": "", "method_args": {}}
         return stock() | {
             "method": self.plan.method,
             "method_args": everywhere.trace() if everywhere else {},
@@ -87,6 +94,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
             self._part(kind, request, steering)
             for request, steering in zip(requests, steerings, strict=True)
         ]
+        self._used |= any(steering is not None for steering in steerings)
         with self._recording():
             return steerings, self.answers.complete(requests, steerings, parts, ask)
 
