@@ -172,7 +172,7 @@ def test_the_account(sources: Path, llama: str) -> None:
         Console(width=120, file=shown).print(part)
     text = shown.getvalue()
     assert "shared negatives: 5 text, 5 code" in text and "the sea" in text
-    assert "responses" in text and f"{tokens_of(made, 'responses'):,} tok." in text
+    assert "responses" in text and str(tokens_of(made, "responses")) in text
 
 
 def tokens_of(made: Generated, step: str) -> int:
@@ -363,6 +363,16 @@ def test_equal_data_are_kept_and_others_refused(sources: Path, llama: str) -> No
     (made.folder / "generation.json").unlink()
     with pytest.raises(ArtefactError, match=r"made exists and has no generation.json"):
         generate(wanted)
+
+
+def test_no_secret_is_kept(sources: Path, llama: str) -> None:
+    planted = "sk-planted-0123456789"
+    with running() as server:
+        writer = json.loads(api(server, "writer-1"))
+        writer["model_args"]["header"] = {"Authorization": f"Bearer {planted}"}
+        wanted = replace(options(server, sources, llama), writer=writer_spec(json.dumps(writer)))
+        made = generate(wanted)
+    assert planted not in (made.folder / "generation.json").read_text() + repr(wanted)
 
 
 def test_shares_of_negatives() -> None:

@@ -216,6 +216,7 @@ def summary(made: Generated) -> str:
 
 def tables(made: Generated) -> list[Table]:
     """What there is of each concept, and what each step cost, for the terminal."""
+    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
@@ -228,22 +229,35 @@ def tables(made: Generated) -> list[Table]:
         rows.add_row(str(own["concept_id"]), own["genre"], escape(own["concept"]), *_numbers(own))
     if len(manifest["concepts"]) > _SHOWN:
         rows.add_row("…", "", f"and {len(manifest['concepts']) - _SHOWN} more", *[""] * 4)
-    costs = Table(title="costs of the run that wrote it")
-    for name in ("model", "step", *_COSTS, "prompts", "answers"):
-        column = name.replace("unanswered", "missing")
-        costs.add_column(column, justify="left" if name in ("model", "step") else "right")
+    costs = Table(
+        title="costs of the run that wrote it",
+        caption="in and out: tokens (t) where the model reports them, else characters (c)",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    costs.add_column("step", no_wrap=True)
+    for name in ("asked", "stored", "sent", "rejected", "missing", "in", "out"):
+        costs.add_column(name, justify="right", no_wrap=True)
     for role, steps in manifest["costs"].items():
         for step, spent in steps.items():
-            figures = [str(spent.get(name, 0)) for name in _COSTS]
-            costs.add_row(role, step, *figures, _length(spent, "prompt"), _length(spent, "answer"))
+            unit = "tokens" if "prompt_tokens" in spent else "characters"
+            figures = [_short(spent.get(name, 0)) for name in _COSTS]
+            for part in ("prompt", "answer"):
+                figures.append(f"{_short(spent.get(f'{part}_{unit}', 0))} {unit[0]}")
+            costs.add_row(f"{role}: {step}", *figures)
     return [rows, costs]
 
 
-def _length(spent: Mapping[str, int], what: str) -> str:
-    """Tokens where the model reports them, else characters."""
-    if f"{what}_tokens" in spent:
-        return f"{spent[f'{what}_tokens']:,} tok."
-    return f"{spent.get(f'{what}_characters', 0):,} char."
+def _short(count: int) -> str:
+    """A number in at most five characters.
+
+    >>> _short(999), _short(26_183), _short(13_600_000)
+    ('999', '26.2k', '13.6M')
+    """
+    for size, mark in ((1e6, "M"), (1e4, "k")):
+        if count >= size:
+            return f"{count / (1e3 if mark == 'k' else 1e6):.1f}{mark}"
+    return str(count)
 
 
 def _numbers(own: Mapping[str, Any]) -> list[str]:

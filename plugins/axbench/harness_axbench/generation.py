@@ -29,6 +29,7 @@ concept that misses too many.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -94,7 +95,8 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     steering = _steering(options)
     cutter = Cutter(tokenizer_of(options.target, options.tokenizer))
     writer = Desk("writer", options.writer, options.max_missing, say)
-    target = Desk("target", _target(options), options.max_missing, say)
+    role = "target" if options.target else "writer, greedy"
+    target = Desk(role, _target(options), options.max_missing, say)
     recipe = _recipe(
         *(options, concepts), pools=pools, steering=steering, desks=(writer, target), cutter=cutter
     )
@@ -143,6 +145,9 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name.replace('_', '-')} is at least {least}, not {value}")
     if not 0 <= options.max_missing < 1:
         raise HarnessError(f"--max-missing is a share from 0 to 1, not {options.max_missing}")
+    folder = next(place for place in options.out.absolute().parents if place.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise HarnessError(f"--out {options.out}: {folder} is no folder that can be written to")
 
 
 def _needed(options: Options, genre: str) -> dict[str, int]:

@@ -145,7 +145,7 @@ class Pipeline:
             )
         ]
         questions = [writing.ask_plain(instruction, genre) for genre, instruction in pairs]
-        outputs = self._target.ask("training negatives", questions, writing.parse_plain)
+        outputs = self._target.ask("negatives", questions, writing.parse_plain)
         for (genre, instruction), output in zip(pairs, outputs, strict=True):
             if output is None:
                 self._note_missing(NO_CONCEPT[1], NEGATIVE, instruction)
@@ -184,7 +184,7 @@ class Pipeline:
         senses = ask("senses", asked, writing.parse_sense)
         known = [(*pair, sense) for pair, sense in zip(pairs, senses, strict=True) if sense]
         asked = [writing.ask_unrelated(c.text, c.id, word, sense) for c, word, sense in known]
-        verdicts = ask("unrelated senses", asked, writing.parse_unrelated)
+        verdicts = ask("unrelated", asked, writing.parse_unrelated)
         found: dict[int, list[tuple[str, str]]] = {}
         for (concept, word, sense), verdict in zip(known, verdicts, strict=True):
             own = found.setdefault(concept.id, [])
