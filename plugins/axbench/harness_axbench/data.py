@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,16 @@ _LAYOUTS = (
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept: its number in the data set, its description, and its genre."""
+    """A concept: its number in the data set, its description, and its genre.
+
+    ``ref`` says where the description comes from, such as the address of a feature of a sparse
+    autoencoder; empty where the data do not say.
+    """
 
     id: int
     text: str
     genre: str
+    ref: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class ConceptData:
     def sha256(self) -> str:
         """Content hash of concepts and rows."""
         digest = hashlib.sha256(repr(self.concepts).encode())
+        if any(concept.ref for concept in self.concepts):
+            digest.update(repr([concept.ref for concept in self.concepts]).encode())
         for row in [*self.train, *self.evaluation]:
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())
         return digest.hexdigest()
@@ -200,9 +207,21 @@ def _checked(
                 f"{source}: concept {number} ({texts[number]!r}) has no negatives in its genre "
                 f"{genres[number]!r}"
             )
-    concepts = tuple(Concept(n, texts[n], genres[n]) for n in sorted(texts))
+    refs = _refs(named or [], evaluation)
+    concepts = tuple(Concept(n, texts[n], genres[n], refs.get(n, "")) for n in sorted(texts))
     known = [row for row in evaluation if row["concept_id"] in texts]
     return ConceptData(source, concepts, train, known)
+
+
+def _refs(named: Sequence[Row], evaluation: Sequence[Row]) -> dict[int, str]:
+    """Where each concept's description comes from: ``ref``, else ``sae_link``, else ``sae_id``."""
+    found: dict[int, str] = {}
+    for row in [*named, *evaluation]:
+        given = (row.get(column) for column in ("ref", "sae_link", "sae_id"))
+        own = [str(value) for value in given if value not in (None, "", -1)]
+        if own:
+            found.setdefault(row["concept_id"], own[0])
+    return found
 
 
 def whole_text(row: Mapping[str, Any]) -> str:

@@ -195,7 +195,8 @@ def read(folder: str | Path) -> Dictionary:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtefactError(f"{path} is not of the format {FORMAT!r}")
     try:
-        concepts = tuple(Concept(c["id"], c["text"], c["genre"]) for c in manifest["concepts"])
+        named = manifest["concepts"]
+        concepts = tuple(Concept(c["id"], c["text"], c["genre"], c.get("ref", "")) for c in named)
         for needed in ("methods", "layer", "model", "prefix", "chat", "recipe"):
             manifest[needed]
     except (KeyError, TypeError) as cause:
@@ -234,7 +235,8 @@ def write(
             text = json.dumps(entry.values, ensure_ascii=False).encode()
             entries[name] |= _put(draft, f"{name}.json", text, "values")
     manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
-    manifest |= {"concepts": [asdict(concept) for concept in concepts], "versions": versions()}
+    named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
+    manifest |= {"concepts": named, "versions": versions()}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
     try:
         draft.rename(folder)
