@@ -86,8 +86,8 @@ def _render(table: Table, title: str) -> str:
         title=title,
         style=style,
         script=script,
-        style_hash=_source_hash(style),
-        script_hash=_source_hash(script),
+        style_hash=source_hash(style),
+        script_hash=source_hash(script),
         data=embedded_json(payload(table)),
         n_runs=len(runs),
         n_models=len({run.model for run in runs}),
@@ -102,7 +102,7 @@ def _versions(found: list[str]) -> str:
     return ", ".join(known) if len(known) < 4 else f"{known[0]} to {known[-1]}"
 
 
-def _source_hash(source: str) -> str:
+def source_hash(source: str) -> str:
     """The hash a content security policy knows an inline script or style by."""
     digest = hashlib.sha256(source.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"

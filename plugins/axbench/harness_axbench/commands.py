@@ -278,3 +278,23 @@ def generate(
         Console().print(table)
     state = "already there" if made.already_there else "written"
     typer.echo(f"{made.folder} ({state}): {generated.summary(made)}")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Results files, or folders to search at any depth.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of report.html and its CSV files.")],
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "AxBench",
+) -> None:
+    """Draw runs: methods compared, ROC curves, factor curves, concepts; from their samples."""
+    from harness_axbench.report import read_runs, write_report
+
+    found = read_runs(runs)
+    for reason in found.left_out:
+        typer.echo(f"left out: {reason}", err=True)
+    page = write_report(found, out, title=title)
+    series = sum(len(section.series) for section in found.sections)
+    typer.echo(f"{page}: {series} methods in {len(found.sections)} sections")

@@ -1,0 +1,125 @@
+"""The report as one HTML page that needs nothing but itself, and a CSV file a picture beside it.
+
+The page looks like the leaderboard's. It has no script, and its content security policy lets none
+run: nothing is loaded, no style but the page's own holds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from harness.figures import CSS
+from harness.leaderboard.files import replacing, write_cells
+from harness.leaderboard.page import source_hash
+from harness.leaderboard.values import mapping, text
+from harness_axbench.report.curves import Standing, standings
+from harness_axbench.report.pictures import Picture, headline_of, pictures
+from harness_axbench.report.reading import Runs, Section
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A section as the page shows it."""
+
+    name: str
+    section: Section
+    headline: str
+    judge: str
+    parts: tuple[str, ...]
+    order: list[Standing]
+    pictures: list[Picture]
+
+
+def write_report(runs: Runs, folder: Path, *, title: str = "AxBench") -> Path:
+    """Write the page and the pictures' data.
+
+    Args:
+        runs: What ``read_runs`` returned.
+        folder: Where; each file appears only when complete.
+        title: The page's heading.
+
+    Returns:
+        The page.
+
+    Raises:
+        HarnessError: A file cannot be written.
+    """
+    from tqdm import tqdm
+
+    shown = []
+    for number, section in enumerate(tqdm(runs.sections, desc="pictures", unit="section"), start=1):
+        made = _shown(section, f"{section.family.lower()}-{number}")
+        if made is not None:
+            shown.append(made)
+    for one in shown:
+        for picture in one.pictures:
+            write_cells(folder / f"{picture.name}.csv", picture.header, picture.rows)
+    page = _render(shown, runs, title)
+    with replacing(folder / PAGE) as file:
+        file.write(page)
+    return folder / PAGE
+
+
+def _shown(section: Section, name: str) -> _Shown | None:
+    order = standings(section)
+    if not order:
+        return None
+    return _Shown(
+        name=name,
+        section=section,
+        headline=headline_of(section),
+        judge=_judge(section.judge),
+        parts=tuple(order[0].parts),
+        order=order,
+        pictures=pictures(section, order, name),
+    )
+
+
+def _judge(judge: str) -> str:
+    """A judge by its model; by all that is known of it, where that cannot be read."""
+    try:
+        known = mapping(json.loads(judge)) if judge else {}
+    except ValueError:
+        return judge
+    named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
+    return named or judge
+
+
+def _render(shown: list[_Shown], runs: Runs, title: str) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    own = files("harness_axbench.report")
+    style = "\n".join(
+        [
+            files("harness.leaderboard").joinpath("page.css").read_text(encoding="utf-8"),
+            CSS,
+            own.joinpath("report.css").read_text(encoding="utf-8"),
+        ]
+    ).replace("\r\n", "\n")
+    series = [one for part in shown for one in part.section.series]
+    return environment.from_string(
+        own.joinpath("report.html.j2").read_text(encoding="utf-8")
+    ).render(
+        title=title,
+        style=style,
+        style_hash=source_hash(style),
+        shown=shown,
+        left_out=runs.left_out,
+        n_runs=len({one.run.run_id for one in series}),
+        models=sorted({one.run.model for one in series}),
+        versions=sorted({one.run.lm_eval_version for one in series} - {""}),
+        made=datetime.now(UTC),
+    )
