@@ -17,6 +17,7 @@ not depend on which concepts share a shard.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from harness_axbench.editing import Editor
     from harness_axbench.steering import Plan
 
+log = logging.getLogger(__name__)
+
 _HOMES = {
     "diffmean": "harness_axbench.methods.diffmean:DiffMean",
     "pca": "harness_axbench.methods.pca:PCA",
@@ -50,11 +53,15 @@ _HOMES = {
     "reps_ipo": "harness_axbench.methods.reps:RepsIPO",
     "loreft": "harness_axbench.methods.loreft:Loreft",
     "probe": "harness_axbench.methods.probe:LinearProbe",
+    "sae": "harness_axbench.methods.sae:SAE",
+    "sae_a": "harness_axbench.methods.sae:SaeByAuroc",
     "random": "harness_axbench.methods.random:Random",
     "bow": "harness_axbench.methods.bow:BagOfWords",
 }
 NAMES = tuple(_HOMES)
-TRAINABLE = tuple(name for name in NAMES if name not in ("sae", "sae_a"))
+UNTOLD = ("sae", "sae_a")
+"""Methods that need to be told of a file."""
+TRAINABLE = tuple(name for name in NAMES if name not in UNTOLD)
 EPSILON = 1e-12
 
 
@@ -216,6 +223,8 @@ def listed(text: str) -> list[str]:
         HarnessError: There is no such method.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if "all" in names and not set(UNTOLD) & set(names):
+        log.warning("all leaves out %s, which need --set sae.path=FILE", ", ".join(UNTOLD))
     chosen = [n for name in names for n in (TRAINABLE if name == "all" else (name,))]
     for name in chosen:
         find(name)
