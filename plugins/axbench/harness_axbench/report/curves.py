@@ -92,11 +92,11 @@ class Standing:
 
 
 def by_concept(items: Sequence[Item]) -> dict[int, list[Item]]:
-    """Items by concept id, in the order of the ids."""
+    """Items by concept id, in order of appearance."""
     found: dict[int, list[Item]] = {}
     for item in items:
         found.setdefault(int(item["concept_id"]), []).append(item)
-    return dict(sorted(found.items()))
+    return found
 
 
 def roc(items: Sequence[Item]) -> Roc | None:
@@ -168,7 +168,10 @@ _VALUE = ConceptMean("value", lambda own: float(own[0]["value"]))
 
 
 def standings(section: Section) -> list[Standing]:
-    """The methods of a section, best first; those on a part of the data come last."""
+    """The methods of a section, best first; those on a part of the data come last.
+
+    Methods of which nothing is scored are left out.
+    """
     make = _detecting if section.family == DETECTION else _steering
     found = [make(section, one) for one in section.series]
     known = [one for one in found if not math.isnan(one.headline.value)]
@@ -182,12 +185,9 @@ def _detecting(_section: Section, one: Series) -> Standing:
 
 def _steering(section: Section, one: Series) -> Standing:
     """A method's scores, each concept at the factor chosen for it."""
-    settled = [
-        {**item, "factor": None}
-        for own in by_concept(one.items).values()
-        for item in chosen_items(own)
-    ]
-    values = overall_score.values(settled)
+    concepts = by_concept(one.items)
+    settled = [{**item, "factor": None} for own in concepts.values() for item in chosen_items(own)]
+    values = dict.fromkeys(concepts, math.nan) | overall_score.values(settled)
     first = absence_score if section.family == SUPPRESSION else concept_score
     parts = [mean(settled) for mean in (first, instruct_score, fluency_score)]
     names = [*list(kinds_of(section).values())[1:], "factor"]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.figures import CSS
 from harness.leaderboard.files import replacing, write_cells
 from harness.leaderboard.page import source_hash
@@ -48,28 +49,32 @@ def write_report(runs: Runs, folder: Path, *, title: str = "AxBench") -> Path:
         The page.
 
     Raises:
-        HarnessError: A file cannot be written.
+        HarnessError: Nothing of the runs is scored, or a file cannot be written.
     """
     from tqdm import tqdm
 
-    shown = []
-    for number, section in enumerate(tqdm(runs.sections, desc="pictures", unit="section"), start=1):
-        made = _shown(section, f"{section.family.lower()}-{number}")
-        if made is not None:
-            shown.append(made)
-    for one in shown:
-        for picture in one.pictures:
+    shown: list[_Shown] = []
+    left_out = list(runs.left_out)
+    for section in tqdm(runs.sections, desc="pictures", unit="section"):
+        order = standings(section)
+        compared = {id(one.series) for one in order}
+        for one in section.series:
+            if id(one) not in compared:
+                left_out.append(f"{one.run.file}: nothing of {one.task} ({one.label}) is scored")
+        if order:
+            shown.append(_shown(section, order, f"{section.family.lower()}-{len(shown) + 1}"))
+    if not shown:
+        raise HarnessError(f"nothing to draw: {left_out[-1]}")
+    for part in shown:
+        for picture in part.pictures:
             write_cells(folder / f"{picture.name}.csv", picture.header, picture.rows)
-    page = _render(shown, runs, title)
+    page = _render(shown, left_out, title)
     with replacing(folder / PAGE) as file:
         file.write(page)
     return folder / PAGE
 
 
-def _shown(section: Section, name: str) -> _Shown | None:
-    order = standings(section)
-    if not order:
-        return None
+def _shown(section: Section, order: list[Standing], name: str) -> _Shown:
     return _Shown(
         name=name,
         section=section,
@@ -91,7 +96,7 @@ def _judge(judge: str) -> str:
     return named or judge
 
 
-def _render(shown: list[_Shown], runs: Runs, title: str) -> str:
+def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -117,7 +122,7 @@ def _render(shown: list[_Shown], runs: Runs, title: str) -> str:
         style=style,
         style_hash=source_hash(style),
         shown=shown,
-        left_out=runs.left_out,
+        left_out=left_out,
         n_runs=len({one.run.run_id for one in series}),
         models=sorted({one.run.model for one in series}),
         versions=sorted({one.run.lm_eval_version for one in series} - {""}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.figures import BASE, SMALL, draw, fitted, panel, write
 from harness.leaderboard.rows import Cell
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 NAMED_ROWS = 40
 """The most concepts that get a row with name and numbers."""
-_TOP = 30.0
+_UPRIGHT = 60.0
+"""The least width of a column whose name is written across."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class _Grid:
         share = (value - self.none) / (self.full - self.none)
         return 0.04 + 0.46 * min(1.0, max(0.0, share))
 
+    @property
+    def top(self) -> float:
+        """Where the rows begin, below the names of the columns."""
+        return 30.0 if self.wide >= _UPRIGHT else 130.0
+
     def centre(self, column: int) -> float:
         return self.left + self.wide * (column + 0.5)
 
@@ -70,15 +76,13 @@ def concepts(section: Section, order: Sequence[Standing], name: str) -> Picture:
 
     def build(figure: Figure) -> None:
         across, down = grid.wide * len(order), grid.tall * len(table)
-        axes = panel(figure, left=grid.left, top=_TOP, width=across, height=down)
+        axes = panel(figure, left=grid.left, top=grid.top, width=across, height=down)
         axes.set(xlim=(0, len(order)), ylim=(len(table), 0))
         axes.set_axis_off()
         for row, (_, values) in enumerate(table):
             _cells(axes, grid, row, values)
         for column, one in enumerate(order):
-            label = fitted(name_of(one), grid.wide - 8, SMALL)
-            at = grid.centre(column)
-            write(figure, label, left=at, top=14, align="center", size=SMALL, weight="bold")
+            _head(figure, grid, column, name_of(one))
         for row, (concept, values) in enumerate(table if grid.named else []):
             _words(figure, grid, row, f"{concept}  {texts[concept]}", values)
 
@@ -94,10 +98,21 @@ def concepts(section: Section, order: Sequence[Standing], name: str) -> Picture:
         title=f"{section.family}: {what} of each concept by each method",
         description=f"{len(table)} concepts in rows, {len(order)} methods in columns.",
         width=WIDTH,
-        height=_TOP + grid.tall * len(table) + 8,
+        height=grid.top + grid.tall * len(table) + 8,
     )
     header = (*WHO, "concept_id", "concept", what)
     return Picture(name, "Concepts", caption, svg, header, _rows(table, order, texts))
+
+
+def _head(figure: Figure, grid: _Grid, column: int, name: str) -> None:
+    at = grid.centre(column)
+    if grid.wide >= _UPRIGHT:
+        label = fitted(name, grid.wide - 8, SMALL)
+        write(figure, label, left=at, top=14, align="center", size=SMALL, weight="bold")
+        return
+    label, top = fitted(name, grid.top - 12, SMALL), grid.top - 6
+    how: dict[str, Any] = {"size": SMALL, "weight": "bold", "rotation": 90, "va": "bottom"}
+    write(figure, label, left=at, top=top, align="center", **how)
 
 
 def _cells(axes: Axes, grid: _Grid, row: int, values: Sequence[float]) -> None:
@@ -113,7 +128,7 @@ def _cells(axes: Axes, grid: _Grid, row: int, values: Sequence[float]) -> None:
 
 
 def _words(figure: Figure, grid: _Grid, row: int, label: str, values: Sequence[float]) -> None:
-    middle = _TOP + grid.tall * (row + 0.5)
+    middle = grid.top + grid.tall * (row + 0.5)
     write(figure, fitted(label, grid.left - 16, SMALL), left=0, top=middle, size=SMALL)
     if grid.wide < 36:
         return
