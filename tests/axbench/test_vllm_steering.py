@@ -177,6 +177,18 @@ def test_answers_are_traced(lm: Any) -> None:
     assert info["artefact_hash"] == lm.plan.found.sha256
 
 
+def test_sampled_answers_belong_to_their_request(lm: Any) -> None:
+    """The same in a batch of 32, alone, and in another order; equal requests draw differently."""
+    requests = mixed()
+    for request in requests:
+        request.args[1].update(do_sample=True, temperature=1.0)
+    together = tokens(lm, requests)
+    assert together[::5] == [tokens(lm, [request])[0] for request in requests[::5]]
+    assert together == tokens(lm, requests[::-1])[::-1]
+    assert together != tokens(lm, mixed())
+    assert len(set(tokens(lm, requests[:1] * 4))) > 1
+
+
 def test_unsteered_requests_among_steered_ones_equal_plain_vllm(lm: Any, plain: Any) -> None:
     alone = [generation(None, None, asked) for asked in (*ASKED, LONG)]
     zero = [generation(2, 0.0, asked) for asked in ASKED]

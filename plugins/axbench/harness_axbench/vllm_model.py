@@ -15,17 +15,15 @@ the steps in another way is refused, and so is whatever does not steer by direct
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.errors import HarnessError
-from harness_axbench.dictionary import VECTORS
 from harness_axbench.interventions import ADD
 from harness_axbench.positions import ALL, Positions
 from harness_axbench.steering import (
     Answers,
-    Plan,
     SteeredPrompt,
     Steering,
     in_groups,
@@ -34,6 +32,7 @@ from harness_axbench.steering import (
     with_trace,
 )
 from harness_axbench.vllm_batch import Edit
+from harness_axbench.vllm_settings import NAME, WORKER, check, one_line
 from harness_axbench.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights
 
 try:
@@ -44,29 +43,17 @@ except ImportError as missing:
         f"vllm-steered needs vLLM: pip install 'paperharness[vllm]' ({missing})"
     ) from missing
 
-NAME = "vllm-steered"
-_WORKER = "harness_axbench.vllm_worker.SteeringWorker"
-_RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 _SLICE = 4  # with response_cache, requests a call of the engine, in multiples of its batch
-
-# An engine setting that is not supported: the value it must keep, and why.
-_KEPT: Mapping[str, tuple[Any, str]] = {
-    "enforce_eager": (True, "the hook on the model runs in eager mode"),
-    "pipeline_parallel_size": (1, "use tensor_parallel_size"),
-    "data_parallel_size": (1, "use tensor_parallel_size, or several runs"),
-    "prefill_context_parallel_size": (1, "tokens of a request are split"),
-    "decode_context_parallel_size": (1, "tokens of a request are split"),
-    "enable_dbo": (False, "steps are split"),
-    "speculative_config": (None, "drafted tokens are not steered"),
-    "kv_transfer_config": (None, "computed prefixes of other engines are not steered alike"),
-    "enable_lora": (False, "an adapter moves the activations that the directions were read from"),
-    "lora_local_path": (
-        None,
-        "an adapter moves the activations that the directions were read from",
-    ),
-    "worker_extension_cls": (_WORKER, "it is taken"),
-}
-_NO_MATTER = ("gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs", "model", "seed")
+_NO_MATTER = (
+    "block_size",
+    "enable_prefix_caching",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "model",
+    "seed",  # of sampled answers, each of which knows it
+)
 
 
 class VLLMSteeringMixin(Wrapper):
@@ -123,12 +110,12 @@ class VLLMSteeringMixin(Wrapper):
         self._warned: set[str] = set()
         self._window: Steering | None = None
         path = resolve(pretrained)
-        _check(self.plan, path, kwargs)
-        settings = kwargs | {"enforce_eager": True, "worker_extension_cls": _WORKER}
+        check(self.plan, path, kwargs)
+        settings = kwargs | {"enforce_eager": True, "worker_extension_cls": WORKER}
         try:
             super().__init__(pretrained=path, **settings)
         except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"vLLM cannot run {pretrained}: {_line(cause)}") from cause
+            raise HarnessError(f"vLLM cannot run {pretrained}: {one_line(cause)}") from cause
         self._load_steering()
         warn_of_other_weights(self.plan, pretrained, path)
         if response_cache and self.batch_size == "auto":
@@ -155,6 +142,14 @@ class VLLMSteeringMixin(Wrapper):
         return int(self.model_args["seed"])
 
     # How answers are asked for
+
+    def _generated(self, rows: list[Any], ask: Ask) -> list[Any]:
+        """Answers whose draws, if any, belong to their request, whatever else is in a step."""
+        seeded = []
+        for row in rows:
+            prompt, kwargs = row.args
+            seeded.append(replace(row, arguments=(prompt, {"seed": prompt.seed, **kwargs})))
+        return ask(seeded)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         if any(map(wants_detection, requests)):
@@ -220,7 +215,7 @@ class VLLMSteeringMixin(Wrapper):
             prompt = TokensPrompt(prompt_token_ids=list(tokens))
             edit = edit_of(getattr(tokens, "steering", None), self._positions, len(tokens))
             if edit is not None:
-                sampling.extra_args = {**(sampling.extra_args or {}), **edit.extra_args()}
+                sampling.extra_args = (sampling.extra_args or {}) | edit.extra_args()
                 prompt["cache_salt"] = f"{self.plan.found.sha256}:{self.plan.method}:{edit}"
             prompts.append(prompt)
         return self.model.generate(
@@ -263,45 +258,6 @@ def edit_of(steering: Steering | None, positions: Positions, prompt: int) -> Edi
         begin, last, _ = positions.prompt.indices(prompt)
         end = None if positions.generated else last
     return Edit(steering.place, steering.scale, steering.intervention, begin, end)
-
-
-def _check(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
-    """Refuse what cannot be steered, before the engine takes its time to start.
-
-    Raises:
-        HarnessError: The method, the model or a setting is not supported.
-    """
-    if plan.kind != VECTORS:
-        raise HarnessError(
-            f"{NAME} steers by directions and method={plan.method} has none; use --model hf-steered"
-        )
-    for name, (kept, reason) in _KEPT.items():
-        value = kwargs.get(name, kept)
-        if value != kept and not (kept in (None, False) and not value):
-            raise HarnessError(f"{NAME} does not run with {name}={value}: {reason}")
-    if os.environ.get("VLLM_USE_V1") == "0":
-        raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
-    if os.environ.setdefault(_RUNNER, "0") == "1":  # read by the engine's processes
-        raise HarnessError(f"{NAME} works with vLLM's model runner V1; unset {_RUNNER}")
-    _check_shape(plan, path, kwargs)
-
-
-def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(
-            path,
-            revision=kwargs.get("revision"),
-            trust_remote_code=kwargs.get("trust_remote_code", False),
-        ).get_text_config()
-    except (OSError, ValueError) as cause:
-        raise HarnessError(f"model {path} cannot be loaded: {_line(cause)}") from cause
-    plan.found.check_fits(hidden_size=config.hidden_size, n_layers=config.num_hidden_layers)
-
-
-def _line(cause: Exception) -> str:
-    return " ".join(str(cause).split())
 
 
 class SteeredVLLM(VLLMSteeringMixin, VLLM):  # type: ignore[misc]  # lm-eval is untyped
