@@ -70,7 +70,8 @@ def test_a_published_dictionary(llama: str, tmp_path: Path) -> None:
     found = imported(source, tmp_path / "out", llama, method="reft_r1")
     assert (found.layer, found.methods) == (1, ["reft_r1"])
     assert torch.equal(found.weight("reft_r1"), vectors(1))
-    assert found.concepts[0] == dictionary.Concept(0, "words of 0", "code")
+    ref = "https://www.neuronpedia.org/gemma-2-2b/20-gemmascope-res-16k/0"
+    assert found.concepts[0] == dictionary.Concept(0, "words of 0", "code", ref)
     facts = found.facts("reft_r1")
     assert facts["max_act"] == [12.5, 50.0, 1.0]
     assert facts["max_act_origin"] == ["acts.json", "not positive in acts.json", "missing"]
@@ -81,6 +82,22 @@ def test_a_published_dictionary(llama: str, tmp_path: Path) -> None:
     hidden = torch.randn(4, WIDTH)
     expected = (hidden @ vectors(1).T).clamp_min(0)
     assert torch.allclose(Directions.load(found, "reft_r1").scores(hidden), expected)
+
+
+def test_a_method_brings_its_ways(llama: str, tmp_path: Path) -> None:
+    """Scores and factors are those of the method so named."""
+    from harness_axbench.methods import find
+
+    source = published(tmp_path / "repository")
+    found = imported(source, tmp_path / "reps", llama, method="reps")
+    assert found.facts("reps")["activation"] == "relu"
+    assert found.facts("reps")["factors"] == list(find("reps").factors or ())
+    assert found.facts("reps")["max_act"] == [1.0] * 3
+    other = imported(source, tmp_path / "other", llama, method="other")
+    assert other.facts("other")["activation"] == "linear"
+    assert "factors" not in other.facts("other")
+    with pytest.raises(HarnessError, match="loreft leaves no vectors but adapters"):
+        imported(source, tmp_path / "loreft", llama, method="loreft")
 
 
 def test_the_layer_is_chosen_and_checked(llama: str, tmp_path: Path) -> None:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ArtefactError, HarnessError
 from harness_axbench import dictionary
 from harness_axbench.data import Concept
+from harness_axbench.directions import LINEAR
 
 if TYPE_CHECKING:
     from harness_axbench.exchange.shell import Shell
 
 AUTO, AXBENCH, LM_EVAL, REPENG = "auto", "axbench", "lm-eval", "repeng"
 FORMATS = (AUTO, AXBENCH, LM_EVAL, REPENG)
-RELU_METHODS = ("reft_r1", "ssv", "reps", "reps_dpo", "reps_ipo", "reps_simpo")
 UNKNOWN_GENRE = "unknown"
 
 
@@ -159,20 +159,17 @@ def recognised(source: Path) -> str:
 
 
 def entry(
-    tensors: Mapping[str, Any], *, method: str, max_act: list[tuple[float, str]], **facts: Any
+    tensors: Mapping[str, Any], max_act: list[tuple[float, str]], **facts: Any
 ) -> dictionary.Entry:
-    """A vector method's entry; ReFT-r1, SSV and RePS score by ReLU, the others linearly.
+    """A vector method's entry; it scores linearly where the facts do not say otherwise.
 
     Args:
         tensors: ``weight`` [concepts, hidden], and where there is one ``bias`` [concepts].
-        method: The method's name.
         max_act: max_act and its origin for each concept.
         **facts: Further entries of the manifest.
     """
-    acts = {"max_act": [a for a, _ in max_act], "max_act_origin": [o for _, o in max_act]}
-    activation = "relu" if method in RELU_METHODS else "linear"
-    facts = {"activation": activation, **acts, **facts}
-    return dictionary.Entry(dictionary.VECTORS, tensors, {}, facts)
+    units = {"max_act": [a for a, _ in max_act], "max_act_origin": [o for _, o in max_act]}
+    return dictionary.Entry(dictionary.VECTORS, tensors, {}, {"activation": LINEAR} | units | facts)
 
 
 def named(method: str) -> str:

@@ -44,7 +44,7 @@ def read(source: Path, options: Options) -> Brought:
     if len({row.shape for row in rows}) > 1:
         raise ArtefactError(f"{source}: vectors of lengths {sorted({len(row) for row in rows})}")
     method = named(options.method or METHOD)
-    made = entry({"weight": torch.stack(rows)}, method=method, max_act=[MAX_ACT] * len(files))
+    made = entry({"weight": torch.stack(rows)}, [MAX_ACT] * len(files))
     return Brought(concepts_of(files, options), layers[0], {method: made}, tuple(files))
 
 

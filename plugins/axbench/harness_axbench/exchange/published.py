@@ -35,8 +35,10 @@ from typing import TYPE_CHECKING, Any
 from harness.datasets import read_table
 from harness.errors import ArtefactError, DataError, HarnessError
 from harness_axbench.data import Concept
+from harness_axbench.dictionary import VECTORS, Entry
 from harness_axbench.exchange import UNKNOWN_GENRE, Brought, Options, entry, named, one_layer
 from harness_axbench.exchange.pt_files import load_pt
+from harness_axbench.sharding import MISSING, max_act
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +58,6 @@ METHODS = {
 }
 """Class names in the reference's files → names of methods."""
 
-NOT_POSITIVE, MISSING = 50.0, 1.0
 _WEIGHT, _BIAS, _METADATA, _ACTS, _CONFIG = (
     "weight.pt",
     "bias.pt",
@@ -137,8 +138,8 @@ def read(source: Path, options: Options) -> Brought:
         tensors = {"weight": weight}
         if bias is not None and bool((bias != 0).any()):
             tensors["bias"] = bias
-        max_act = [_max_act(acts.get(concept.id), acts_file) for concept in concepts]
-        entries[name] = entry(tensors, method=name, max_act=max_act)
+        units = [_max_act(acts.get(concept.id), acts_file) for concept in concepts]
+        entries[name] = _as_method(name, tensors, units)
         files += [*used, *([acts_file] if acts_file else [])]
     return Brought(concepts, layer, entries, tuple(dict.fromkeys(files)))
 
@@ -202,7 +203,10 @@ def _concepts(metadata: Path) -> tuple[Concept, ...]:
     try:
         rows = read_table(metadata, ("concept_id", "concept"))
         concepts = [
-            Concept(int(row["concept_id"]), str(row["concept"]), _genre(row)) for row in rows
+            Concept(
+                int(row["concept_id"]), str(row["concept"]), _genre(row), str(row.get("ref") or "")
+            )
+            for row in rows
         ]
     except (DataError, ValueError, TypeError) as cause:
         raise ArtefactError(f"{metadata} is damaged: {cause}") from cause
@@ -287,7 +291,24 @@ def _largest(path: Path, column: str) -> dict[int, float] | None:
     )
 
 
+def _as_method(name: str, tensors: Mapping[str, Tensor], units: list[tuple[float, str]]) -> Entry:
+    """An entry that scores and steers as the method of that name does."""
+    from harness_axbench.methods import NAMES, find
+
+    if name not in NAMES:
+        return entry(tensors, units)
+    kind = find(name)
+    if kind.kind != VECTORS:
+        raise HarnessError(f"{name} leaves no vectors but {kind.kind}; pass another --method")
+    facts: dict[str, Any] = {"activation": kind.activation}
+    if kind.factors is not None:
+        facts["factors"] = list(kind.factors)
+    if kind.raw_factors:
+        units = [(MISSING, "raw factors")] * len(units)
+    return entry(tensors, units, **facts)
+
+
 def _max_act(value: float | None, source: Path | None) -> tuple[float, str]:
     if value is None or source is None:
         return MISSING, "missing"
-    return (value, source.name) if value > 0 else (NOT_POSITIVE, f"not positive in {source.name}")
+    return max_act(value, source.name)

@@ -75,7 +75,7 @@ def read(source: Path, options: Options, shell: Shell) -> Brought:
         tensors["bias"] = torch.tensor([edit.bias for edit in edits])
     method = named(options.method or METHOD)
     max_act = [(edit.coefficient, "steering_coefficient") for edit in edits]
-    made = entry(tensors, method=method, max_act=max_act, intervention=actions.pop())
+    made = entry(tensors, max_act, intervention=actions.pop())
     return Brought(concepts_of(files, options), layers.pop(), {method: made}, tuple(files))
 
 
