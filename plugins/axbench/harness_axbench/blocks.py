@@ -122,6 +122,29 @@ def positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
     return {"position_ids": (mask.cumsum(-1) - 1).clamp_min(0)}
 
 
+@contextmanager
+def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
+    """Run the language head on chosen positions [batch, tokens] alone while the context lasts.
+
+    A pass gives logits [1, chosen, vocabulary], row by row.
+
+    Raises:
+        HarnessError: The model has no language head.
+    """
+    head: nn.Module | None = model.get_output_embeddings()  # type: ignore[operator]
+    if head is None:
+        raise HarnessError(f"{type(model).__name__} has no language head")
+
+    def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
+
+    handle = head.register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 class UpperBlocks:
     """The part of a model above one block, run from given outputs of that block.
 
@@ -150,18 +173,8 @@ class UpperBlocks:
         Returns:
             Logits in the order of the chosen positions, row by row. [chosen, vocabulary]
         """
-        head: nn.Module | None = self.model.get_output_embeddings()  # type: ignore[operator]
-        if head is None:
-            raise HarnessError(f"{type(self.model).__name__} has no language head")
-
-        def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
-
-        handle = head.register_forward_pre_hook(choose)
-        try:
+        with head_on(self.model, wanted):
             logits: Tensor = self._run(hidden, mask).logits
-        finally:
-            handle.remove()
         return logits.squeeze(0)
 
     def states(self, hidden: Tensor, mask: Tensor) -> Tensor:

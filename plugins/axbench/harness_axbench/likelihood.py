@@ -37,11 +37,19 @@ def surprise(corpus: Corpus, batch: Batch, hidden: Tensor) -> Tensor:
     Returns:
         Nats, summed over the response's tokens, in fp32. [batch]
     """
-    wanted = batch.predicts
-    logits = corpus.upper.logits(hidden, batch.mask, wanted)
+    return summed(corpus.upper.logits(hidden, batch.mask, batch.predicts), batch)
+
+
+def summed(logits: Tensor, batch: Batch) -> Tensor:
+    """−log P of each text's response: nats, summed over its tokens, in fp32 [batch].
+
+    Args:
+        logits: Of the positions that predict the responses, row by row. [chosen, vocabulary]
+        batch: The texts.
+    """
     nats = functional.cross_entropy(logits.float(), batch.targets, reduction="none")
-    owner = wanted.nonzero()[:, 0]
-    total: Tensor = torch.zeros(len(wanted), device=nats.device).index_add(0, owner, nats)
+    owner = batch.predicts.nonzero()[:, 0]
+    total: Tensor = torch.zeros(len(batch.ids), device=nats.device).index_add(0, owner, nats)
     return total
 
 

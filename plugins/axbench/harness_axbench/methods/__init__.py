@@ -52,6 +52,7 @@ _HOMES = {
     "reps_dpo": "harness_axbench.methods.reps:RepsDPO",
     "reps_ipo": "harness_axbench.methods.reps:RepsIPO",
     "loreft": "harness_axbench.methods.loreft:Loreft",
+    "lora": "harness_axbench.methods.lora:Lora",
     "probe": "harness_axbench.methods.probe:LinearProbe",
     "sae": "harness_axbench.methods.sae:SAE",
     "sae_a": "harness_axbench.methods.sae:SaeByAuroc",
