@@ -431,6 +431,20 @@ def test_many_concepts_and_wide_factors(tmp_path: Path, monkeypatch: pytest.Monk
     assert re.findall(r">(1|10|100)</text>", factors)
 
 
+def test_dotted_is_the_same_model_unsteered(runs: Path, tmp_path: Path) -> None:
+    """Not the prompt's score, and not another model's."""
+    factors = import_module("harness_axbench.report.pictures.factors")
+    save(runs / "x", {"axbench_steer": steering((None,))}, model_args={"pretrained": "org/wide"})
+    section = read_runs([runs]).sections[1]
+    order = standings(section)
+    (steered,) = [one for one in order if one.series.run.method == "diffmean"]
+    flat = factors._unsteered(steered, order)
+    assert (flat.series.task, flat.series.run.model) == ("axbench_steer", "org/tiny")
+    assert not flat.series.steered
+    others = [one for one in order if one is not flat]
+    assert factors._unsteered(steered, others) is None
+
+
 def test_many_methods(tmp_path: Path) -> None:
     """Names of narrow columns are written upwards and are whole."""
     for number in range(20):

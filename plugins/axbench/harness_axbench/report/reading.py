@@ -261,10 +261,10 @@ def _sections(series: Iterable[Series]) -> list[Section]:
 
 def _told_apart(series: Sequence[Series]) -> tuple[Series, ...]:
     """Labels with as much of model, layer, arguments and run as tells them apart."""
-    several = len({_short(one.run.model) for one in series}) > 1
+    several = len({short(one.run.model) for one in series}) > 1
     named = list(series)
     if several:
-        named = [replace(one, label=f"{one.label}, {_short(one.run.model)}") for one in named]
+        named = [replace(one, label=f"{one.label}, {short(one.run.model)}") for one in named]
     for more in (_layer, _model, _arguments, _identity):
         counts = Counter(one.label for one in named)
         named = [
@@ -276,7 +276,7 @@ def _told_apart(series: Sequence[Series]) -> tuple[Series, ...]:
     return tuple(named)
 
 
-def _short(model: str) -> str:
+def short(model: str) -> str:
     """The last part of a model's path or name."""
     return re.split("[/:]", model.rstrip("/"))[-1] or model
 

@@ -11,7 +11,7 @@ from harness.leaderboard.rows import Cell
 from harness_axbench.metrics import factors_in
 from harness_axbench.report.curves import OVERALL, Estimate, Standing, factor_curves, kinds_of
 from harness_axbench.report.pictures.parts import WHO, WIDTH, Picture, name_of, number, who
-from harness_axbench.report.reading import Section
+from harness_axbench.report.reading import Section, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
     kinds = kinds_of(section)
     curved = [one for one in order if factors_in(one.series.items)]
     found = [(one, factor_curves(one.series.items, list(kinds))) for one in curved]
-    flat = next((one for one in order if not one.series.steered and not one.series.limited), None)
+    flats = {id(one): _unsteered(one, order) for one in curved}
     everywhere = [at for one in curved for at in factors_in(one.series.items)]
 
     def build(figure: Figure) -> None:
@@ -41,6 +41,7 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
             write(figure, fitted(name_of(one), _LEFT - 40), left=0, top=top + 7, weight="bold")
             overall = f"{one.headline.value:.3f}"
             write(figure, overall, left=0, top=top + 25, color=SOFT, size=SMALL)
+            flat = flats[id(one)]
             for column, (kind, title) in enumerate(kinds.items()):
                 left = _LEFT + column * (_SIDE + _GAP)
                 axes = panel(figure, left=left, top=top, width=_SIDE, height=_TALL)
@@ -55,8 +56,8 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
         "over concepts. Scores run from 0 to 2. Under a method's name: its overall score, each "
         "concept at the factor chosen for it."
     )
-    if flat is not None:
-        caption += f" Dotted: {flat.series.label.lower()}."
+    if any(flats.values()):
+        caption += " Dotted: the same model on the same task, unsteered."
     svg = draw(
         build,
         name=name,
@@ -67,6 +68,17 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
     )
     header = (*WHO, "score", "factor", "mean", "ci95_low", "ci95_high")
     return Picture(name, "Factors", caption, svg, header, _rows(found, kinds))
+
+
+def _unsteered(one: Standing, order: Sequence[Standing]) -> Standing | None:
+    """The same model on the same task without a method, where there is such a run in full."""
+    own = one.series
+    for other in order:
+        found = other.series
+        plain = not found.steered and not found.limited and not factors_in(found.items)
+        if plain and found.task == own.task and short(found.run.model) == short(own.run.model):
+            return other
+    return None
 
 
 def _curve(axes: Axes, at: Sequence[float], estimates: Sequence[Estimate], kind: str) -> None:
