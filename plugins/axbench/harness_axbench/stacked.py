@@ -248,7 +248,7 @@ def microbatches(width: Tensor, tokens: int) -> Iterator[Tensor]:
 def _clip(parameters: Sequence[Tensor], most: float) -> Tensor:
     """Clip each concept's gradient, over all parameters together; the norms [concepts] before."""
     gradients = [own.grad for own in parameters if own.grad is not None]
-    norms: Tensor = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+    norms: Tensor = torch.stack([g.reshape(len(g), -1).norm(dim=1) for g in gradients]).norm(dim=0)
     if most:
         kept = (most / (norms + 1e-6)).clamp_max(1)
         for gradient in gradients:
