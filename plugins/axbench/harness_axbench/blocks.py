@@ -122,6 +122,13 @@ def positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
     return {"position_ids": (mask.cumsum(-1) - 1).clamp_min(0)}
 
 
+def _head_of(model: nn.Module) -> nn.Module:
+    head: nn.Module | None = model.get_output_embeddings()  # type: ignore[operator]
+    if head is None:
+        raise HarnessError(f"{type(model).__name__} has no language head")
+    return head
+
+
 @contextmanager
 def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
     """Run the language head on chosen positions [batch, tokens] alone while the context lasts.
@@ -131,14 +138,11 @@ def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
     Raises:
         HarnessError: The model has no language head.
     """
-    head: nn.Module | None = model.get_output_embeddings()  # type: ignore[operator]
-    if head is None:
-        raise HarnessError(f"{type(model).__name__} has no language head")
 
     def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
 
-    handle = head.register_forward_pre_hook(choose)
+    handle = _head_of(model).register_forward_pre_hook(choose)
     try:
         yield
     finally:
@@ -178,21 +182,28 @@ class UpperBlocks:
         return logits.squeeze(0)
 
     def states(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """States behind the last block, before the final norm: [batch, tokens, hidden]."""
+        """What the language head reads, behind the final norm: [batch, tokens, hidden].
+
+        These are transformers' ``hidden_states[-1]``; the head itself does not run.
+
+        Args:
+            hidden: Outputs of the block. [batch, tokens, hidden]
+            mask: Attention mask. [batch, tokens]
+        """
         kept: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            kept.append(hidden_of(output))
+        def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            kept.append(inputs[0])
             raise _Stop
 
-        handle = blocks(self.model)[-1].register_forward_hook(keep)
+        handle = _head_of(self.model).register_forward_pre_hook(keep)
         try:
             self._run(hidden, mask)
         except _Stop:
             return kept[0]
         finally:
             handle.remove()
-        raise HarnessError(f"the last block of {type(self.model).__name__} was not run")
+        raise HarnessError(f"the language head of {type(self.model).__name__} was not run")
 
     def _run(self, hidden: Tensor, mask: Tensor) -> Any:
         def bypass(*_args: Any, **_kwargs: Any) -> Any:

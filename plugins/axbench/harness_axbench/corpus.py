@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,6 +125,11 @@ class Corpus:
             response=mask & (position >= starts.unsqueeze(1)),
             hidden=hidden,
         )
+
+    @cached_property
+    def shared(self) -> dict[Any, Any]:
+        """What several methods make of these texts and need once, by a key of theirs."""
+        return {}
 
     @cached_property
     def upper(self) -> UpperBlocks:

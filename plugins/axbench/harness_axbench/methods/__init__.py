@@ -52,6 +52,8 @@ _HOMES = {
     "reps_dpo": "harness_axbench.methods.reps:RepsDPO",
     "reps_ipo": "harness_axbench.methods.reps:RepsIPO",
     "loreft": "harness_axbench.methods.loreft:Loreft",
+    "ig": "harness_axbench.methods.attribution:IntegratedGradients",
+    "ixg": "harness_axbench.methods.attribution:InputXGradient",
     "lora": "harness_axbench.methods.lora:Lora",
     "probe": "harness_axbench.methods.probe:LinearProbe",
     "sae": "harness_axbench.methods.sae:SAE",
