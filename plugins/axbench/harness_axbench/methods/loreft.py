@@ -127,7 +127,8 @@ class _Learner(nn.Module):
         self.rotation = nn.Parameter(rotation.repeat(concepts, 1, 1, 1))
         self.source = nn.Parameter(weight.repeat(concepts, 1, 1, 1))
         self.offset = nn.Parameter(offset.repeat(concepts, 1, 1))
-        orthogonal(self, "rotation", orthogonal_map="householder")
+        # trivialized, it would hold a random basis of hidden × hidden for each R
+        orthogonal(self, "rotation", orthogonal_map="householder", use_trivialization=False)
 
     def edits(self) -> Edits:
         """The edits of all concepts, as they are now."""
