@@ -118,8 +118,8 @@ def test_equal_recipes_give_equal_vectors(
 def test_a_failure_leaves_nothing(make_dictionary: Make, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="layer 3 does not exist: the model has 0 … 2"):
         make_dictionary(tmp_path / "out", layer=3)
-    with pytest.raises(HarnessError, match="no method 'sae'; there are diffmean, random, bow"):
-        make_dictionary(tmp_path / "out", methods=("sae",))
+    with pytest.raises(HarnessError, match="no method 'lasso'; there are diffmean"):
+        make_dictionary(tmp_path / "out", methods=("lasso",))
     with pytest.raises(HarnessError, match="diffmean needs --model and --layer"):
         make_dictionary(tmp_path / "out", layer=None)
     with pytest.raises(HarnessError, match="cannot be loaded"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -107,6 +107,14 @@ class Corpus:
         """Activations of all tokens of these texts that count, in fp32: [tokens, hidden]."""
         kept = [self.texts[place].hidden[self.reader.prefix :] for place in places]
         return torch.cat(kept).float()
+
+    def of(self, concepts: Sequence[int]) -> Corpus:
+        """The same texts for some of the concepts."""
+        return replace(
+            self,
+            positive=[self.positive[at] for at in concepts],
+            negative=[self.negative[at] for at in concepts],
+        )
 
     def batch(self, places: Sequence[int]) -> Batch:
         """These texts, padded on the right."""

@@ -5,8 +5,8 @@ the concepts, and holds for each method its kind (see ``methods``), settings, an
 concept with where it came from. Beside it lies ``<method>.safetensors``: for vectors ``weight``
 [concepts, hidden], fp32, and where they differ from the plain case ``encoder``, ``bias`` and
 ``threshold`` (see ``directions``); for the bag of words sparse coefficients, with the vocabulary in
-``<method>.json``. The manifest holds the SHA-256 of each file, so the hash of the manifest is the
-hash of the whole.
+``<method>.json``; for whole models ``<method>/<concept id>.safetensors`` instead. The manifest
+holds the SHA-256 of each file, so the hash of the manifest is the hash of the whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +45,14 @@ class Entry:
         tensors: For the method's safetensors file.
         values: For the method's JSON file; none is written where it is empty.
         facts: For the manifest.
+        files: Of ``weights``: a finished safetensors file for each concept id that it covers.
     """
 
     kind: str
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
     facts: Mapping[str, Any]
+    files: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Dictionary:
         """
         from safetensors.torch import load
 
+        if self.facts(method)["kind"] == WEIGHTS:
+            raise ArtefactError(f"{self.folder}: {method} has a file a concept, and none for all")
         content = self._content(method, "file", "sha256")
         try:
             return load(content)
@@ -142,6 +146,58 @@ class Dictionary:
         assert issubclass(kind, TextMethod)
         values = json.loads(self._content(method, "values", "values_sha256"))
         return kind.load(self.tensors(method), values)
+
+    def parameters(self, method: str, concept_id: int) -> dict[str, Tensor]:
+        """A concept's own parameters of the model, by name, of a method of the kind ``weights``.
+
+        Raises:
+            ArtefactError: The method does not cover the concept, or the file is missing, damaged
+                or not the one the manifest means.
+        """
+        from safetensors.torch import load_file
+
+        path = self._weights_file(method, concept_id)
+        try:
+            return load_file(path)
+        except Exception as cause:  # safetensors has its own exception types
+            raise ArtefactError(f"{path} cannot be read ({cause})") from cause
+
+    def check_covers(self, method: str, concept_id: int) -> None:
+        """Refuse a concept that a method of the kind ``weights`` was not trained for.
+
+        Raises:
+            ArtefactError: It was not.
+        """
+        files = self.facts(method).get("files")
+        if files is not None and str(concept_id) not in files:
+            raise ArtefactError(
+                f"{self.folder}: {method} was trained for the concepts {', '.join(files)}, not for "
+                f"{concept_id}; train more of them with --set {method}.concepts=NUMBER"
+            )
+
+    def _weights_file(self, method: str, concept_id: int) -> Path:
+        self.check_covers(method, concept_id)
+        own = self.facts(method)["files"][str(concept_id)]
+        path = self.folder / str(own["file"])
+        if not path.is_file() or _digest(path) != own["sha256"]:
+            raise ArtefactError(
+                f"{path} is missing, damaged or was replaced (its SHA-256 is not the one in "
+                f"{MANIFEST}); train the dictionary again"
+            )
+        return path
+
+    def verify(self) -> None:
+        """Read every file once.
+
+        Raises:
+            ArtefactError: One is missing, damaged or not the one the manifest means.
+        """
+        for method in self.methods:
+            facts = self.facts(method)
+            for concept_id in facts.get("files", {}):
+                self._weights_file(method, int(concept_id))
+            if facts["kind"] != WEIGHTS:
+                self.tensors(method)
 
     def _content(self, method: str, file: str, checksum: str) -> bytes:
         facts = self.facts(method)
@@ -230,7 +286,10 @@ def write(
     for name, entry in methods.items():
         tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
         entries[name] = {"kind": entry.kind, **entry.facts}
-        entries[name] |= _put(draft, f"{name}.safetensors", save(tensors), "")
+        if entry.kind == WEIGHTS:
+            entries[name]["files"] = _take(draft, name, entry.files)
+        else:
+            entries[name] |= _put(draft, f"{name}.safetensors", save(tensors), "")
         if entry.values:
             text = json.dumps(entry.values, ensure_ascii=False).encode()
             entries[name] |= _put(draft, f"{name}.json", text, "values")
@@ -254,6 +313,25 @@ def _put(draft: Path, name: str, content: bytes, prefix: str) -> dict[str, str]:
     return {"file": name, "sha256": digest}
 
 
+def _take(draft: Path, method: str, files: Mapping[int, Path]) -> dict[str, dict[str, str]]:
+    """Link finished files into a draft, so that they stay where they are should it fail."""
+    taken = {}
+    (draft / method).mkdir()
+    for concept_id, path in files.items():
+        name = f"{method}/{concept_id}.safetensors"
+        try:
+            (draft / name).hardlink_to(path)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, draft / name)
+        taken[str(concept_id)] = {"file": name, "sha256": _digest(draft / name)}
+    return taken
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
     """The dictionary already in a folder, if it is the one the recipe makes.
 
@@ -272,8 +350,7 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
             f"{folder} holds another dictionary (it differs in: {', '.join(unlike)}); choose "
             f"another --out or remove it"
         )
-    for name in found.methods:
-        found.tensors(name)
+    found.verify()
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from harness.datasets import Row
 from harness_axbench.activations import Reader
 from harness_axbench.corpus import Corpus, Library
 from harness_axbench.data import Concept, ConceptData
-from harness_axbench.dictionary import VECTORS
+from harness_axbench.dictionary import VECTORS, WEIGHTS
 from harness_axbench.directions import Directions
 from harness_axbench.loading import load_reader, width_of
 from harness_axbench.methods import Lesson, Method, Stored, find, sequence_scores
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     from harness_axbench.training import Options
 
 NOT_POSITIVE, MISSING = 50.0, 1.0
+
+
+class Unit(NamedTuple):
+    """What is learnt in one go: its name on disk, the method, the places of the concepts."""
+
+    name: str
+    kind: type[Method]
+    places: Sequence[int]
+
+
+def weights_of(kind: type[Method], concept: Concept) -> str:
+    """Name of the unit with one concept's weights."""
+    return f"{kind.name}.{concept.id}"
 
 
 class ShardTrainer:
@@ -66,24 +79,35 @@ class ShardTrainer:
     def train(self, shard: int) -> None:
         """Finish every unit of a shard that is not finished."""
         concepts = self.options.shard(self.data, shard)
-        kinds = {name: find(name) for name in self.options.methods}
-        missing = [name for name in kinds if not self.parts.has(shard, name)]
+        kinds = [find(name) for name in self.options.methods]
+        units = [unit for kind in kinds for unit in self._units_of(kind, concepts)]
+        missing = [unit for unit in units if not self.parts.has(shard, unit.name)]
         corpus: Corpus | None = None
-        if any(kinds[name].uses_outputs for name in missing):
+        if any(unit.kind.uses_outputs for unit in missing):
             corpus = self._library.corpus(concepts)
-        for name in missing:
-            self.parts.put(shard, name, self._teach(kinds[name], concepts, corpus))
-        scaled = [k for k in kinds.values() if k.kind == VECTORS]
+        for unit in missing:
+            self.parts.put(shard, unit.name, self._teach(unit, concepts, corpus))
+        scaled = [kind for kind in kinds if kind.kind == VECTORS]
         if scaled and not self.parts.has(shard, MAX_ACT):
             self.parts.put(shard, MAX_ACT, self._units(shard, scaled, concepts))
 
-    def _teach(
-        self, kind: type[Method], concepts: Sequence[Concept], corpus: Corpus | None
-    ) -> Stored:
+    def _units_of(self, kind: type[Method], concepts: Sequence[Concept]) -> list[Unit]:
+        """What a method learns of a shard: all at once, or of the kind weights one by one."""
+        if kind.kind != WEIGHTS:
+            return [Unit(kind.name, kind, range(len(concepts)))]
+        covered = {c.id for c in kind.covered(self.data.concepts, self.options.settings_of(kind))}
+        return [
+            Unit(weights_of(kind, concept), kind, [place])
+            for place, concept in enumerate(concepts)
+            if concept.id in covered
+        ]
+
+    def _teach(self, unit: Unit, concepts: Sequence[Concept], corpus: Corpus | None) -> Stored:
+        kind = unit.kind
         lesson = Lesson(
             data=self.data,
-            concepts=tuple(concepts),
-            corpus=corpus if kind.uses_outputs else None,
+            concepts=tuple(concepts[place] for place in unit.places),
+            corpus=corpus.of(unit.places) if corpus and kind.uses_outputs else None,
             settings=self.options.settings_of(kind),
             hidden_size=width_of(self.reader.model) if kind.uses_model else 0,
             seed=self.options.seed,

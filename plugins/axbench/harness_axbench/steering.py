@@ -145,6 +145,7 @@ class Plan:
         elif factor is None:
             raise HarnessError(f"concept {concept_id}: {self.method} steers by a factor; pass one")
         place = self.found.place(concept_id)
+        self.found.check_covers(self.method, concept_id)
         units = self.found.facts(self.method).get("max_act")
         return Steering(
             method=self.method,

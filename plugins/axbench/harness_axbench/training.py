@@ -16,12 +16,12 @@ from typing import Any
 from harness.errors import HarnessError
 from harness_axbench import data, dictionary
 from harness_axbench.data import Concept, ConceptData
-from harness_axbench.dictionary import VECTORS
+from harness_axbench.dictionary import VECTORS, WEIGHTS
 from harness_axbench.executors import EXECUTORS, in_charge, run, settle
 from harness_axbench.loading import resolved, width_of
 from harness_axbench.methods import Method, Stored, find
 from harness_axbench.parts import MAX_ACT, Parts
-from harness_axbench.sharding import ShardTrainer
+from harness_axbench.sharding import ShardTrainer, weights_of
 
 SOURCES = ("eval", "train")
 SHARD_SIZE = 16
@@ -99,7 +99,7 @@ def train(options: Options) -> dictionary.Dictionary:
     if not in_charge():
         settle()
         return dictionary.read(options.out)
-    stored = _joined(options, kinds, parts, options.n_shards(found))
+    stored = _joined(options, kinds, parts, found)
     facts: dict[str, Any] = {"layer": -1, "model": None, "prefix": 0, "chat": False}
     if any(kind.uses_model for kind in kinds.values()):
         facts = _facts(options, trainer, recipe)
@@ -225,16 +225,20 @@ def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -
 
 
 def _joined(
-    options: Options, kinds: Mapping[str, type[Method]], parts: Parts, n_shards: int
+    options: Options, kinds: Mapping[str, type[Method]], parts: Parts, found: ConceptData
 ) -> dict[str, dictionary.Entry]:
     """Every method's shards as one."""
-    shards = range(n_shards)
+    shards = range(options.n_shards(found))
     units: Mapping[str, list[Any]] = {}
     if any(kind.kind == VECTORS for kind in kinds.values()):
         units = Method.join([parts.get(shard, MAX_ACT) for shard in shards]).each
     entries = {}
     for name, kind in kinds.items():
-        stored: Stored = kind.join([parts.get(shard, name) for shard in shards])
+        stored, files = Stored(tensors={}), {}
+        if kind.kind == WEIGHTS:
+            files = _files(options, kind, parts, found)
+        else:
+            stored = kind.join([parts.get(shard, name) for shard in shards])
         facts: dict[str, Any] = {**stored.facts, **stored.each}
         if kind.kind == VECTORS:
             facts |= {key: units[f"{name}.{key}"] for key in ("max_act", "max_act_origin")}
@@ -243,5 +247,14 @@ def _joined(
             facts["factors"] = list(kind.factors)
         settings = asdict(options.settings_of(kind))
         facts |= {"settings": settings} if settings else {}
-        entries[name] = dictionary.Entry(kind.kind, stored.tensors, stored.values, facts)
+        entries[name] = dictionary.Entry(kind.kind, stored.tensors, stored.values, facts, files)
     return entries
+
+
+def _files(
+    options: Options, kind: type[Method], parts: Parts, found: ConceptData
+) -> dict[int, Path]:
+    """The finished file of each concept that a method of the kind weights covers."""
+    covered = kind.covered(found.concepts, options.settings_of(kind))
+    shard = {concept.id: at // options.shard_size for at, concept in enumerate(found.concepts)}
+    return {c.id: parts.path(shard[c.id], weights_of(kind, c)) for c in covered}

@@ -8,11 +8,11 @@ What is stored is of a kind, and the kind says how it detects and steers:
     texts     scores texts by their words; cannot steer
     heads     a classifier a concept on the model's last state; scores tokens by its gradients
     adapters  low-rank edits of the model; steer without a factor, cannot detect
-    weights   a whole model a concept; as adapters
+    weights   a whole model a concept; as adapters, a file a concept
 
-A lesson holds a shard of the concepts; a method's tensors lead with the concepts, so that shards
-are joined by concatenation. Training may go concept by concept or over all at once: the result must
-not depend on which concepts share a shard.
+A lesson holds a shard of the concepts (of the kind weights a single one); a method's tensors lead
+with the concepts, so that shards are joined by concatenation. Training may go concept by concept or
+over all at once: the result must not depend on which concepts share a shard.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _HOMES = {
     "ig": "harness_axbench.methods.attribution:IntegratedGradients",
     "ixg": "harness_axbench.methods.attribution:InputXGradient",
     "lora": "harness_axbench.methods.lora:Lora",
+    "sft": "harness_axbench.methods.sft:Sft",
     "probe": "harness_axbench.methods.probe:LinearProbe",
     "sae": "harness_axbench.methods.sae:SAE",
     "sae_a": "harness_axbench.methods.sae:SaeByAuroc",
@@ -144,6 +145,11 @@ class Method(ABC):
     @abstractmethod
     def train(cls, lesson: Lesson) -> Stored:
         """Learn the lesson's concepts."""
+
+    @classmethod
+    def covered(cls, concepts: Sequence[Concept], settings: Any) -> Sequence[Concept]:
+        """Which of a data set's concepts are learnt: all, unless a method costs too much."""
+        return concepts
 
     @classmethod
     def join(cls, parts: Sequence[Stored]) -> Stored:
