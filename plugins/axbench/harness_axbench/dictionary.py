@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ArtefactError, HarnessError
+from harness_axbench.checked_files import check, put, take
 from harness_axbench.data import Concept
 
 if TYPE_CHECKING:
@@ -179,11 +180,7 @@ class Dictionary:
         self.check_covers(method, concept_id)
         own = self.facts(method)["files"][str(concept_id)]
         path = self.folder / str(own["file"])
-        if not path.is_file() or _digest(path) != own["sha256"]:
-            raise ArtefactError(
-                f"{path} is missing, damaged or was replaced (its SHA-256 is not the one in "
-                f"{MANIFEST}); train the dictionary again"
-            )
+        check(path, own["sha256"])
         return path
 
     def verify(self) -> None:
@@ -202,15 +199,8 @@ class Dictionary:
     def _content(self, method: str, file: str, checksum: str) -> bytes:
         facts = self.facts(method)
         path = self.folder / str(facts[file])
-        if not path.is_file():
-            raise ArtefactError(f"{path} is missing; train the dictionary again")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != facts[checksum]:
-            raise ArtefactError(
-                f"{path} is damaged or was replaced (its SHA-256 is not the one in {MANIFEST}); "
-                f"train the dictionary again"
-            )
-        return content
+        check(path, facts[checksum])
+        return path.read_bytes()
 
     def check_fits(self, *, hidden_size: int, n_layers: int) -> None:
         """Refuse a model that the vectors do not fit.
@@ -287,12 +277,12 @@ def write(
         tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
         entries[name] = {"kind": entry.kind, **entry.facts}
         if entry.kind == WEIGHTS:
-            entries[name]["files"] = _take(draft, name, entry.files)
+            entries[name]["files"] = take(draft, name, entry.files)
         else:
-            entries[name] |= _put(draft, f"{name}.safetensors", save(tensors), "")
+            entries[name] |= put(draft, f"{name}.safetensors", save(tensors))
         if entry.values:
             text = json.dumps(entry.values, ensure_ascii=False).encode()
-            entries[name] |= _put(draft, f"{name}.json", text, "values")
+            entries[name] |= put(draft, f"{name}.json", text, "values")
     manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
     named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
     manifest |= {"concepts": named, "versions": versions()}
@@ -303,33 +293,6 @@ def write(
         shutil.rmtree(draft, ignore_errors=True)
         raise ArtefactError(f"{folder} appeared while this dictionary was made") from cause
     return read(folder)
-
-
-def _put(draft: Path, name: str, content: bytes, prefix: str) -> dict[str, str]:
-    (draft / name).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    if prefix:
-        return {prefix: name, f"{prefix}_sha256": digest}
-    return {"file": name, "sha256": digest}
-
-
-def _take(draft: Path, method: str, files: Mapping[int, Path]) -> dict[str, dict[str, str]]:
-    """Link finished files into a draft, so that they stay where they are should it fail."""
-    taken = {}
-    (draft / method).mkdir()
-    for concept_id, path in files.items():
-        name = f"{method}/{concept_id}.safetensors"
-        try:
-            (draft / name).hardlink_to(path)
-        except OSError:  # a file system without links
-            shutil.copyfile(path, draft / name)
-        taken[str(concept_id)] = {"file": name, "sha256": _digest(draft / name)}
-    return taken
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
@@ -372,10 +335,10 @@ def fingerprint(path: str) -> str | None:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return None
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
             with file.open("rb") as content:
-                digest.update(file.name.encode())
-                digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
+                found.update(file.name.encode())
+                found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
