@@ -211,6 +211,13 @@ def test_rows_of_a_concept_are_numbered() -> None:
     assert _slots(torch.tensor([2, 0, 2, 2, 0])).tolist() == [0, 0, 1, 2, 1]
 
 
+def test_settings_out_of_range() -> None:
+    with pytest.raises(HarnessError, match=r"setting dropout=1\.0 is not below 1"):
+        HeadSettings(dropout=1.0)
+    with pytest.raises(HarnessError, match="setting points=0 is not at least 1"):
+        PathSettings(points=0)
+
+
 def test_they_cannot_steer(dictionary: str) -> None:
     plan = make_plan(dictionary, "ig", None, None)
     with pytest.raises(HarnessError, match="method=ig cannot steer; it is for axbench_detect"):

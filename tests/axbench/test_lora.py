@@ -218,6 +218,8 @@ def test_what_cannot_be_done(llama: str, lora: Path, tmp_path: Path) -> None:
     assert targets(neox, [0, 1], "dense") == [
         f"gpt_neox.layers.{layer}.attention.dense" for layer in (0, 1)
     ]
+    with pytest.raises(HarnessError, match=r"setting dropout=1\.0 is not below 1"):
+        LoraSettings(dropout=1.0)
     plan = make_plan(str(lora), "lora", None, None)
     with pytest.raises(ArtefactError, match="hidden size"):
         editor_for(neox, plan)

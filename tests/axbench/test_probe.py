@@ -16,6 +16,8 @@ from harness_axbench.methods.probe import LinearProbe, ProbeSettings
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
+from harness.errors import HarnessError
+
 SETTINGS = ProbeSettings(epochs=5, batch_size=7, lr=0.02, weight_decay=0.1)
 
 
@@ -89,6 +91,12 @@ def test_the_company_does_not_matter(reader: Reader, found: ConceptData) -> None
         torch.testing.assert_close(together[c], alone[0], atol=1e-6, rtol=1e-5)
     corpus = library.corpus(uneven.concepts)
     torch.testing.assert_close(together[1], plain(corpus, 1, SETTINGS, 11), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"lr": -1.0}])
+def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(HarnessError, match="probe: batch_size and epochs are at least 1, lr and"):
+        ProbeSettings(**wrong)
 
 
 def test_one_step_by_hand(reader: Reader, found: ConceptData) -> None:

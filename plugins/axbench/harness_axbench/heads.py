@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.errors import HarnessError
 from harness_axbench.corpus import Corpus
 from harness_axbench.methods import Lesson
 from harness_axbench.stacked import Course, Rows, learn, singles
@@ -35,6 +36,9 @@ class HeadSettings(Course):
         weight_decay: AdamW's, decoupled.
         tokens: Tokens of the texts a microbatch; only their last states are used.
         dropout: Share of the numbers left out.
+
+    Raises:
+        HarnessError: A number is out of its range.
     """
 
     batch_size: int = 18
@@ -44,6 +48,11 @@ class HeadSettings(Course):
     weight_decay: float = 2e-4
     tokens: int = 2**20
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dropout < 1:
+            raise HarnessError(f"setting dropout={self.dropout} is not below 1")
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class LoraSettings(Course):
         dropout: Share of x left out in training.
         target: The linear layer of a block that is added to.
         layers: ``auto`` (see ``layers``), or blocks such as ``5+10+15+20``.
+
+    Raises:
+        HarnessError: A number is out of its range.
     """
 
     batch_size: int = 18
@@ -66,6 +69,11 @@ class LoraSettings(Course):
     dropout: float = 0.05
     target: str = "o_proj"
     layers: str = AUTO
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dropout < 1:
+            raise HarnessError(f"setting dropout={self.dropout} is not below 1")
 
 
 class Lora(EditingMethod):

@@ -26,6 +26,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from harness.errors import HarnessError
 from harness_axbench.corpus import Corpus
 from harness_axbench.methods import Lesson, Method, Stored, unit
 
@@ -39,12 +40,21 @@ class ProbeSettings:
         epochs: Passes over a concept's texts.
         lr: Learning rate at the start.
         weight_decay: AdamW's.
+
+    Raises:
+        HarnessError: A number is out of its range.
     """
 
     batch_size: int = 12
     epochs: int = 24
     lr: float = 5e-3
     weight_decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.epochs) < 1 or not min(self.lr, self.weight_decay) >= 0:
+            raise HarnessError(
+                "probe: batch_size and epochs are at least 1, lr and weight_decay at least 0"
+            )
 
 
 class LinearProbe(Method):
