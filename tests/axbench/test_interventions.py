@@ -148,6 +148,25 @@ def greedy_by_hand(lm: SteeredHF, prompt: str, edit: Any) -> str:
     return lm.tokenizer.decode(ids[0, n_prompt:], skip_special_tokens=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
+    rows = [row("add", 2.3), row("clamp", 2.3), row("null_out", None)]
+    hidden = torch.tensor([3.3, 5.1]).to(dtype).expand(3, 4, 2)
+    found = RowEdits.of(directions(), rows).apply(hidden)
+    assert found.dtype == dtype
+    exact = RowEdits.of(directions(), rows).apply(hidden.float())
+    torch.testing.assert_close(found.float(), exact, rtol=2 * torch.finfo(dtype).eps, atol=0.02)
+
+
+def test_a_half_precision_model(llama: str, steering: Path) -> None:
+    lm = model(llama, steering, dtype="bfloat16", intervention="clamp")
+    assert all(lm.generate_until([request("the old", 0, 2.0), request("we see", 1, 0.4)]))
+    scored = Instance(
+        "loglikelihood", {"concept_id": 1, "factor": 2.0}, ("the", " old"), 0, ("t", 0, 1)
+    )
+    assert lm.loglikelihood([scored])[0][0] < 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("positions", ["all", "prompt", "generated", "2:"])
 def test_generation_under_every_kind_and_position(

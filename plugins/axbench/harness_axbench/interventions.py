@@ -124,8 +124,9 @@ class RowEdits:
             hidden: As for ``coefficients``.
             where: Which tokens are edited, of the shape of the coefficients; None for all.
         """
-        c = self.coefficients(hidden).unsqueeze(-1)
+        read = hidden if self.plain else hidden.to(self.weight.dtype)
+        c = self.coefficients(read).unsqueeze(-1)
         if where is not None:
             c = c * where.unsqueeze(-1)
         weight = self.weight.unsqueeze(1) if hidden.dim() == 3 else self.weight
-        return hidden + c.to(hidden.dtype) * weight
+        return hidden + (c * weight).to(hidden.dtype)
