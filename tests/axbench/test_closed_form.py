@@ -126,7 +126,7 @@ def test_the_shard_does_not_matter(library: Library, found: ConceptData, name: s
 
 
 def test_what_cannot_be_done(library: Library, found: ConceptData) -> None:
-    with pytest.raises(HarnessError, match=r"--set lat\.sign=up: write one of negatives, largest"):
+    with pytest.raises(HarnessError, match="setting sign=up is not one of negatives, largest"):
         weights(library, "lat", found.concepts, sign="up")
     flat = SimpleNamespace(hidden=torch.ones(6, 32), ids=torch.arange(6), response=2)
     corpus = Corpus(library.reader, [flat, flat], [[0]], [[1]])

@@ -46,9 +46,16 @@ class ComponentSettings:
     Attributes:
         sign: ``negatives``: positives score at least as high as they do on average; ``largest``:
             the entry of largest magnitude is positive.
+
+    Raises:
+        HarnessError: It is neither.
     """
 
     sign: str = "negatives"
+
+    def __post_init__(self) -> None:
+        if self.sign not in SIGNS:
+            raise HarnessError(f"setting sign={self.sign} is not one of {', '.join(SIGNS)}")
 
 
 class PCA(Method):
@@ -66,9 +73,6 @@ class PCA(Method):
     def train(cls, lesson: Lesson) -> Stored:
         from tqdm import tqdm
 
-        sign = lesson.settings.sign
-        if sign not in SIGNS:
-            raise HarnessError(f"--set {cls.name}.sign={sign}: write one of {', '.join(SIGNS)}")
         corpus = lesson.texts
         rows = []
         concepts = list(zip(lesson.concepts, corpus.positive, strict=True))
@@ -81,7 +85,7 @@ class PCA(Method):
                 )
             rows.append(found)
         weight = torch.stack(rows)
-        if sign == "largest":
+        if lesson.settings.sign == "largest":
             towards = weight.gather(1, weight.abs().argmax(1, keepdim=True))
         else:
             higher = DiffMean.train(lesson).tensors["weight"].double()
