@@ -78,7 +78,8 @@ class Statistic:
             counts = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=size)
             parts.append(self._weighted(items, counts[:, unit_of].astype(np.float64)))
         values = np.concatenate(parts)
-        return values[~np.isnan(values)]
+        known: Floats = values[~np.isnan(values)]
+        return known
 
     def stderr(self, items: Sequence[Any]) -> float:
         """Bootstrap standard error; NaN with fewer than two resampling units."""

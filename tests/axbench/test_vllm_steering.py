@@ -16,10 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from harness_axbench.answers import Answers
 from harness_axbench.editing import editor_for
 from harness_axbench.hf_model import SteeredHF
 from harness_axbench.positions import Positions
-from harness_axbench.steering import Answers, choose
+from harness_axbench.steering import choose
 from harness_axbench.training import Options, train
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM

@@ -22,20 +22,13 @@ from lm_eval.models.huggingface import HFLM
 from harness.errors import HarnessError
 from harness.responses import Score
 from harness_axbench.activations import Reader
+from harness_axbench.answers import Answers, SteeredPrompt, in_groups, with_trace
 from harness_axbench.detection import TextAndConcept, concept_scores
 from harness_axbench.draws import own_draws
 from harness_axbench.editing import Editor, editor_for
 from harness_axbench.interventions import ADD
 from harness_axbench.positions import ALL
-from harness_axbench.steering import (
-    Answers,
-    SteeredPrompt,
-    Steering,
-    in_groups,
-    make_plan,
-    wants_detection,
-    with_trace,
-)
+from harness_axbench.steering import Steering, make_plan, wants_detection
 from harness_axbench.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights
 
 _NO_MATTER = ("batch_size", "max_batch_size", "device")

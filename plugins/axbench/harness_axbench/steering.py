@@ -1,20 +1,16 @@
-"""Which request is steered, by how much, and which answers are already known.
+"""Which request is steered, towards which concept, how, how much, and where.
 
-Nothing here knows how a model is run; ``hf_model`` adds that for transformers models.
+Nothing here knows how a model is run; ``hf_model`` and ``vllm_model`` add that.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.responses import Completion, Score
-from harness.store import Store, key_of
 from harness_axbench import dictionary
 from harness_axbench.interventions import ADD, KINDS, NULL_OUT
 from harness_axbench.positions import ALL, Positions
@@ -62,40 +58,6 @@ class Steering:
             "intervention": self.intervention,
             "positions": self.positions,
         }
-
-
-class SteeredPrompt(str):
-    """A prompt that carries what is its own through lm-eval's sorting and batching.
-
-    Attributes:
-        steering: How it is steered.
-        key: Of its answer in the store.
-        seed: Of whatever is drawn for its answer.
-    """
-
-    steering: Steering | None
-    key: str
-    seed: int
-
-    def __new__(cls, text: str, steering: Steering | None, key: str, seed: int) -> SteeredPrompt:
-        self = super().__new__(cls, text)
-        self.steering, self.key, self.seed = steering, key, seed
-        return self
-
-
-class Recorder:
-    """Stands in for lm-eval's cache hook: writes each answer down as it arrives."""
-
-    dbdict = None
-
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
-
-    def add_partial(self, kind: str, request: Any, answer: Any) -> None:
-        """Called by lm-eval's models for every answer; ``request[0]`` is the prompt."""
-        prompt = request[0]
-        if self._store is not None and isinstance(prompt, SteeredPrompt):
-            self._store.put(prompt.key, answer)
 
 
 @dataclass(frozen=True)
@@ -233,89 +195,3 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
 def wants_detection(request: Any) -> bool:
     """Whether a request asks for a concept's score of a text, instead of for words."""
     return isinstance(request.doc, Mapping) and bool(request.doc.get("detect"))
-
-
-class Answers:
-    """Answers by content key: what is known is not asked again, what is new is written down.
-
-    Args:
-        path: The file of the store; None keeps nothing.
-        identity: What all answers of this model depend on, JSON-able.
-    """
-
-    def __init__(self, path: str | None, identity: Mapping[str, Any]) -> None:
-        self._identity = dict(identity)
-        self.store = Store(Path(path).expanduser()) if path else None
-
-    def keys(self, parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-        """A key and a seed for each request; equal requests are told apart by their number.
-
-        The seed follows from the request alone, the key also from the model.
-        """
-        seen: Counter[str] = Counter()
-        keys: list[tuple[str, int]] = []
-        for part in parts:
-            request = key_of(**part)
-            own = key_of(base=request, repeat=seen[request])
-            keys.append((key_of(**self._identity, request=own), int(own[:15], 16)))
-            seen[request] += 1
-        return keys
-
-    def complete(
-        self,
-        requests: Sequence[Any],
-        steerings: Sequence[Steering | None],
-        parts: Sequence[Mapping[str, Any]],
-        ask: Callable[[list[Any]], list[Any]],
-    ) -> list[Any]:
-        """Answers to all requests, asking only for those that are not known.
-
-        Args:
-            requests: lm-eval ``Instance`` objects.
-            steerings: How each is steered.
-            parts: What each request's answer depends on.
-            ask: Runs the model on requests whose prompts are ``SteeredPrompt``.
-        """
-        keys = self.keys(parts)
-        store: Mapping[str, Any] = {} if self.store is None else self.store
-        missing = [i for i, (key, _) in enumerate(keys) if key not in store]
-        asked = []
-        for i in missing:
-            prompt, *rest = requests[i].args
-            wrapped = SteeredPrompt(prompt, steerings[i], *keys[i])
-            asked.append(replace(requests[i], arguments=(wrapped, *rest)))
-        fresh = dict(zip(missing, ask(asked) if asked else [], strict=True))
-        for i, answer in fresh.items():
-            if self.store is not None:
-                self.store.put(keys[i][0], answer)  # where the model did not do it on the way
-        return [fresh[i] if i in fresh else store[key] for i, (key, _) in enumerate(keys)]
-
-
-def in_groups(requests: Sequence[Any], ask: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """Ask group by group of equal steering; each prompt carries its own."""
-    groups: dict[Steering | None, list[int]] = {}
-    for i, request in enumerate(requests):
-        groups.setdefault(request.args[0].steering, []).append(i)
-    answers: list[Any] = [None] * len(requests)
-    for members in groups.values():
-        for i, answer in zip(members, ask([requests[i] for i in members]), strict=True):
-            answers[i] = answer
-    return answers
-
-
-def with_trace(
-    answer: Any, steering: Steering | None, more: Mapping[str, Any] | None = None
-) -> Any:
-    """An answer that says how it was steered; an unsteered one as it is.
-
-    Args:
-        answer: Words, or a log-probability and whether it is greedy.
-        steering: How the request was steered.
-        more: Further entries of the trace.
-    """
-    trace = {**steering.trace(), **(more or {})} if steering else None
-    if isinstance(answer, str):
-        return Completion(answer, trace)
-    if isinstance(answer, (tuple, list)):
-        return Score(float(answer[0]), bool(answer[1]), trace)
-    return answer

@@ -20,17 +20,10 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import HarnessError
+from harness_axbench.answers import Answers, SteeredPrompt, in_groups, with_trace
 from harness_axbench.interventions import ADD
 from harness_axbench.positions import ALL, Positions
-from harness_axbench.steering import (
-    Answers,
-    SteeredPrompt,
-    Steering,
-    in_groups,
-    make_plan,
-    wants_detection,
-    with_trace,
-)
+from harness_axbench.steering import Steering, make_plan, wants_detection
 from harness_axbench.vllm_batch import Edit
 from harness_axbench.vllm_settings import NAME, WORKER, check, one_line
 from harness_axbench.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights

@@ -18,7 +18,8 @@ import torch
 
 from harness.errors import HarnessError
 from harness_axbench import dictionary
-from harness_axbench.steering import Answers, Plan, Recorder, Steering, choose, with_trace
+from harness_axbench.answers import Answers, Recorder, with_trace
+from harness_axbench.steering import Plan, Steering, choose
 
 _Base: Any = object  # whatever the mixin is put in front of
 
