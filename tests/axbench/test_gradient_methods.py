@@ -6,6 +6,7 @@ torch's own AdamW; they share no code with what they check beyond the tokenizer.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -290,6 +291,19 @@ def test_a_batch_step_of_several_batches(reader: Reader, found: ConceptData) -> 
         optimiser.step()
     own = learnt("ssv", reader, found, (0,), epochs=1, batch_size=5, accumulate=2)
     close(own["weight"][0], w.detach())
+
+
+@pytest.mark.parametrize("name", ["ssv", "reft_r1", "reps", "loreft"])
+def test_a_model_in_half_precision(reader: Reader, found: ConceptData, name: str) -> None:
+    """Parameters stay in fp32 and end up near where they do with the model in fp32."""
+    half = copy.deepcopy(reader.model).bfloat16()
+    other = Reader(half, reader.tokenizer, layer=LAYER)
+    changes = {"epochs": 1, "layers": "0+1"} if name == "loreft" else {"epochs": 1}
+    one, two = (learnt(name, own, found, **changes) for own in (reader, other))
+    for key, values in two.items():
+        assert values.dtype == torch.float32
+        cosine = torch.cosine_similarity(values.flatten(), one[key].flatten(), dim=0)
+        assert float(cosine) > 0.9, key
 
 
 # By hand
