@@ -61,3 +61,17 @@ def take(folder: Path, below: str, files: Mapping[int, Path]) -> dict[str, dict[
             shutil.copyfile(path, folder / name)
         taken[str(number)] = {"file": name, "sha256": digest(folder / name)}
     return taken
+
+
+def fingerprint(path: str) -> str | None:
+    """SHA-256 of a local model's configuration, tokenizer and weights; None for a hub id."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return None
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
+            with file.open("rb") as content:
+                found.update(file.name.encode())
+                found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()

@@ -1,4 +1,4 @@
-"""``harness axbench …``: steering dictionaries, made, exchanged and looked into."""
+"""``harness axbench …``: dictionaries made, exchanged and looked into; data; reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="AxBench: steering dictionaries."
+    no_args_is_help=True,
+    add_completion=False,
+    help="AxBench: steering dictionaries, concept data and reports.",
 )
 
 

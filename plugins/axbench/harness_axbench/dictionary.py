@@ -328,17 +328,3 @@ def versions() -> dict[str, str]:
 
     names = ("torch", "transformers", "scikit-learn", "numpy")
     return {"paperharness": __version__} | {name: metadata.version(name) for name in names}
-
-
-def fingerprint(path: str) -> str | None:
-    """SHA-256 of a local model's configuration, tokenizer and weights; None for a hub id."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        return None
-    found = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
-            with file.open("rb") as content:
-                found.update(file.name.encode())
-                found.update(hashlib.file_digest(content, "sha256").digest())
-    return found.hexdigest()

@@ -8,12 +8,12 @@ from harness.host import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the steered models, the tasks and the training command."""
+    """Name the steered models, the tasks and the commands."""
     registrar.model("hf-steered", "harness_axbench.hf_model:SteeredHF")
     registrar.model("vllm-steered", "harness_axbench.vllm_model:SteeredVLLM")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(
         "axbench",
         "harness_axbench.commands:app",
-        help="AxBench: train steering dictionaries and look into them.",
+        help="AxBench: steering dictionaries, concept data and reports.",
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness_axbench import data, dictionary
+from harness_axbench.checked_files import fingerprint
 from harness_axbench.data import Concept, ConceptData
 from harness_axbench.dictionary import VECTORS, WEIGHTS
 from harness_axbench.executors import EXECUTORS, in_charge, run, settle
@@ -191,7 +192,7 @@ def _recipe(
     }
     if any(kind.uses_model for kind in kinds.values()):
         assert options.model is not None
-        sha = dictionary.fingerprint(resolved(options.model))
+        sha = fingerprint(resolved(options.model))
         recipe |= {
             "model": sha or f"{options.model}@{options.revision}",
             "layer": options.layer,

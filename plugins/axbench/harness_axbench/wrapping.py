@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness_axbench import dictionary
 from harness_axbench.answers import Answers, Recorder, with_trace
+from harness_axbench.checked_files import fingerprint
 from harness_axbench.steering import Plan, Steering, choose
 
 _Base: Any = object  # whatever the mixin is put in front of
@@ -164,7 +164,7 @@ def identity_of(plan: Plan, path: str, settings: Mapping[str, Any]) -> dict[str,
         settings: Further facts about the model and how it is run; kept as text.
     """
     return {
-        "model": dictionary.fingerprint(path) or path,
+        "model": fingerprint(path) or path,
         "settings": {key: str(value) for key, value in settings.items()},
         "artefact": plan.found.sha256,
         "method": plan.method,
@@ -176,7 +176,7 @@ def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:
     trained = plan.found.manifest["model"]
     if name == trained["name"]:
         return
-    own = dictionary.fingerprint(path)
+    own = fingerprint(path)
     if own is None or own != trained.get("sha256"):
         log.warning(
             "the dictionary %s was trained on %s; %s has the same width and other weights",

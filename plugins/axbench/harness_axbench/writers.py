@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from harness.assistants import Assistant, AssistantSpec, Question
 from harness.errors import HarnessError, JudgeError
 from harness.store import cache_folder, key_of
-from harness_axbench.dictionary import fingerprint
+from harness_axbench.checked_files import fingerprint
 
 T = TypeVar("T")
 WRITER_TOKENS = 256  # twice what is kept of a response: the writer's tokens are not the target's

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ArtefactError, HarnessError
-from harness_axbench import dictionary
+from harness_axbench.checked_files import fingerprint
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Shell:
         return cls(
             name=name,
             commit=getattr(config, "_commit_hash", None),
-            sha256=dictionary.fingerprint(path),
+            sha256=fingerprint(path),
             hidden_size=width_of(model),
             dtype=str(getattr(config, "dtype", None)).removeprefix("torch."),
             blocks=tuple(names[id(block)] for block in blocks(model)),
