@@ -187,6 +187,10 @@ def test_options_that_make_no_sense(make_dictionary: Callable[..., Path], tmp_pa
         ({"model": None}, "diffmean needs --model and --layer"),
         ({"settings": {"pca": {"k": 1}}}, "pca is not among --methods"),
         ({"settings": {"diffmean": {"k": 1}}}, "diffmean has no such setting; it has none"),
+        (
+            {"methods": ("ssv",), "settings": {"ssv": {"epochs": "0"}}},
+            "--set ssv: setting epochs=0",
+        ),
         ({"model": "/nowhere/at/all"}, "model /nowhere/at/all cannot be loaded"),
     ):
         with pytest.raises(HarnessError, match=message):

@@ -164,7 +164,10 @@ def settings_from(kind: type[Method], given: Mapping[str, Any]) -> Any:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise HarnessError(f"--set {kind.name}.{name}: {kind.name} has no such setting; {has}")
         read[name] = _value(f"{kind.name}.{name}", value, known[name])
-    return replace(default, **read)
+    try:
+        return replace(default, **read)
+    except HarnessError as cause:
+        raise HarnessError(f"--set {kind.name}: {cause}") from cause
 
 
 def _value(name: str, value: Any, default: Any) -> Any:
