@@ -126,6 +126,7 @@ def test_processes_share_the_shards(llama: str, data_folder: Path, tmp_path: Pat
     assert content(tmp_path / "both") == content(clean)
 
 
+@pytest.mark.timeout(600)  # Ray's workers import torch anew, each
 def test_a_local_ray(make_dictionary: Callable[..., Path], tmp_path: Path) -> None:
     """Two real workers of a real Ray, against this process."""
     import ray
@@ -137,7 +138,9 @@ def test_a_local_ray(make_dictionary: Callable[..., Path], tmp_path: Path) -> No
             tmp_path / "there", methods=METHODS, shard_size=1, executor="ray", workers=2
         )
         with pytest.raises(HarnessError, match="layer 9 does not exist"):
-            make_dictionary(tmp_path / "bad", methods=("diffmean",), executor="ray", layer=9)
+            make_dictionary(
+                tmp_path / "bad", methods=("diffmean",), executor="ray", workers=1, layer=9
+            )
     finally:
         ray.shutdown()
     assert content(there) == content(here)
