@@ -6,6 +6,8 @@ import sys
 
 from harness.errors import HarnessError, one_line
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command; a ``HarnessError`` is one line on stderr and exit status 1."""
@@ -16,6 +18,7 @@ def main() -> None:
     except HarnessError as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
+            print("interrupted; the same command again goes on with what is kept", file=sys.stderr)
+        raise

@@ -23,11 +23,11 @@ def check(path: Path, sha256: str) -> None:
         ArtefactError: It is missing, or its content is another.
     """
     if not path.is_file():
-        raise ArtefactError(f"{path} is missing; train the dictionary again")
+        raise ArtefactError(f"{path} is missing; remove its folder and train again")
     if digest(path) != sha256:
         raise ArtefactError(
             f"{path} is damaged or was replaced (its SHA-256 is not the one in the manifest); "
-            f"train the dictionary again"
+            f"remove its folder and train again"
         )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.errors import DataError
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -55,6 +57,8 @@ def train(
     from harness_axbench.training import Options, parse_settings
     from harness_axbench.training import train as run
 
+    if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
+        raise DataError(f"--data {data}: there is no such folder; pass hub, testbed, or a folder")
     metadata: dict[str, Any] = {"axbench_data": data}
     if subset:
         metadata["axbench_subset"] = subset

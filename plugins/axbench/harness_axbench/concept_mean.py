@@ -8,12 +8,16 @@ its threshold. Each concept's value is computed once and the resamples weigh tho
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.statistics import Floats, Statistic
+
+log = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
 """What a metric knows of one row; has ``concept_id`` at least."""
@@ -55,7 +59,14 @@ class ConceptMean(Statistic):
         return {concept: self._of(own) for concept, own in concepts.items()}
 
     def __call__(self, items: Sequence[Item]) -> float:
-        return super().__call__(list(self.values(items).values()))
+        found = super().__call__(list(self.values(items).values()))
+        if math.isnan(found):
+            log.warning(
+                "%s: no concept has all the rows that it needs; for a small run take fewer "
+                "concepts, --metadata axbench_concepts=[0], not --limit",
+                self.name.rpartition(".")[2],
+            )
+        return found
 
     def replicates(self, items: Sequence[Item]) -> Floats:
         """Bootstrap values of the mean, resampled by concept."""

@@ -12,6 +12,7 @@ the training positives name them. A row, from ``pyvene/axbench-concept10``, shor
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,14 @@ HUB_INSTRUCTIONS = "tatsu-lab/alpaca_eval"
 SUBSET = "prod_2b_l10_v1"
 COLUMNS = ("input", "output", "output_concept", "concept_genre", "category", "concept_id")
 INSTRUCTIONS_PER_CONCEPT = 10
+KEYS = tuple(
+    f"{PLUGIN}_{name}"
+    for name in (
+        *("data", "subset", "hub", "instructions", "concepts", "factors"),
+        *("baseline", "imbalanced", "writer"),
+    )
+)
+"""What ``--metadata`` can say to this plugin."""
 
 # Where the two tables may lie below a folder: as files of our own naming, as the reference
 # implementation writes them, as the hub's data sets have them.
@@ -117,6 +126,7 @@ def load(metadata: Mapping[str, Any]) -> ConceptData:
         DataError: The source is missing or unreachable, a column is missing, a concept has no
             positives, or its genre has no negatives.
     """
+    _check_keys(metadata)
     source = choose(metadata, plugin=PLUGIN, hub=str(metadata.get("axbench_hub", HUB)))
     if source.kind == "testbed":
         return _from_testbed(source)
@@ -126,6 +136,19 @@ def load(metadata: Mapping[str, Any]) -> ConceptData:
     folder = from_hub(source, PLUGIN, lambda: _download(source.location, subset))
     named = Source("hub", f"{source.location}/{subset}", source.key)
     return _from_folder(named, folder)
+
+
+def _check_keys(metadata: Mapping[str, Any]) -> None:
+    """Refuse keys of this plugin that it does not know.
+
+    Raises:
+        DataError: There is one; the message names the nearest that is known.
+    """
+    for key in metadata:
+        if key.startswith(f"{PLUGIN}_") and key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, 1)
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(KEYS)}"
+            raise DataError(f"--metadata {key}=…: there is no such key; {meant}")
 
 
 def _download(repository: str, subset: str) -> Path:
@@ -185,6 +208,11 @@ def _read(source: Source, place: Path, train: Path, evaluation: Path) -> Concept
 def _checked(
     source: Source, named: list[Row] | None, train: list[Row], evaluation: list[Row]
 ) -> ConceptData:
+    for table, rows in (("training", train), ("evaluation", evaluation)):
+        for number, row in enumerate(rows, start=1):
+            empty = [name for name in COLUMNS if row[name] is None or row[name] != row[name]]
+            if empty:
+                raise DataError(f"{source}: row {number} of the {table} data has no {empty[0]}")
     for row in [*train, *evaluation, *(named or [])]:
         row["concept_id"] = int(row["concept_id"])
     genres: dict[int, str] = {}

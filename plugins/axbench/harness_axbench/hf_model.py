@@ -83,7 +83,7 @@ class SteeringMixin(Wrapper):
         path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
         try:
             super().__init__(pretrained=path, **kwargs)
-        except (OSError, ValueError, AssertionError, RuntimeError) as cause:
+        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
             raise HarnessError(f"model {self._name} cannot be loaded: {cause}") from cause
         self._warned: set[str] = set()
         self._rows: list[SteeredPrompt | None] = []

@@ -76,13 +76,13 @@ def verified(found: Dictionary) -> list[File]:
                 continue
             path = found.folder / str(facts[entry])
             if not path.is_file():
-                raise ArtefactError(f"{path} is missing; make the dictionary again")
+                raise ArtefactError(f"{path} is missing; remove the folder and make it again")
             with path.open("rb") as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
             if digest != facts[checksum]:
                 raise ArtefactError(
-                    f"{path} is damaged or was replaced: its SHA-256 is not the manifest's; make "
-                    f"the dictionary again"
+                    f"{path} is damaged or was replaced: its SHA-256 is not the manifest's; "
+                    f"remove the folder and make it again"
                 )
             files.append(File(method, path.name, path.stat().st_size))
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ def load_reader(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = resolved(model)
+    if path.startswith(("/", "./", "../", "~")) and not Path(path).expanduser().is_dir():
+        raise HarnessError(f"model {model} cannot be loaded: there is no such folder")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

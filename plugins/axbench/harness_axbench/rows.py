@@ -94,6 +94,8 @@ def _steering_rows(metadata: Mapping[str, Any], factors: Factors, *, prompted: b
             rows += [row | more for row in _rows(concept, factor, drawn)]
     numbers = [concept.id for concept in concepts]
     content = key_of(data=found.sha256, instructions=list(pool), concepts=numbers)
+    if metadata.get("axbench_factors"):  # a grid of the run's own is ranked apart
+        content = key_of(content=content, factors=list(factors))
     return Sourced("test", rows, found.source, content)
 
 
@@ -125,6 +127,14 @@ def detect_docs(**metadata: Any) -> Sourced:
         for row in found.evaluation
         if row["concept_id"] in texts
     ]
+    there = {(row["concept_id"], row["category"]) for row in rows}
+    for number, text in texts.items():
+        for category in (POSITIVE, NEGATIVE):
+            if (number, category) not in there:
+                raise DataError(
+                    f"{found.source}: concept {number} ({text!r}) has no evaluation text of the "
+                    f"category {category!r}; leave it out with --metadata axbench_concepts=[…]"
+                )
     size = sample_size(metadata)
     if not size:
         return Sourced("test", rows, found.source)

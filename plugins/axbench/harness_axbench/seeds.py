@@ -97,8 +97,8 @@ def read_concepts(path: Path, genres: Sequence[str] = GENRES) -> list[ConceptSee
     """Read a concept file.
 
     Raises:
-        DataError: It is missing, empty or damaged, a number occurs twice, only some concepts have
-            one, or a genre is unknown.
+        DataError: It is missing, empty or damaged, a number occurs twice, or a concept without
+            one does, only some concepts have one, or a genre is unknown.
     """
     rows = _lines(path) if path.suffix == ".txt" else read_table(path, ("concept",))
     if not rows:
@@ -109,8 +109,14 @@ def read_concepts(path: Path, genres: Sequence[str] = GENRES) -> list[ConceptSee
             f"{path}: {len(numbered)} of {len(rows)} concepts have a concept_id; give all or none"
         )
     found: dict[int, ConceptSeed] = {}
+    first: dict[str, int] = {}
     for place, row in enumerate(rows):
         seed = _concept(path, place, row, genres)
+        if not numbered and first.setdefault(seed.text, place) < place:
+            raise DataError(
+                f"{path}, row {place + 1}: {seed.text!r} is there already, in row "
+                f"{first[seed.text] + 1}"
+            )
         if seed.id in found:
             raise DataError(
                 f"{path}, row {place + 1}: concept_id {seed.id} of {seed.text!r} is already that "

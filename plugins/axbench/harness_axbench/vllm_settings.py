@@ -41,6 +41,8 @@ def check(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
     Raises:
         HarnessError: The method, the model or a setting is not supported.
     """
+    if not plan.steers:
+        raise HarnessError(f"method={plan.method} cannot steer; it is for axbench_detect")
     if plan.kind != VECTORS:
         raise HarnessError(
             f"{NAME} steers by directions and method={plan.method} has none; use --model hf-steered"
