@@ -114,3 +114,21 @@ def test_missing_or_few_instructions(tmp_path: Path, data_folder: Path) -> None:
         data.instructions({}, load(few).source)
     named = str(data_folder / "alpaca_eval.jsonl")
     assert len(data.instructions({"axbench_instructions": named}, load(few).source)) == 30
+
+
+def test_keys_that_are_not_known(data_folder: Path) -> None:
+    metadata = {"axbench_data": str(data_folder)}
+    with pytest.raises(DataError, match=r"axbench_concept=…: .* did you mean axbench_concepts\?"):
+        data.load(metadata | {"axbench_concept": [0]})
+    with pytest.raises(DataError, match="known are axbench_data, axbench_subset"):
+        data.load(metadata | {"axbench_qqqqqqqqqqqqqqqqqqqqqqqqq": 1})
+    assert data.load(metadata | {"aggrefact_data": "testbed"}).concepts
+
+
+def test_cells_that_are_empty(tmp_path: Path) -> None:
+    path = write_data(tmp_path) / "train_data.jsonl"
+    lines = path.read_text().splitlines()
+    lines[6] = json.dumps(json.loads(lines[6]) | {"output": None})
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="row 7 of the training data has no output"):
+        load(tmp_path)

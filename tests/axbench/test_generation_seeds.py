@@ -48,6 +48,7 @@ def test_tables_may_say_more(tmp_path: Path) -> None:
         ([{"concept": "a", "concept_id": 1}, {"concept": "b"}], "1 of 2 concepts have a concept_"),
         ([{"concept": "a", "concept_id": "one"}], "concept_id is 'one'"),
         ([{"concept": "a", "concept_id": -1}], "concept_id is -1"),
+        ([{"concept": "a"}, {"concept": "a"}], "row 2: 'a' is there already, in row 1"),
         ([{"concept": "a", "genre": "poetry"}], "the genre is 'poetry', not one of text, code"),
         (
             [{"concept": "a", "concept_id": 1}, {"concept": "b", "concept_id": 1}],

@@ -271,3 +271,9 @@ def test_the_judges_questions() -> None:
     assert "the sea" not in asked["fluency"].prompt
     assert "Tell me." in asked["relatedness"].prompt
     assert parse_rating("It is there.\nRating: [[2]]", 0, 2) == 2
+
+
+def test_a_value_that_cannot_be_had_is_explained(caplog: pytest.LogCaptureFixture) -> None:
+    items = [item(0, 0.4, "select", 2, 2, 2)]
+    assert math.isnan(metrics.overall_score(items))
+    assert "overall_score: no concept has all the rows that it needs" in caplog.text

@@ -14,6 +14,8 @@ from harness_axbench.factors import CLAMP_FACTORS, FACTORS
 
 from harness.errors import DataError, HarnessError
 
+from .conftest import write_data
+
 
 def test_rows_of_a_steering_run(data_folder: Path, steering: Path) -> None:
     sourced = rows.steer_docs(axbench_data=str(data_folder), steering=str(steering))
@@ -172,3 +174,24 @@ def test_sampled_negatives_are_scored_for_every_concept(data_folder: Path) -> No
     for value in (-1, "many", True, 0.5):
         with pytest.raises(DataError, match="give a number of negatives"):
             rows.detect_docs(**run, axbench_imbalanced=value)
+
+
+def test_a_grid_of_the_runs_own_is_ranked_apart(data_folder: Path, steering: Path) -> None:
+    def sha(**more: Any) -> str:
+        return rows.steer_docs(
+            axbench_data=str(data_folder), steering=str(steering), method="diffmean", **more
+        ).sha256
+
+    assert sha() == rows.steer_docs(axbench_data=str(data_folder)).sha256, "as the baseline's"
+    assert len({sha(), sha(axbench_factors=[2.5]), sha(axbench_factors=[0.4, 2.5])}) == 3
+
+
+@pytest.mark.parametrize("category", ["positive", "negative"])
+def test_a_concept_that_cannot_be_scored(tmp_path: Path, category: str) -> None:
+    path = write_data(tmp_path) / "latent_eval_data.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [line for line in lines if (line["concept_id"], line["category"]) != (1, category)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    with pytest.raises(DataError, match=rf"concept 1 \('baking bread'\) has no .* '{category}'"):
+        rows.detect_docs(axbench_data=str(tmp_path))
+    assert rows.detect_docs(axbench_data=str(tmp_path), axbench_concepts=[0, 2]).rows
