@@ -40,6 +40,7 @@ class ConceptMean(Statistic):
     Args:
         name: Dotted name, shown in saved configurations.
         of: The value of one concept.
+        optional: Whether a run may have no concept with a value, and no word is said of it.
 
     Example:
         >>> rows = [{"concept_id": c, "x": x} for c, x in [(0, 1.0), (0, 3.0), (1, 4.0)]]
@@ -47,9 +48,9 @@ class ConceptMean(Statistic):
         3.5
     """
 
-    def __init__(self, name: str, of: ConceptValue) -> None:
+    def __init__(self, name: str, of: ConceptValue, *, optional: bool = False) -> None:
         super().__init__(name, _mean)
-        self._of = of
+        self._of, self._optional = of, optional
 
     def values(self, items: Sequence[Item]) -> dict[Any, float]:
         """Each concept's value, by concept id, in order of appearance."""
@@ -60,7 +61,7 @@ class ConceptMean(Statistic):
 
     def __call__(self, items: Sequence[Item]) -> float:
         found = super().__call__(list(self.values(items).values()))
-        if math.isnan(found):
+        if math.isnan(found) and not self._optional:
             log.warning(
                 "%s: no concept has all the rows that it needs; for a small run take fewer "
                 "concepts, --metadata axbench_concepts=[0], not --limit",

@@ -171,7 +171,7 @@ absence_score = ConceptMean(f"{__name__}.absence_score", mean_of(ABSENCE))
 instruct_score = ConceptMean(f"{__name__}.instruct_score", mean_of(RELATEDNESS))
 fluency_score = ConceptMean(f"{__name__}.fluency_score", mean_of(FLUENCY))
 perplexity = ConceptMean(f"{__name__}.perplexity", mean_of(PERPLEXITY))
-factor = ConceptMean(f"{__name__}.factor", factor_of)
+factor = ConceptMean(f"{__name__}.factor", factor_of, optional=True)
 win_rate = ConceptMean(f"{__name__}.win_rate", win_of)
 win_rate_ci95 = win_rate.ci95
 
