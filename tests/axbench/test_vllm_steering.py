@@ -379,7 +379,7 @@ def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
         ({"steering": None}, r"vllm-steered needs steering=DIR.*use --model vllm\)"),
         (
             {"method": "bow"},
-            r"steers by directions and method=bow has none; use --model hf-steered",
+            r"method=bow cannot steer; it is for axbench_detect",
         ),
         ({"method": "pca"}, r"no method 'pca' in it"),
         ({"concept": 1}, r"pass both or neither"),
