@@ -1,6 +1,6 @@
 """Steered generation over many concepts and factors: hf-steered against its peers.
 
-    python benchmarks/steering_peers.py [--model MODEL] [--instructions 10] [--tokens 32]
+    python benchmarks/steering_peers.py [--model MODEL] [--batch-size 320] [--instructions 10] [--tokens 32]
 
 The work is AxBench's: every concept × factor × instruction. hf-steered takes all rows at once, each
 with its own vector. The peers hold one vector at a time and run concept by concept and factor by
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--factors", type=float, nargs="+", default=[0.4, 1.0, 2.0, 4.0])
     parser.add_argument("--instructions", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, torch.no_grad():
