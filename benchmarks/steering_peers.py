@@ -1,6 +1,6 @@
 """Steered generation over many concepts and factors: hf-steered against its peers.
 
-    python benchmarks/steering_peers.py [--model MODEL] [--batch-size 320] [--instructions 10] [--tokens 32]
+    python benchmarks/steering_peers.py [--model MODEL] [--batch-size 320] [--tokens 32]
 
 The work is AxBench's: every concept × factor × instruction. hf-steered takes all rows at once, each
 with its own vector. The peers hold one vector at a time and run concept by concept and factor by
