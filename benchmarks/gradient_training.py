@@ -1,6 +1,7 @@
 """Training ReFT-r1 and SSV: all concepts at once against one after another.
 
     python benchmarks/gradient_training.py [--model testbed:teacher] [--layer 2] [--concepts 3]
+    python benchmarks/gradient_training.py --model gemma-shaped --layer 20 --concepts 4
 
 The peer is the paper's procedure written out: for each concept batches of 6 rows, the whole model
 from token ids under a hook, logits of the full vocabulary at all positions, AdamW. Both run in one
@@ -10,15 +11,20 @@ apart the vectors are. Reading the texts up to the layer counts as ours, though 
 all methods; the ratio without it stands beside. Where matrix products fill the processor, as on a
 CPU, the operations bound the ratio; a GPU, which batches of 6 rows leave idle, gains beyond. On a
 machine shared with others, --threads 1 --clock cpu counts processor time instead of wall time.
+
+``gemma-shaped`` has random weights and Gemma-2-2B's shape at 1/18 of its width: 26 blocks, the same
+share of parameters in blocks, MLPs and head. Layers 10 and 20 are the paper's.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +37,9 @@ from harness_axbench.loading import load_reader, width_of
 from harness_axbench.methods import Lesson, find
 from torch import Tensor
 from torch.nn import functional
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
+
+from harness.testbed import resolve
 
 TARGET = 3.0
 SEED = 42
@@ -166,10 +175,34 @@ def by_operations(name: str, setting: Setting, corpus: Corpus) -> float:
     return theirs / (reading + tokens * 2 * above + responses * 2 * head)
 
 
+def gemma_shaped(folder: Path) -> str:
+    """Save a narrow Gemma-2-2B of random weights, with the testbed's tokenizer."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=14_560,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=26,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        max_position_embeddings=1024,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(resolve("testbed:teacher")).save_pretrained(folder)
+    return str(folder)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="testbed:teacher")
+    parser.add_argument(
+        "--model", default="testbed:teacher", help="id or path, testbed:NAME, or gemma-shaped"
+    )
     parser.add_argument("--data", default="testbed", help="testbed, hub, or a folder")
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--concepts", type=int, default=3)
@@ -181,14 +214,16 @@ def main() -> None:
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     if options.threads:
         torch.set_num_threads(options.threads)
-    reader = load_reader(
-        options.model,
-        layer=options.layer,
-        batch_size=32,
-        device="auto",
-        dtype="auto",
-        revision="main",
-    )
+    with tempfile.TemporaryDirectory() as place:
+        shaped = options.model == "gemma-shaped"
+        reader = load_reader(
+            gemma_shaped(Path(place)) if shaped else options.model,
+            layer=options.layer,
+            batch_size=32,
+            device="auto",
+            dtype="auto",
+            revision="main",
+        )
     found = data.load({"axbench_data": options.data})
     setting = Setting(reader, found, found.concepts[: options.concepts], options.epochs)
     for name in ("ssv", "reft_r1"):
