@@ -189,7 +189,7 @@ class Library:
         missing: dict[Key, Row] = {_key(row): row for row in rows if _key(row) not in known}
         if not missing:
             return
-        encoded = {key: self._encoded(row) for key, row in missing.items()}
+        encoded = self._encoded(missing)
         known |= dict.fromkeys(missing)  # type: ignore[arg-type]  # keeps the rows' order
         order = sorted(missing, key=lambda key: -len(encoded[key][0]))
         with tqdm(total=len(order), desc=title, unit="text") as bar:
@@ -198,12 +198,17 @@ class Library:
                     known[key] = text
                 bar.update(len(keys))
 
-    def _encoded(self, row: Row) -> tuple[list[int], int]:
-        ids, response = self.reader.encode_exchange(row)
-        ids = self.reader.cut([ids])[0]
-        if len(ids) <= self.reader.prefix:
-            raise DataError(f"no token behind the prefix of {self.reader.prefix} in {shown(row)}")
-        return ids, response
+    def _encoded(self, rows: Mapping[Key, Row]) -> dict[Key, tuple[list[int], int]]:
+        """Token ids of each text, within the model's length, and how many precede the response."""
+        pairs = [self.reader.encode_exchange(row) for row in rows.values()]
+        cut = self.reader.cut([ids for ids, _ in pairs])
+        for row, ids in zip(rows.values(), cut, strict=True):
+            if len(ids) <= self.reader.prefix:
+                raise DataError(
+                    f"no token behind the prefix of {self.reader.prefix} in {shown(row)}"
+                )
+        found = zip(cut, (response for _, response in pairs), strict=True)
+        return dict(zip(rows, found, strict=True))
 
     def _outputs(
         self,

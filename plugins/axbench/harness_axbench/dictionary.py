@@ -15,8 +15,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,14 +95,16 @@ class Dictionary:
         Raises:
             ArtefactError: The dictionary does not have the concept.
         """
-        for place, concept in enumerate(self.concepts):
-            if concept.id == concept_id:
-                return place
-        known = [concept.id for concept in self.concepts]
-        raise ArtefactError(
-            f"{self.folder}: no concept {concept_id} in it; it has {len(known)}, "
-            f"{min(known)} … {max(known)}"
-        )
+        if concept_id not in self._places:
+            raise ArtefactError(
+                f"{self.folder}: no concept {concept_id} in it; it has {len(self._places)}, "
+                f"{min(self._places)} … {max(self._places)}"
+            )
+        return self._places[concept_id]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {concept.id: place for place, concept in enumerate(self.concepts)}
 
     def tensors(self, method: str) -> dict[str, Tensor]:
         """A method's tensors.
@@ -183,18 +186,22 @@ class Dictionary:
         check(path, own["sha256"])
         return path
 
-    def verify(self) -> None:
-        """Read every file once.
+    def verified(self) -> Iterator[tuple[str, Path]]:
+        """Every file with its method, each read once and compared with the manifest.
 
         Raises:
             ArtefactError: One is missing, damaged or not the one the manifest means.
         """
         for method in self.methods:
             facts = self.facts(method)
-            for concept_id in facts.get("files", {}):
-                self._weights_file(method, int(concept_id))
-            if facts["kind"] != WEIGHTS:
-                self.tensors(method)
+            pairs = [(own["file"], own["sha256"]) for own in facts.get("files", {}).values()]
+            for file, checksum in (("file", "sha256"), ("values", "values_sha256")):
+                if file in facts:
+                    pairs.append((facts[file], facts[checksum]))
+            for name, sha256 in pairs:
+                path = self.folder / str(name)
+                check(path, sha256)
+                yield method, path
 
     def _content(self, method: str, file: str, checksum: str) -> bytes:
         facts = self.facts(method)
@@ -313,7 +320,8 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
             f"{folder} holds another dictionary (it differs in: {', '.join(unlike)}); choose "
             f"another --out or remove it"
         )
-    found.verify()
+    for _ in found.verified():
+        pass
     return found
 
 

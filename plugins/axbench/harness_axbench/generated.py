@@ -8,7 +8,6 @@ The folder appears by one rename, whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from harness.datasets import Row
 from harness.errors import ArtefactError
 from harness_axbench import data
+from harness_axbench.checked_files import digest
 from harness_axbench.seeds import ConceptSeed
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
             "--out or remove it"
         )
     for name, expected in files.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != expected:
+        if not (folder / name).is_file() or digest(folder / name) != expected:
             raise ArtefactError(
                 f"{folder / name} is missing or was changed; remove the folder and run again: "
                 "stored answers are not asked for again"
@@ -142,7 +142,7 @@ def write(
             _write_json(draft / "alpaca_eval.json", [{"instruction": text} for text in steering])
         data.load({"axbench_data": str(draft)})  # what cannot be read is not left behind
         manifest: dict[str, Any] = {"format": FORMAT, "recipe": dict(recipe)}
-        manifest["files"] = {file.name: _sha256(file) for file in sorted(draft.iterdir())}
+        manifest["files"] = {file.name: digest(file) for file in sorted(draft.iterdir())}
         manifest |= {**_counted(concepts, rows), **facts, "versions": _versions()}
         _write_json(draft / MANIFEST, manifest)
         draft.rename(folder)
@@ -188,11 +188,6 @@ def _counted(concepts: Sequence[ConceptSeed], rows: Mapping[str, Sequence[Row]])
 def _write_json(file: Path, value: object) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     file.write_text(text, encoding="utf-8", errors="replace")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

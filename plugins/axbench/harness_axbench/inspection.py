@@ -9,13 +9,12 @@ Worked example: (3, 0) and (1, 1) have the norms 3 and 1.414 and the cosine 0.70
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ArtefactError, HarnessError
+from harness.errors import HarnessError
 from harness.leaderboard.files import write_cells
 from harness_axbench.data import Concept
 from harness_axbench.dictionary import VECTORS, Dictionary
@@ -68,24 +67,7 @@ def verified(found: Dictionary) -> list[File]:
     Raises:
         ArtefactError: A file is missing or is not the one the manifest means.
     """
-    files = []
-    for method in found.methods:
-        facts = found.facts(method)
-        for entry, checksum in (("file", "sha256"), ("values", "values_sha256")):
-            if entry not in facts:
-                continue
-            path = found.folder / str(facts[entry])
-            if not path.is_file():
-                raise ArtefactError(f"{path} is missing; remove the folder and make it again")
-            with path.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-            if digest != facts[checksum]:
-                raise ArtefactError(
-                    f"{path} is damaged or was replaced: its SHA-256 is not the manifest's; "
-                    f"remove the folder and make it again"
-                )
-            files.append(File(method, path.name, path.stat().st_size))
-    return files
+    return [File(method, path.name, path.stat().st_size) for method, path in found.verified()]
 
 
 def vectors(

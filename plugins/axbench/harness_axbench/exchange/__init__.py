@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ArtefactError, HarnessError
 from harness_axbench import dictionary
+from harness_axbench.checked_files import digest
 from harness_axbench.data import Concept
 from harness_axbench.directions import LINEAR
 
@@ -219,7 +220,7 @@ def _check(brought: Brought, shell: Shell, source: str) -> None:
 
 
 def _write(brought: Brought, shell: Shell, form: str, options: Options) -> dictionary.Dictionary:
-    digests = {path.name: _sha256(path) for path in brought.files}
+    digests = {path.name: digest(path) for path in brought.files}
     recipe = {
         "imported": form,
         "files": digests,
@@ -242,8 +243,3 @@ def _write(brought: Brought, shell: Shell, form: str, options: Options) -> dicti
         concepts=brought.concepts,
         methods=brought.methods,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
