@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 
 from harness.errors import HarnessError
 from harness.testbed.judge import rate
+from harness.testbed.rule_model import RuleModel
 
 _KEYS = ("rating", "concept", "instruction", "response")
 _EXPLANATION = {
@@ -18,7 +18,7 @@ _EXPLANATION = {
 }
 
 
-class TestbedJudge(LM):  # type: ignore[misc]  # lm-eval has no types
+class TestbedJudge(RuleModel):
     """Rates an answer by the rules of ``harness.testbed.judge``.
 
     The request's ``Instance.doc`` carries what is rated: ``rating`` ("concept", "relatedness" or
@@ -26,18 +26,7 @@ class TestbedJudge(LM):  # type: ignore[misc]  # lm-eval has no types
     not read.
     """
 
-    __test__ = False
-    version = "1"
-
-    def __init__(
-        self,
-        batch_size: int | str | None = None,
-        max_batch_size: int | None = None,
-        device: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take and ignore what lm-eval passes to every model."""
-        super().__init__()
+    title: ClassVar[str] = "testbed judge"
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """One sentence of explanation and ``Rating: [[n]]`` for each request.
@@ -63,22 +52,6 @@ class TestbedJudge(LM):  # type: ignore[misc]  # lm-eval has no types
             response=str(doc["response"]),
         )
         return f"{_EXPLANATION[str(doc['rating'])]}\nRating: [[{value}]]"
-
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Not known to the testbed's judge."""
-        raise HarnessError(
-            "testbed judge: it only answers generation requests; it has no log-likelihoods"
-        )
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[float]:
-        """Not known to the testbed's judge."""
-        raise HarnessError(
-            "testbed judge: it only answers generation requests; it has no log-likelihoods"
-        )
 
     def get_model_info(self) -> dict[str, str]:
         """What the results say about the judge."""

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 
 from harness.errors import HarnessError
 from harness.testbed.answers import answer
 from harness.testbed.judge import instruction_topic
 from harness.testbed.language import join_sentences, neutral_sentence, other_sense_sentence
 from harness.testbed.lexicon import CONCEPTS, Concept
+from harness.testbed.rule_model import RuleModel
 
 Facts = Mapping[str, Any]
 _WORDS = 5
@@ -124,7 +124,7 @@ _TASKS: dict[str, tuple[Callable[[Facts], str], tuple[str, ...]]] = {
 }
 
 
-class TestbedWriter(LM):  # type: ignore[misc]  # lm-eval has no types
+class TestbedWriter(RuleModel):
     """Writes by the rules above.
 
     The request's ``Instance.doc`` carries what is wanted: ``write`` (a task's name) and that task's
@@ -132,18 +132,7 @@ class TestbedWriter(LM):  # type: ignore[misc]  # lm-eval has no types
     read.
     """
 
-    __test__ = False
-    version = "1"
-
-    def __init__(
-        self,
-        batch_size: int | str | None = None,
-        max_batch_size: int | None = None,
-        device: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take and ignore what lm-eval passes to every model."""
-        super().__init__()
+    title: ClassVar[str] = "testbed writer"
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """A text for each request.
@@ -163,18 +152,6 @@ class TestbedWriter(LM):  # type: ignore[misc]  # lm-eval has no types
                 "harness axbench generate, so name another model for anything else"
             )
         return task(doc)
-
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Not known to the testbed's writer."""
-        raise HarnessError("testbed writer: it only answers generation requests")
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[float]:
-        """Not known to the testbed's writer."""
-        raise HarnessError("testbed writer: it only answers generation requests")
 
     def get_model_info(self) -> dict[str, str]:
         """What saved results say about the writer."""
