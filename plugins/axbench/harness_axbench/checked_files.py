@@ -7,13 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.checksums import digest
 from harness.errors import ArtefactError
-
-
-def digest(path: Path) -> str:
-    """A file's SHA-256."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def check(path: Path, sha256: str) -> None:
@@ -61,17 +56,3 @@ def take(folder: Path, below: str, files: Mapping[int, Path]) -> dict[str, dict[
             shutil.copyfile(path, folder / name)
         taken[str(number)] = {"file": name, "sha256": digest(folder / name)}
     return taken
-
-
-def fingerprint(path: str) -> str | None:
-    """SHA-256 of a local model's configuration, tokenizer and weights; None for a hub id."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        return None
-    found = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
-            with file.open("rb") as content:
-                found.update(file.name.encode())
-                found.update(hashlib.file_digest(content, "sha256").digest())
-    return found.hexdigest()

@@ -254,6 +254,7 @@ def generate(
     """
     from rich.console import Console
 
+    from harness.writers import writer_spec
     from harness_axbench import generated, generation, writers
     from harness_axbench.pipeline import Sizes
 
@@ -261,7 +262,7 @@ def generate(
         generation.Options(
             concepts=concepts,
             out=out,
-            writer=writers.writer_spec(writer),
+            writer=writer_spec(writer),
             target=writers.chosen_target(target, negatives_from, target_tokens),
             tokenizer=tokenizer,
             instructions=instructions,

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.checksums import digest
 from harness.datasets import Row
 from harness.errors import ArtefactError
 from harness_axbench import data
-from harness_axbench.checked_files import digest
 from harness_axbench.seeds import ConceptSeed
 
 if TYPE_CHECKING:

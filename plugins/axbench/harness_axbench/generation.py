@@ -40,12 +40,13 @@ from harness.assistants import AssistantSpec
 from harness.datasets import Source
 from harness.errors import HarnessError
 from harness.store import key_of
+from harness.writers import Desk
 from harness_axbench import generated, seeds, writing
 from harness_axbench.data import instructions as steering_instructions
 from harness_axbench.generated import Generated
 from harness_axbench.pipeline import Pipeline, Sizes, negatives_by_genre
 from harness_axbench.seeds import GENRES, ConceptSeed, Instructions
-from harness_axbench.writers import Cutter, Desk, greedy, tokenizer_of
+from harness_axbench.writers import Cutter, greedy, tokenizer_of
 
 
 @dataclass(frozen=True, kw_only=True)

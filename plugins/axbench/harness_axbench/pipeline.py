@@ -10,10 +10,11 @@ from typing import Any
 from harness.assistants import Question
 from harness.datasets import Row
 from harness.errors import HarnessError
+from harness.writers import Desk
 from harness_axbench import writing
 from harness_axbench.generated import EVAL, TRAIN, row_of, sae_columns
 from harness_axbench.seeds import ConceptSeed, Instructions, draw
-from harness_axbench.writers import Cutter, Desk
+from harness_axbench.writers import Cutter
 
 SHARES = {"code": 0.15, "math": 0.15}  # of detection negatives; the rest is text
 CONCEPTS_AT_ONCE = 256  # bounds the memory that questions take

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from harness.checksums import fingerprint
 from harness.errors import HarnessError
 from harness_axbench import data, dictionary
-from harness_axbench.checked_files import fingerprint
 from harness_axbench.data import Concept, ConceptData
 from harness_axbench.dictionary import VECTORS, WEIGHTS
 from harness_axbench.executors import EXECUTORS, in_charge, run, settle

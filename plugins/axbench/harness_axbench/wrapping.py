@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
+from harness.checksums import fingerprint
 from harness.errors import HarnessError
 from harness_axbench.answers import Answers, Recorder, with_trace
-from harness_axbench.checked_files import fingerprint
 from harness_axbench.steering import Plan, Steering, choose
 
 _Base: Any = object  # whatever the mixin is put in front of

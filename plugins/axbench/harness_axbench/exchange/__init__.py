@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.checksums import digest
 from harness.errors import ArtefactError, HarnessError
 from harness_axbench import dictionary
-from harness_axbench.checked_files import digest
 from harness_axbench.data import Concept
 from harness_axbench.directions import LINEAR
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness.checksums import fingerprint
 from harness.errors import ArtefactError, HarnessError
-from harness_axbench.checked_files import fingerprint
 
 
 @dataclass(frozen=True)
