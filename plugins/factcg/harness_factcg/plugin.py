@@ -8,6 +8,11 @@ from harness.host import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the classifier wrapper and the LLM-AggreFact tasks."""
+    """Name the fact checkers, the tasks and the commands."""
     registrar.model("hf-fact-checker", "harness_factcg.hf_model:FactCheckerHF")
     registrar.tasks(task_folder("factcg"))
+    registrar.commands(
+        "factcg",
+        "harness_factcg.commands:app",
+        help="FactCG: fact checks, CG2C data and training.",
+    )
