@@ -76,7 +76,7 @@ class Statistic:
         for start in range(0, self._resamples, rows):
             size = min(rows, self._resamples - start)
             counts = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=size)
-            parts.append(self._weighted(items, counts[:, unit_of].astype(np.float64)))
+            parts.append(self._weighted(items, counts.astype(np.float64)[:, unit_of]))
         values = np.concatenate(parts)
         known: Floats = values[~np.isnan(values)]
         return known
@@ -135,14 +135,15 @@ def auroc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> F
     Returns:
         AUROC [B]; NaN where a row has no positive or no negative weight.
     """
-    order = np.argsort(scores, kind="stable")
-    _, group = np.unique(scores[order], return_inverse=True)
-    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
-    w = weights[:, order]
-    pos = np.add.reduceat(w * positive[order], starts, axis=1)
-    neg = np.add.reduceat(w * ~positive[order], starts, axis=1)
-    below = np.cumsum(neg, axis=1) - neg
-    pairs = pos.sum(1) * neg.sum(1)
+    places = np.flatnonzero(positive), np.flatnonzero(~positive)
+    higher, lower = (side[np.argsort(scores[side])] for side in places)
+    below = np.zeros((len(weights), len(lower) + 1))  # weight of the k lowest negatives
+    np.cumsum(weights[:, lower], axis=1, out=below[:, 1:])
+    won = weights[:, higher]
+    half_wins = np.zeros(len(weights))
+    for side in ("left", "right"):  # negatives strictly below, and those tied as well
+        rank = np.searchsorted(scores[lower], scores[higher], side)
+        half_wins += np.einsum("bn,bn->b", won, below[:, rank])
     with np.errstate(invalid="ignore", divide="ignore"):
-        area: Floats = (pos * (below + neg / 2)).sum(1) / pairs
+        area: Floats = half_wins / 2 / (won.sum(1) * below[:, -1])
     return area
