@@ -44,11 +44,13 @@ class Question:
         facts: Becomes the request's document; the testbed's judge answers from it, real models
             ignore it.
         vote: Independent votes on the same prompt differ only here.
+        check: Whether an answer to this question counts, where that depends on the question.
     """
 
     prompt: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     vote: int = 0
+    check: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
 
 
 class Inbox:
@@ -86,7 +88,7 @@ class Batch:
         model: The lm-eval model.
         spec: How to ask.
         questions: By key.
-        accept: Whether an answer counts.
+        accept: Whether an answer counts; a question's own ``check`` is asked besides.
         keep: Called at once with each key and accepted answer.
         redacted: Strikes secrets out of a text.
         usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
@@ -231,7 +233,7 @@ class Batch:
         self._arrivals += 1
         if isinstance(answer, str):
             self._usage.update(answers=1, answer_characters=len(answer))
-        if isinstance(answer, str) and answer.strip() not in self._nothing and self._accept(answer):
+        if isinstance(answer, str) and self._counts(key, answer):
             self.answers[key] = answer
             self._keep(key, answer)
             return
@@ -239,6 +241,11 @@ class Batch:
         self._usage["rejected"] += 1
         shown = "nothing" if not answer else repr(str(answer)[-80:])
         self.trouble = f"last answer that does not count: {self._redacted(shown)}"
+
+    def _counts(self, key: str, answer: str) -> bool:
+        check = self._questions[key].check
+        there = answer.strip() not in self._nothing
+        return there and self._accept(answer) and (check is None or check(answer))
 
     def _note(self, error: Exception, *, everything_refused: bool) -> None:
         """Remember what went wrong; raise what asking again cannot mend."""

@@ -154,7 +154,8 @@ class Assistant:
 
         Args:
             questions: What to ask; equal ones (same prompt, same vote) are asked once.
-            accept: Whether an answer counts. One that does not is asked for again.
+            accept: Whether an answer counts, besides a question's own ``check``. One that does
+                not is asked for again.
 
         Raises:
             JudgeError: The model cannot be made, or refuses credentials, address or every question.
@@ -163,7 +164,7 @@ class Assistant:
         answers = {}
         missing = {}
         for key, question in zip(keys, questions, strict=True):
-            stored = self._stored(key, accept)
+            stored = self._stored(key, question, accept)
             if stored is None:
                 missing[key] = question
             else:
@@ -271,12 +272,13 @@ class Assistant:
             self._store = Store(path)
         return self._store
 
-    def _stored(self, key: str, accept: Callable[[str], bool]) -> str | None:
+    def _stored(self, key: str, question: Question, accept: Callable[[str], bool]) -> str | None:
         """The first stored answer that counts; rules of acceptance may differ between runs."""
         store: Mapping[str, str] = self._opened() or {}
+        check = question.check
         for entry in _entries(key):
             answer = store.get(entry)
-            if answer is None or accept(answer):
+            if answer is None or (accept(answer) and (check is None or check(answer))):
                 return answer
         return None
 

@@ -223,6 +223,23 @@ def test_stricter_rules_ask_again_and_both_answers_stay(tmp_path):
         assert server.total == 2
 
 
+def test_a_question_may_have_a_rule_of_its_own(tmp_path):
+    def first(server: FaultyServer, check) -> tuple[list[str | None], Assistant]:
+        asked = [Question(prompt="Rate item 1", check=check), Question(prompt="Rate item 2")]
+        assistant = Assistant(spec(server, store=str(tmp_path / "kept.jsonl"), retries=1))
+        return assistant.ask(asked, accept), assistant
+
+    with running() as server:
+        (refused, taken), assistant = first(server, lambda answer: False)
+        assert (refused, taken) == (None, rate("Rate item 2"))
+        assert server.requests == {"Rate item 1": 2, "Rate item 2": 1}
+        assert assistant.usage["rejected"] == 2
+        answers, _ = first(server, lambda answer: answer == rate("Rate item 1"))
+        assert answers == [rate("Rate item 1"), taken]
+        answers, _ = first(server, lambda answer: False)
+        assert answers == [None, taken], "a stored answer is held to the rule too"
+
+
 def test_answers_of_any_text_survive(tmp_path):
     text = 'a "quote",\n a line\u2028 break, \ud83d half a pair, 猫\nRating: 1'
     kept = str(tmp_path / "answers.jsonl")
