@@ -7,7 +7,7 @@ import pytest
 import torch
 from harness_factcg.chunking import chunks
 from harness_factcg.hf_model import FactCheckerHF
-from harness_factcg.loading import Classifier, load
+from harness_factcg.loading import Checkpoint, load
 from harness_factcg.scoring import prompt
 from lm_eval.api.instance import Instance
 from transformers import (
@@ -107,7 +107,7 @@ def test_other_heads(make_checker, options, index):
     row = rows(2, ["Wice"])[0]
     lm = FactCheckerHF(path, device="cpu")
     no, yes = lm.loglikelihood(requests([row]), True)
-    model = lm.checker.classifier.model
+    model = lm.checker.checkpoint.model
     ids = lm.tokenizer(prompt("\n".join(chunks(row["doc"])), row["claim"]), return_tensors="pt")
     with torch.no_grad():
         logits = model(ids["input_ids"]).logits[0]
@@ -121,7 +121,7 @@ def test_nameless_labels_need_the_argument(make_checker):
     path = make_checker(num_labels=3)
     with pytest.raises(HarnessError, match="supported=N"):
         FactCheckerHF(path, device="cpu")
-    assert FactCheckerHF(path, device="cpu", supported=2).checker.supported == 2
+    assert FactCheckerHF(path, device="cpu", supported=2).checker.head.supported == 2
     with pytest.raises(HarnessError, match=r"supported=3: the model has 3 label\(s\)"):
         FactCheckerHF(path, device="cpu", supported=3)
 
@@ -201,7 +201,7 @@ def test_bad_checkpoints(headless_path, tmp_path):
         (str(tmp_path / "odd"), "Unrecognized model|tokenizer"),
         ("nobody/nothing", "connect"),
     ):
-        with pytest.raises(HarnessError, match=f"cannot load the classifier .*{reason}") as raised:
+        with pytest.raises(HarnessError, match=f"cannot load the checkpoint .*{reason}") as raised:
             FactCheckerHF(name, device="cpu")
         assert name in str(raised.value)
         assert "\n" not in str(raised.value)
@@ -210,7 +210,7 @@ def test_bad_checkpoints(headless_path, tmp_path):
 def test_nan_is_an_error(checker_path):
     lm = FactCheckerHF(checker_path, device="cpu")
     with torch.no_grad():
-        lm.checker.classifier.model.classifier.bias.fill_(math.nan)
+        lm.checker.checkpoint.model.classifier.bias.fill_(math.nan)
     with pytest.raises(HarnessError, match=r"gives NaN in torch\.float32; try dtype=float32"):
         lm.loglikelihood(requests(rows(2, ["Wice"])), True)
 
@@ -225,7 +225,16 @@ def test_model_info(checker_path):
     assert info["model_num_parameters"] > 10_000
     assert info["method"] == "fact-checker"
     assert info["method_args"] == {
+        "family": "factcg",
+        "family_reason": "nothing names another family (a classifier)",
+        "head": "classifier",
+        "template": prompt("{document}", "{claim}"),
         "chunk_size": 300,
+        "chunk_unit": "words",
+        "joint": "\n",
+        "aggregation": "max",
+        "no": "No",
+        "yes": "Yes",
         "max_length": 512,
         "overlong": "split",
         "supported": 1,
@@ -237,7 +246,7 @@ def test_model_info(checker_path):
 
 def classifier(model, tokenizer_limit=10**30):
     tokenizer = SimpleNamespace(model_max_length=tokenizer_limit)
-    return Classifier(model, tokenizer, "tiny", "main", "")
+    return Checkpoint(model, tokenizer, "tiny", "main", "")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # DeBERTa's module

@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from harness_factcg.chunking import chunks
 from harness_factcg.scoring import (
-    Pair,
-    Planner,
+    Sentence,
     Verdict,
-    batches,
+    aggregate,
     log_odds,
     log_sigmoid,
     prompt,
+    score_of,
     supported_label,
 )
 from hypothesis import given
@@ -21,8 +19,6 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.testbed.facts import FACT_TEMPLATE
-
-from .made_up import document
 
 CLAIM = "Anna lives in Rome."
 
@@ -78,96 +74,58 @@ def test_log_probabilities_keep_the_margin(margin):
     assert math.exp(yes) + math.exp(no) == pytest.approx(1.0)
 
 
-def test_verdict_is_the_best_chunks():
-    verdict = Verdict.over([-1.0, 2.0, 2.0], False)
-    assert verdict == Verdict(2.0, 3, 1, False)
+def sentence(text, *margins):
+    return Sentence.over(text, [f"chunk {k}" for k in range(len(margins))], margins)
+
+
+def test_a_whole_claims_verdict_is_that_of_its_best_chunk():
+    verdict = Verdict.over([sentence("c", -1.0, 2.0, 2.0)], "max", truncated=True, seconds=0.5)
+    assert verdict == Verdict(2.0, 3, 1, True, "chunk 1", (), 0.5)
     assert verdict.trace() == {
         "score": pytest.approx(0.8808, abs=1e-4),
         "chunks": 3,
         "deciding_chunk": 1,
-        "truncated": False,
+        "deciding_text": "chunk 1",
+        "truncated": True,
+        "seconds": 0.5,
     }
 
 
-@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
-def test_batches_hold_everything_once_within_the_budget(lengths, budget):
-    found = batches(lengths, budget)
-    assert sorted(place for batch in found for place in batch) == list(range(len(lengths)))
-    for batch in found:
-        longest = max(lengths[place] for place in batch)
-        assert len(batch) == 1 or longest * len(batch) <= budget
-    tops = [lengths[batch[0]] for batch in found]
-    assert tops == sorted(tops, reverse=True)
+def test_a_claim_by_sentences_rests_on_the_worst_ones_best_chunk():
+    # P by chunk: (.5, .9) and (.5, .1, .2); the maxima .9 and .5; their minimum .5, their mean .7
+    parts = [
+        sentence("one", 0.0, math.log(9)),
+        sentence("two", 0.0, math.log(1 / 9), math.log(1 / 4)),
+    ]
+    least = Verdict.over(parts, "min")
+    assert (least.margin, least.score) == (0.0, 0.5)
+    mean = Verdict.over(parts, "mean")
+    assert mean.margin == pytest.approx(math.log(7 / 3))
+    assert mean.score == pytest.approx(0.7)
+    for verdict in (least, mean):
+        assert (verdict.chunks, verdict.deciding_chunk, verdict.deciding_text) == (3, 0, "chunk 0")
+        assert verdict.sentences == tuple(parts)
+        assert verdict.trace()["sentences"][0] == {
+            "text": "one",
+            "score": pytest.approx(0.9),
+            "chunks": 2,
+            "deciding_chunk": 1,
+            "deciding_text": "chunk 1",
+        }
 
 
-def planner(tokenizer, **options):
-    return Planner(tokenizer, **{"max_length": 512, "chunk_size": 550} | options)
+def test_the_mean_of_probabilities_is_exact_in_both_tails():
+    for margin in (-700.0, 0.3, 700.0):
+        assert aggregate([margin] * 3, "mean") == pytest.approx(margin)
+    # P = 1 − e^−60 and 1 − e^−50: their mean lacks (e^−60 + e^−50) / 2
+    assert aggregate([60.0, 50.0], "mean") == pytest.approx(
+        50 + math.log(2) - math.log1p(math.exp(-10))
+    )
 
 
-def text_of(tokenizer, ids):
-    return tokenizer.decode(ids[1:-1])
-
-
-def test_pieces_are_the_documents_chunks(tokenizer):
-    pair = Pair(document(12), CLAIM)
-    plan = planner(tokenizer, chunk_size=40).plan([pair])
-    expected = [prompt(chunk, CLAIM) for chunk in chunks(pair.document, 40)]
-    assert len(expected) > 1
-    assert [text_of(tokenizer, plan.ids[k]) for k in plan.pieces[pair]] == expected
-    assert not plan.cut
-
-
-def test_equal_pieces_are_encoded_once(tokenizer):
-    first, second = Pair(document(3), CLAIM), Pair(document(3) + "\n" + document(3), CLAIM)
-    third = Pair(document(3), "Ben lives in Rome.")
-    plan = planner(tokenizer, chunk_size=30).plan([first, second, third, first])
-    assert len(plan.pieces) == 3
-    assert plan.pieces[second] == plan.pieces[first] * 2
-    assert len(plan.ids) == 2
-
-
-def test_a_long_chunk_is_split_and_nothing_is_lost(tokenizer):
-    pair = Pair(document(30), CLAIM)
-    for max_length in (100, 150, 300):
-        plan = planner(tokenizer, max_length=max_length).plan([pair])
-        texts = [text_of(tokenizer, plan.ids[k]) for k in plan.pieces[pair]]
-        assert all(len(ids) <= max_length for ids in plan.ids)
-        assert all(text.endswith(prompt("", CLAIM)) for text in texts)
-        pieces = [text.removesuffix(prompt("", CLAIM)) for text in texts]
-        assert " ".join(pieces).split() == pair.document.split()
-        assert not plan.cut
-
-
-def test_a_text_without_spaces_is_split(tokenizer):
-    pair = Pair("x" * 3000, CLAIM)
-    plan = planner(tokenizer, max_length=100).plan([pair])
-    texts = [text_of(tokenizer, plan.ids[k]) for k in plan.pieces[pair]]
-    assert "".join(text.removesuffix(prompt("", CLAIM)) for text in texts) == "x" * 3000
-
-
-def test_cut_drops_the_end_of_the_document_alone(tokenizer):
-    short, long = Pair(document(1), CLAIM), Pair(document(30), CLAIM)
-    plan = planner(tokenizer, max_length=150, overlong="cut").plan([short, long])
-    (place,) = plan.pieces[long]
-    assert plan.cut == {place}
-    assert len(plan.ids[place]) == 150
-    assert plan.ids[place][[0, -1]].tolist() == [1, 2]
-    text = text_of(tokenizer, plan.ids[place])
-    assert text.endswith(prompt("", CLAIM))
-    kept = text.removesuffix(prompt("", CLAIM))
-    assert "\n".join(chunks(long.document)).startswith(kept)
-    assert len(kept) > 100
-
-
-def test_room(tokenizer):
-    found = planner(tokenizer, max_length=200).room([CLAIM, CLAIM * 9])
-    whole = len(tokenizer(prompt("", CLAIM))["input_ids"])
-    assert found[0] == 200 - whole
-    assert found[1] < found[0]
-
-
-def test_ids_are_what_the_tokenizer_gives(tokenizer):
-    pair = Pair("Anna lives in Rome.  Ben too.", CLAIM)
-    plan = planner(tokenizer).plan([pair])
-    whole = tokenizer(prompt("Anna lives in Rome.\nBen too.", CLAIM))["input_ids"]
-    np.testing.assert_array_equal(plan.ids[0], whole)
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=6))
+def test_aggregates_of_sentences(margins):
+    assert aggregate(margins, "max") == max(margins)
+    assert aggregate(margins, "min") == min(margins)
+    mean = math.fsum(score_of(m) for m in margins) / len(margins)
+    assert score_of(aggregate(margins, "mean")) == pytest.approx(mean, abs=1e-12)

@@ -1,7 +1,8 @@
-r"""A document in chunks: sentences packed greedily up to a number of word tokens.
+r"""A document in chunks: sentences packed greedily up to a number of words or tokens.
 
 Lei et al. 2025, arXiv 2501.17144, score a claim against chunks of at most 550 word tokens and keep
-the best chunk. A chunk is a run of whole sentences, joined by line breaks.
+the best chunk. A chunk is a run of whole sentences, joined by line breaks. Other families of fact
+checkers count the tokens of the model, and join by spaces.
 
     >>> chunks("Anna lives in Rome. Ben plays chess. Clara owns a cat.", size=10)
     ['Anna lives in Rome.\nBen plays chess.', 'Clara owns a cat.']
@@ -15,7 +16,11 @@ dropped, and no chunk is empty.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
+R = TypeVar("R")
 
 CHUNK_SIZE = 550
 
@@ -71,29 +76,41 @@ def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
     return not initial and word not in _ABBREVIATIONS
 
 
-def chunks(document: str, size: int = CHUNK_SIZE) -> list[str]:
+def chunks(document: str, size: int = CHUNK_SIZE, joint: str = "\n") -> list[str]:
     """Pack a document's sentences into chunks of at most ``size`` word tokens.
 
     Args:
         document: The text; an empty one has no chunks.
         size: Word tokens a chunk, at least 1.
+        joint: What stands between sentences.
 
     Raises:
         ValueError: ``size`` is less than 1.
     """
     if size < 1:
         raise ValueError(f"a chunk of {size} word tokens holds nothing")
+    pieces = (piece for sentence in split_sentences(document) for piece in _pieces(sentence, size))
+    return pack(pieces, size, joint)
+
+
+def pack(pieces: Iterable[tuple[str, int]], size: int, joint: str) -> list[str]:
+    """Texts joined greedily, in order, up to a size.
+
+    Args:
+        pieces: Texts, each with its length.
+        size: The most that the lengths in one chunk may add up to; a longer text stands alone.
+        joint: What stands between texts.
+    """
     packed: list[str] = []
     current: list[str] = []
     used = 0
-    for sentence in split_sentences(document):
-        for piece, length in _pieces(sentence, size):
-            if current and used + length > size:
-                packed.append("\n".join(current))
-                current, used = [], 0
-            current.append(piece)
-            used += length
-    return [*packed, "\n".join(current)] if current else packed
+    for piece, length in pieces:
+        if current and used + length > size:
+            packed.append(joint.join(current))
+            current, used = [], 0
+        current.append(piece)
+        used += length
+    return [*packed, joint.join(current)] if current else packed
 
 
 def _pieces(sentence: str, size: int) -> Iterator[tuple[str, int]]:
@@ -119,13 +136,17 @@ def _pieces(sentence: str, size: int) -> Iterator[tuple[str, int]]:
     yield sentence[start:], used
 
 
-def halves(text: str) -> tuple[str, str]:
+def halves(text: str, joint: str = "\n") -> tuple[str, str]:
     """Two non-empty parts of a text, cut near the middle: between sentences, words or characters.
+
+    Args:
+        text: The text.
+        joint: What stands between the sentences of a part.
 
     Raises:
         ValueError: The text has fewer than two characters.
     """
-    for parts, glue in ((split_sentences(text), "\n"), (text.split(), " ")):
+    for parts, glue in ((split_sentences(text), joint), (text.split(), " ")):
         if len(parts) > 1:
             sizes = [len(part) for part in parts]
             ends = [sum(sizes[:k]) for k in range(1, len(parts))]
@@ -135,3 +156,95 @@ def halves(text: str) -> tuple[str, str]:
     if len(word) < 2:
         raise ValueError(f"{text!r} cannot be halved")
     return word[: len(word) // 2], word[len(word) // 2 :]
+
+
+def fitted(
+    items: Iterable[T],
+    measure: Callable[[list[T]], Iterable[R | None]],
+    split: Callable[[T], tuple[T, T]],
+) -> tuple[dict[T, R], dict[T, list[T]]]:
+    """Measure items; those that do not fit are split in two until all do.
+
+    Args:
+        items: Hashable items; equal ones are measured once.
+        measure: Measures of many items at once, None for one that does not fit.
+        split: The two parts of an item that does not fit.
+
+    Returns:
+        The measure of every item and part that fits, and the parts of each item in order (the item
+        itself where it fits).
+    """
+    roots = list(dict.fromkeys(items))
+    found: dict[T, R] = {}
+    parts: dict[T, tuple[T, T]] = {}
+    pending = roots
+    while pending:
+        for item, value in zip(pending, measure(pending), strict=True):
+            if value is None:
+                parts[item] = split(item)
+            else:
+                found[item] = value
+        halved = dict.fromkeys(part for item in pending for part in parts.get(item, ()))
+        pending = [part for part in halved if part not in found and part not in parts]
+
+    def leaves(item: T) -> list[T]:
+        return [leaf for part in parts[item] for leaf in leaves(part)] if item in parts else [item]
+
+    return found, {item: leaves(item) for item in roots}
+
+
+class Chunker:
+    """Cuts documents into chunks of a family's size.
+
+    Args:
+        size: Of a chunk; None for documents in one piece.
+        joint: What stands between the sentences of a chunk.
+        count: Lengths of many texts at once, in the unit of ``size``; by default word tokens.
+    """
+
+    def __init__(
+        self,
+        size: int | None,
+        *,
+        joint: str = "\n",
+        count: Callable[[list[str]], Sequence[int]] | None = None,
+    ) -> None:
+        self._size = size
+        self._joint = joint
+        self._count = count
+
+    def __call__(self, documents: Iterable[str]) -> dict[str, list[str]]:
+        """The chunks of each distinct document, in order."""
+        distinct = list(dict.fromkeys(documents))
+        if self._size is None:
+            return {document: [document.strip()] * bool(document.strip()) for document in distinct}
+        if self._count is None:
+            return {document: chunks(document, self._size, self._joint) for document in distinct}
+        return self._counted(distinct, self._size)
+
+    def _counted(self, documents: Sequence[str], size: int) -> dict[str, list[str]]:
+        """Chunks in another unit; a sentence is counted with the joint before it.
+
+        A sentence that is too long is halved until its parts fit; a single character always does.
+        """
+        sentences = {document: split_sentences(document) for document in documents}
+
+        def measure(texts: list[str]) -> Iterable[int | None]:
+            assert self._count is not None
+            lengths = self._count([self._joint + text for text in texts])
+            for text, length in zip(texts, lengths, strict=True):
+                yield length if length <= size or len(text) < 2 else None
+
+        lengths, parts = fitted(
+            (sentence for found in sentences.values() for sentence in found),
+            measure,
+            lambda text: halves(text, self._joint),
+        )
+        return {
+            document: pack(
+                ((part, lengths[part]) for sentence in found for part in parts[sentence]),
+                size,
+                self._joint,
+            )
+            for document, found in sentences.items()
+        }

@@ -1,14 +1,13 @@
-"""``--model hf-fact-checker``: a sequence classifier answers Yes/No for (document, claim) rows.
+"""``--model hf-fact-checker``: a fact checker answers Yes/No for (document, claim) rows.
 
-The document is chunked, each chunk is put with the claim into the template, and the best chunk's
-P(supported) is the answer. Rows of all tasks of a run are scored together.
+The document is chunked, each chunk is put with the claim into the family's template, and the
+answers about the chunks are put together (``families``). Rows of all tasks are scored together.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 import torch
@@ -16,33 +15,21 @@ from lm_eval.api.model import LM
 
 from harness.errors import HarnessError
 from harness.responses import Score
-from harness.store import Store
-from harness_factcg.checker import Checker
-from harness_factcg.chunking import CHUNK_SIZE
-from harness_factcg.loading import accelerator, load
-from harness_factcg.scoring import LEAST_ROOM, Pair, log_sigmoid
-
-log = logging.getLogger(__name__)
+from harness_factcg.loading import accelerator
+from harness_factcg.opening import check_names, choose_device, open_checker
+from harness_factcg.planning import LEAST_ROOM, no_room
+from harness_factcg.scoring import Pair, log_sigmoid
 
 
 class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
-    """A fact checker: any ``AutoModelForSequenceClassification`` checkpoint.
+    """A fact checker: a sequence classifier, an encoder-decoder or a language model.
 
     Args:
         pretrained: Name on the hub, folder, or ``testbed:checker``.
-        dtype: ``auto`` (as stored), ``float32``, ``bfloat16``, ``float16``.
-        max_length: Tokens a prompt may have; less if the model can read less.
-        chunk_size: Word tokens a chunk.
-        overlong: ``split`` halves a chunk that is too long for the model until it fits; ``cut``
-            drops the end of the chunk and marks the answer as truncated.
-        batch_tokens: Tokens a batch, padding included; lm-eval's ``batch_size`` has no effect.
-        supported: Number of the label "supported", where the label names do not tell.
         device: Torch device; by default the first GPU, else the CPU.
-        revision: Branch, tag or commit on the hub.
-        trust_remote_code: Whether code from the hub may run.
-        response_cache: A JSON-lines file that keeps every score; a rerun computes what is missing.
-        batch_size: Ignored (lm-eval always passes it).
+        batch_size: Ignored (lm-eval always passes it; see ``batch_tokens``).
         max_batch_size: Ignored.
+        options: The other arguments of ``opening.open_checker``.
 
     Raises:
         HarnessError: An argument is unknown or out of range, or the checkpoint cannot be used.
@@ -52,55 +39,21 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         self,
         pretrained: str | None = None,
         *,
-        dtype: str = "auto",
-        max_length: int = 2048,
-        chunk_size: int = CHUNK_SIZE,
-        overlong: str = "split",
-        batch_tokens: int = 16384,
-        supported: int | None = None,
         device: str | None = None,
-        revision: str = "main",
-        trust_remote_code: bool = False,
-        response_cache: str | Path | None = None,
         batch_size: object = None,
         max_batch_size: object = None,
-        **unknown: object,
+        **options: Any,
     ) -> None:
         super().__init__()
-        sizes = {"max_length": max_length, "chunk_size": chunk_size, "batch_tokens": batch_tokens}
-        _check(unknown, overlong, sizes)
+        check_names(options)
         self._accelerator = accelerator()
-        if pretrained is None:
-            raise HarnessError(
-                "hf-fact-checker needs --model_args pretrained=, a sequence-classification "
-                "checkpoint: a folder, a name on the hub, or testbed:checker"
-            )
-        self._device = _device(device)
+        self._device = choose_device(device)
         if self._accelerator is not None:
             self._rank = self._accelerator.process_index
             self._world_size = self._accelerator.num_processes
             self._device = self._accelerator.device
-        self.checker = Checker(
-            load(
-                pretrained,
-                revision=str(revision),
-                dtype=dtype,
-                device=self._device,
-                trust_remote_code=trust_remote_code,
-            ),
-            max_length=max_length,
-            chunk_size=chunk_size,
-            overlong="cut" if overlong == "cut" else "split",
-            batch_tokens=batch_tokens,
-            supported=supported,
-            store=Store(Path(response_cache).expanduser()) if response_cache else None,
-        )
-        self._method_args = {
-            "chunk_size": chunk_size,
-            "max_length": self.max_length,
-            "overlong": overlong,
-            "supported": self.checker.supported,
-        }
+        self.checker = open_checker(pretrained, device=self._device, **options)
+        self._told = {"family": self.checker.family.name, "family_reason": self.checker.reason}
 
     @property
     def max_length(self) -> int:
@@ -109,12 +62,12 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
 
     @property
     def tokenizer(self) -> Any:
-        """The classifier's tokenizer; lm-eval notes its special tokens."""
-        return self.checker.classifier.tokenizer
+        """The checkpoint's tokenizer; lm-eval notes its special tokens."""
+        return self.checker.checkpoint.tokenizer
 
     @property
     def tokenizer_name(self) -> str:
-        return self.checker.classifier.name.replace("/", "__")
+        return self.checker.checkpoint.name.replace("/", "__")
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:
         """Answer Yes/No requests that carry a row with ``doc`` and ``claim``.
@@ -124,8 +77,8 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
             disable_tqdm: Whether to show no progress bar.
 
         Returns:
-            log P(supported) for Yes and log P(not supported) for No (nats), with the trace
-            ``score``, ``chunks``, ``deciding_chunk``, ``truncated``.
+            log P(supported) for Yes and log P(not supported) for No (nats), with the verdict's
+            trace, the family and what told it.
 
         Raises:
             HarnessError: A request has no such row or another continuation, or a claim is too long.
@@ -138,7 +91,8 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         answers = []
         for request, pair, sign in zip(requests, pairs, signs, strict=True):
             margin = sign * verdicts[pair].margin
-            answers.append(Score(log_sigmoid(margin), margin > 0, verdicts[pair].trace()))
+            trace = verdicts[pair].trace() | self._told
+            answers.append(Score(log_sigmoid(margin), margin > 0, trace))
             self.cache_hook.add_partial("loglikelihood", request.args, answers[-1])
         return answers
 
@@ -146,34 +100,40 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         claims = {pair.claim: request for pair, request in zip(pairs, requests, strict=True)}
         for room, request in zip(self.checker.room(list(claims)), claims.values(), strict=True):
             if room < LEAST_ROOM:
-                raise HarnessError(
-                    f"{_where(request)}: claim and question take {self.max_length - room} of the "
-                    f"{self.max_length} tokens that the model reads, too many for a document beside"
-                )
+                taken = self.max_length - room
+                raise HarnessError(no_room(_where(request), taken, self.max_length))
 
     def loglikelihood_rolling(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
-        """Refused: a classifier has no probability of a text."""
+        """Refused: a fact checker has no probability of a text."""
         raise _no_rows(requests)
 
     def generate_until(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
-        """Refused: a classifier writes nothing."""
+        """Refused: a fact checker writes nothing."""
         raise _no_rows(requests)
 
     def apply_chat_template(self, *_: object, **__: object) -> NoReturn:
-        """Refused: the template is the one the classifier was trained with."""
+        """Refused: the template is the one the checkpoint was trained with."""
         raise HarnessError("hf-fact-checker has its own template: leave out --apply_chat_template")
 
     def get_model_info(self) -> dict[str, Any]:
         """What is saved in the results' ``config``."""
-        classifier = self.checker.classifier
+        checkpoint = self.checker.checkpoint
+        family = asdict(self.checker.family)
         return {
-            "model_num_parameters": classifier.model.num_parameters(),
-            "model_dtype": str(classifier.model.dtype),
-            "model_revision": classifier.revision,
-            "model_sha": classifier.sha,
+            "model_num_parameters": checkpoint.model.num_parameters(),
+            "model_dtype": str(checkpoint.model.dtype),
+            "model_revision": checkpoint.revision,
+            "model_sha": checkpoint.sha,
             "method": "fact-checker",
-            "method_args": self._method_args,
-            "artefact_hash": classifier.sha,
+            "method_args": {
+                "family": family.pop("name"),
+                "family_reason": self.checker.reason,
+                **family,
+                "max_length": self.max_length,
+                "overlong": self.checker.overlong,
+                **self.checker.head.key(),
+            },
+            "artefact_hash": checkpoint.sha,
         }
 
     def all_gather(self, tensor: torch.Tensor) -> Any:
@@ -189,31 +149,6 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
     def barrier(self) -> None:
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
-
-
-def _device(asked: str | None) -> torch.device:
-    """The device asked for; as in lm-eval's ``hf``, the CPU stands in for a GPU that is not there.
-
-    lm-eval's command asks for the first GPU where the user asks for nothing.
-    """
-    if (asked is None or asked.startswith("cuda")) and not torch.cuda.is_available():
-        log.info("no CUDA device: running on the CPU")
-        return torch.device("cpu")
-    return torch.device(asked or "cuda")
-
-
-def _check(unknown: Mapping[str, object], overlong: str, sizes: Mapping[str, object]) -> None:
-    if unknown:
-        raise HarnessError(
-            f"hf-fact-checker has no argument {', '.join(unknown)}; it takes pretrained, dtype, "
-            f"max_length, chunk_size, overlong, batch_tokens, supported, device, revision, "
-            f"trust_remote_code, response_cache"
-        )
-    if overlong not in ("split", "cut"):
-        raise HarnessError(f"overlong={overlong}: use split or cut")
-    for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise HarnessError(f"{name}={value}: a whole number above 0 is needed")
 
 
 def _where(request: Any) -> str:

@@ -1,4 +1,4 @@
-"""A sequence classifier from disk or hub, refused unless every weight of it was trained."""
+"""A fact checker's checkpoint from disk or hub, refused unless every weight of it was trained."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ import torch
 
 from harness.errors import ArtefactError, HarnessError
 from harness.testbed import resolve
+from harness_factcg.families import Head, head_of
+
+_LOADERS: dict[Head, tuple[str, str]] = {
+    "classifier": ("AutoModelForSequenceClassification", "sequence classifier"),
+    "seq2seq": ("AutoModelForSeq2SeqLM", "encoder-decoder"),
+    "causal": ("AutoModelForCausalLM", "language model"),
+}
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A loaded checkpoint; ``sha`` is its commit on the hub, or a SHA-256 of its files.
+class Checkpoint:
+    """A loaded model; ``sha`` is its commit on the hub, or a SHA-256 of its files.
 
     The files hashed of a local checkpoint are its configuration and its weights.
     """
@@ -52,12 +59,12 @@ class Classifier:
 def load(
     pretrained: str,
     *,
-    revision: str,
-    dtype: str,
-    device: str | torch.device,
-    trust_remote_code: bool,
-) -> Classifier:
-    """Load a checkpoint for scoring.
+    revision: str = "main",
+    dtype: str = "auto",
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+) -> Checkpoint:
+    """Load a checkpoint for scoring, with the head that its configuration names.
 
     Args:
         pretrained: Name on the hub, folder, or ``testbed:checker``.
@@ -79,25 +86,35 @@ def load(
     place = _place(pretrained)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
+        config = transformers.AutoConfig.from_pretrained(place, **options)
+        loader, kind = _LOADERS[head_of(config)]
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-        model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
-            place, dtype=dtype, output_loading_info=True, **options
+        model, info = getattr(transformers, loader).from_pretrained(
+            place, config=config, dtype=dtype, output_loading_info=True, **options
         )
     except Exception as cause:  # transformers raises dozens of types
         reason = " ".join(str(cause).split())[:240] or type(cause).__name__
-        raise HarnessError(f"cannot load the classifier '{pretrained}': {reason}") from cause
-    missing = sorted(info["missing_keys"])
-    if missing:
-        names = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
-        raise ArtefactError(
-            f"'{pretrained}' is no trained sequence classifier: its checkpoint lacks {names}; "
-            f"its answers would be random"
-        )
+        raise HarnessError(f"cannot load the checkpoint '{pretrained}': {reason}") from cause
+    _check(pretrained, kind, sorted(info["missing_keys"]), tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
     sha = _sha256(Path(place)) or getattr(model.config, "_commit_hash", None) or ""
-    return Classifier(model.eval().to(device), tokenizer, pretrained, revision, sha)
+    return Checkpoint(model.eval().to(device), tokenizer, pretrained, revision, sha)
+
+
+def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> None:
+    if missing:
+        names = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
+        raise ArtefactError(
+            f"'{pretrained}' is no trained {kind}: its checkpoint lacks {names}; its answers would "
+            "be random"
+        )
+    if not tokenizer.is_fast:
+        raise ArtefactError(
+            f"'{pretrained}' has no fast tokenizer (tokenizer.json): convert it with "
+            "transformers' AutoTokenizer and save it into the folder"
+        )
 
 
 def _place(pretrained: str) -> str:
@@ -106,10 +123,10 @@ def _place(pretrained: str) -> str:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if name.startswith(("/", ".", "~")):
-            raise HarnessError(f"cannot load the classifier '{pretrained}': no such folder")
+            raise HarnessError(f"cannot load the checkpoint '{pretrained}': no such folder")
         return name
     if not (folder / "config.json").is_file():
-        raise HarnessError(f"cannot load the classifier '{pretrained}': no config.json in it")
+        raise HarnessError(f"cannot load the checkpoint '{pretrained}': no config.json in it")
     return str(folder)
 
 
