@@ -272,6 +272,9 @@ def test_the_blocks_above_go_on_where_the_pass_stopped(reader: Reader, layer: in
     assert hidden.grad is not None
     moved = wanted if layer == 2 else mask.bool()
     assert bool((hidden.grad[moved].abs().sum(-1) > 0).all())
+    whole = hidden.detach().requires_grad_()
+    reader.model.lm_head(upper.states(whole, mask))[wanted].square().mean().backward()
+    torch.testing.assert_close(hidden.grad, whole.grad)
     last = upper.states(hidden.detach(), mask)
     torch.testing.assert_close(last[mask.bool()], full.hidden_states[-1][mask.bool()])
     assert [block.__dict__.get("forward") for block in blocks(reader.model)] == forwards

@@ -149,6 +149,35 @@ def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+@contextmanager
+def _only_at(module: nn.Module, wanted: Tensor) -> Iterator[None]:
+    """Run a module that treats positions apart on chosen ones [batch, tokens]; 0 elsewhere."""
+
+    def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
+
+    def put_back(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        found = hidden_of(output)
+        whole = found.new_zeros(*wanted.shape, found.shape[-1])
+        return with_hidden(output, whole.index_put((wanted,), found.squeeze(0)))
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(choose).remove)
+        stack.callback(module.register_forward_hook(put_back).remove)
+        yield
+
+
+def apart(last: nn.Module) -> Iterator[nn.Module]:
+    """The parts of the last block that need only run at the positions whose logits are wanted.
+
+    Queries, the attention's output and the MLP treat each position apart; keys and values of all
+    positions are read. Where a model computes queries, keys and values as one, only the rest.
+    """
+    for name, own in last.named_modules():
+        if name == "mlp" or name.endswith((".q_proj", ".o_proj")):
+            yield own
+
+
 class UpperBlocks:
     """The part of a model above one block, run from given outputs of that block.
 
@@ -167,7 +196,9 @@ class UpperBlocks:
         self._shape = _output_of(model, layer, probe, torch.ones_like(probe))
 
     def logits(self, hidden: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-        """Next-token logits of chosen positions; the head runs on those alone.
+        """Next-token logits of chosen positions.
+
+        The head, and most of the last block, run on those alone.
 
         Args:
             hidden: Outputs of the block. [batch, tokens, hidden]
@@ -177,7 +208,12 @@ class UpperBlocks:
         Returns:
             Logits in the order of the chosen positions, row by row. [chosen, vocabulary]
         """
-        with head_on(self.model, wanted):
+        every = blocks(self.model)
+        with ExitStack() as stack:
+            stack.enter_context(head_on(self.model, wanted))
+            if self.layer + 1 < len(every):
+                for own in apart(every[-1]):
+                    stack.enter_context(_only_at(own, wanted))
             logits: Tensor = self._run(hidden, mask).logits
         return logits.squeeze(0)
 

@@ -90,7 +90,7 @@ class Corpus:
         reader: What read them; has model, tokenizer, layer and prefix.
         texts: The texts.
         positive: For each concept the places of its positives, as often as they occur.
-        negative: For each concept the places of the negatives of its genre.
+        negative: For each concept the places of the negatives of its genre, where they were read.
     """
 
     reader: Reader
@@ -157,16 +157,20 @@ class Library:
         self.reader, self.data = reader, data
         self._shared: dict[Key, Text] = {}
 
-    def corpus(self, concepts: Sequence[Concept]) -> Corpus:
+    def corpus(self, concepts: Sequence[Concept], *, negatives: bool = True) -> Corpus:
         """The texts of some concepts.
+
+        Args:
+            concepts: The concepts.
+            negatives: Whether negatives are wanted; without them none is read.
 
         Raises:
             DataError: A text has no token behind the prefix.
             HarnessError: An activation is not a number, or the tokenizer is a slow one.
         """
         genres = dict.fromkeys(concept.genre for concept in concepts)
-        negatives = {genre: self.data.negatives(genre) for genre in genres}
-        self._read([r for rows in negatives.values() for r in rows], self._shared, "negatives")
+        shared = {genre: self.data.negatives(genre) if negatives else [] for genre in genres}
+        self._read([r for rows in shared.values() for r in rows], self._shared, "negatives")
         known = dict(self._shared)
         positives = [self.data.positives(concept) for concept in concepts]
         self._read([r for rows in positives for r in rows], known, "positives")
@@ -174,7 +178,7 @@ class Library:
         texts = list(known.values())
         size = sum(text.hidden.numel() * text.hidden.element_size() for text in texts)
         log.info("%d texts, %.2f GB of block outputs in memory", len(texts), size / 1e9)
-        of_genre = {g: [place[_key(row)] for row in rows] for g, rows in negatives.items()}
+        of_genre = {g: [place[_key(row)] for row in rows] for g, rows in shared.items()}
         return Corpus(
             reader=self.reader,
             texts=texts,

@@ -83,8 +83,10 @@ class ShardTrainer:
         units = [unit for kind in kinds for unit in self._units_of(kind, concepts)]
         missing = [unit for unit in units if not self.parts.has(shard, unit.name)]
         corpus: Corpus | None = None
-        if any(unit.kind.uses_outputs for unit in missing):
-            corpus = self._library.corpus(concepts)
+        reading = [unit.kind for unit in missing if unit.kind.uses_outputs]
+        if reading:
+            negatives = any(kind.uses_negatives for kind in reading)
+            corpus = self._library.corpus(concepts, negatives=negatives)
         for unit in missing:
             self.parts.put(shard, unit.name, self._teach(unit, concepts, corpus))
         scaled = [kind for kind in kinds if kind.kind == VECTORS]

@@ -126,6 +126,7 @@ class Method(ABC):
         kind: One of the kinds above.
         uses_model: Whether it needs a model at all.
         uses_outputs: Whether it needs the texts as block outputs.
+        uses_negatives: Whether it needs those of the negatives too.
         activation: Of ``vectors``: how a score follows from h·e + b.
         raw_factors: Whether factors are used as they are, without max_act.
         factors: The factors its steering is tried at; None for the paper's, empty for none.
@@ -136,6 +137,7 @@ class Method(ABC):
     kind: ClassVar[str] = VECTORS
     uses_model: ClassVar[bool] = True
     uses_outputs: ClassVar[bool] = True
+    uses_negatives: ClassVar[bool] = True
     activation: ClassVar[str] = LINEAR
     raw_factors: ClassVar[bool] = False
     factors: ClassVar[tuple[float, ...] | None] = None

@@ -71,6 +71,7 @@ class Loreft(EditingMethod):
     """Low-rank edits of a few blocks."""
 
     name: ClassVar[str] = "loreft"
+    uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = Settings
 
     @classmethod

@@ -67,6 +67,7 @@ class Sft(EditingMethod):
 
     name: ClassVar[str] = "sft"
     kind: ClassVar[str] = WEIGHTS
+    uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = SftSettings
 
     @classmethod

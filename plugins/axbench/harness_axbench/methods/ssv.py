@@ -45,6 +45,7 @@ class SSV(Method):
 
     name: ClassVar[str] = "ssv"
     activation: ClassVar[str] = RELU
+    uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = Settings
 
     @classmethod
