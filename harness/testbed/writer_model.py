@@ -1,9 +1,11 @@
-"""The testbed's writer as an lm-eval model: it writes AxBench's texts by rule, without weights.
+"""The testbed's writer as an lm-eval model: it writes by rule, without weights.
 
-It answers what a data generation pipeline asks of a writer, in the testbed's English: which genre
-a concept has, words of a concept, another sense of a word, whether that sense is unrelated, and
-responses with the concept, without it, or with a word in its other sense. An answer follows from
-the facts of the question alone, so a rerun writes the same texts on every machine.
+It answers what a data generation pipeline asks of a writer, in the testbed's English. For AxBench:
+which genre a concept has, words of a concept, another sense of a word, whether that sense is
+unrelated, and responses with the concept, without it, or with a word in its other sense. For CG2C
+(``chain_writer``): a text's facts, those of a claim, a claim from facts or from an answer, and a
+text without one fact. An answer follows from the facts of the question alone, so a rerun writes the
+same texts on every machine.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, ClassVar
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
+from harness.testbed import chain_writer
 from harness.testbed.answers import answer
 from harness.testbed.judge import instruction_topic
 from harness.testbed.language import join_sentences, neutral_sentence, other_sense_sentence
@@ -121,6 +124,11 @@ _TASKS: dict[str, tuple[Callable[[Facts], str], tuple[str, ...]]] = {
     "negative": (negative, ("concept", "instruction", "genre")),
     "hard negative": (hard_negative, ("concept", "instruction", "genre", "word", "sense")),
     "plain": (plain, ("instruction", "genre")),
+    "context graph": (chain_writer.context_graph, ("text",)),
+    "claim subgraph": (chain_writer.claim_subgraph, ("statements", "claim")),
+    "claim from graph": (chain_writer.claim_from_graph, ("statements",)),
+    "relation removal": (chain_writer.relation_removal, ("sentences", "head", "tail")),
+    "claim from answer": (chain_writer.claim_from_answer, ("question", "answer")),
 }
 
 
@@ -128,8 +136,7 @@ class TestbedWriter(RuleModel):
     """Writes by the rules above.
 
     The request's ``Instance.doc`` carries what is wanted: ``write`` (a task's name) and that task's
-    facts (``concept``, ``instruction``, ``genre``, ``word``, ``sense``). The prompt's text is not
-    read.
+    facts (such as ``concept`` and ``instruction``). The prompt's text is not read.
     """
 
     title: ClassVar[str] = "testbed writer"
@@ -149,7 +156,8 @@ class TestbedWriter(RuleModel):
             wanted = ", ".join(missing) or f"write, one of {', '.join(_TASKS)}"
             raise HarnessError(
                 f"testbed writer: a request lacks {wanted}; the testbed's writer only serves "
-                "harness axbench generate, so name another model for anything else"
+                "harness axbench generate and harness factcg generate, so name another model for "
+                "anything else"
             )
         return task(doc)
 
