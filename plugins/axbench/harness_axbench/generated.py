@@ -9,18 +9,15 @@ The folder appears by one rename, whole or not at all.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checksums import digest
+from harness import recipes
 from harness.datasets import Row
-from harness.errors import ArtefactError
+from harness.recipes import MANIFEST
 from harness_axbench import data
 from harness_axbench.seeds import ConceptSeed
 
@@ -28,10 +25,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FORMAT = "axbench-data/1"
-MANIFEST = "generation.json"
 TRAIN, EVAL = "train_data", "latent_eval_data"
 _SHOWN = 20
-_COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
+_LIBRARIES = ("lm_eval", "transformers", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -80,29 +76,8 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
     """
-    if not folder.exists():
-        return None
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise ArtefactError(f"{folder} exists and has no {MANIFEST}; choose another --out")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        there, files = manifest["recipe"], manifest["files"]
-    except (ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
-    unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
-    if unlike:
-        raise ArtefactError(
-            f"{folder} holds other data (they differ in: {', '.join(unlike)}); choose another "
-            "--out or remove it"
-        )
-    for name, expected in files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise ArtefactError(
-                f"{folder / name} is missing or was changed; remove the folder and run again: "
-                "stored answers are not asked for again"
-            )
-    return Generated(folder, manifest, already_there=True)
+    manifest = recipes.kept(folder, recipe)
+    return None if manifest is None else Generated(folder, manifest, already_there=True)
 
 
 def write(
@@ -130,26 +105,17 @@ def write(
     import pyarrow as pa
     from pyarrow import parquet
 
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
+    with recipes.appearing(folder) as draft:
         for name, table in rows.items():
             parquet.write_table(pa.Table.from_pylist(list(table)), draft / f"{name}.parquet")
         lines = [json.dumps(_named(concept), ensure_ascii=False) + "\n" for concept in concepts]
         (draft / "metadata.jsonl").write_text("".join(lines), encoding="utf-8", errors="replace")
         if steering:
-            _write_json(draft / "alpaca_eval.json", [{"instruction": text} for text in steering])
+            listed = [{"instruction": text} for text in steering]
+            recipes.write_json(draft / "alpaca_eval.json", listed)
         data.load({"axbench_data": str(draft)})  # what cannot be read is not left behind
-        manifest: dict[str, Any] = {"format": FORMAT, "recipe": dict(recipe)}
-        manifest["files"] = {file.name: digest(file) for file in sorted(draft.iterdir())}
-        manifest |= {**_counted(concepts, rows), **facts, "versions": _versions()}
-        _write_json(draft / MANIFEST, manifest)
-        draft.rename(folder)
-    except OSError as cause:
-        raise ArtefactError(f"{folder} cannot be written: {cause}") from cause
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        counted = {**_counted(concepts, rows), **facts}
+        manifest = recipes.write_manifest(draft, FORMAT, recipe, counted, _LIBRARIES)
     return Generated(folder, manifest)
 
 
@@ -185,18 +151,6 @@ def _counted(concepts: Sequence[ConceptSeed], rows: Mapping[str, Sequence[Row]])
     return {"training_negatives": dict(shared), "concepts": listed}
 
 
-def _write_json(file: Path, value: object) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8", errors="replace")
-
-
-def _versions() -> dict[str, str]:
-    from harness import __version__
-
-    names = ("lm_eval", "transformers", "pyarrow")
-    return {"paperharness": __version__} | {name: metadata.version(name) for name in names}
-
-
 def summary(made: Generated) -> str:
     """One line: how much there is, and how much is missing."""
     manifest = made.manifest
@@ -211,7 +165,6 @@ def summary(made: Generated) -> str:
 
 def tables(made: Generated) -> list[Table]:
     """What there is of each concept, and what each step cost, for the terminal."""
-    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
@@ -224,35 +177,7 @@ def tables(made: Generated) -> list[Table]:
         rows.add_row(str(own["concept_id"]), own["genre"], escape(own["concept"]), *_numbers(own))
     if len(manifest["concepts"]) > _SHOWN:
         rows.add_row("…", "", f"and {len(manifest['concepts']) - _SHOWN} more", *[""] * 4)
-    costs = Table(
-        title="costs of the run that wrote it",
-        caption="in and out: tokens (t) where the model reports them, else characters (c)",
-        box=SIMPLE,
-        padding=(0, 1, 0, 0),
-    )
-    costs.add_column("step", no_wrap=True)
-    for name in ("asked", "stored", "sent", "rejected", "missing", "in", "out"):
-        costs.add_column(name, justify="right", no_wrap=True)
-    for role, steps in manifest["costs"].items():
-        for step, spent in steps.items():
-            unit = "tokens" if "prompt_tokens" in spent else "characters"
-            figures = [_short(spent.get(name, 0)) for name in _COSTS]
-            for part in ("prompt", "answer"):
-                figures.append(f"{_short(spent.get(f'{part}_{unit}', 0))} {unit[0]}")
-            costs.add_row(f"{role}: {step}", *figures)
-    return [rows, costs]
-
-
-def _short(count: int) -> str:
-    """A number in at most five characters.
-
-    >>> _short(999), _short(26_183), _short(13_600_000)
-    ('999', '26.2k', '13.6M')
-    """
-    for size, mark in ((1e6, "M"), (1e4, "k")):
-        if count >= size:
-            return f"{count / (1e3 if mark == 'k' else 1e6):.1f}{mark}"
-    return str(count)
+    return [rows, recipes.costs_table(manifest["costs"])]
 
 
 def _numbers(own: Mapping[str, Any]) -> list[str]:

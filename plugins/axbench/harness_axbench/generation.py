@@ -29,13 +29,13 @@ concept that misses too many.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness import recipes
 from harness.assistants import AssistantSpec
 from harness.datasets import Source
 from harness.errors import HarnessError
@@ -146,9 +146,7 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name.replace('_', '-')} is at least {least}, not {value}")
     if not 0 <= options.max_missing < 1:
         raise HarnessError(f"--max-missing is a share from 0 to 1, not {options.max_missing}")
-    folder = next(place for place in options.out.absolute().parents if place.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise HarnessError(f"--out {options.out}: {folder} is no folder that can be written to")
+    recipes.check_writable(options.out)
 
 
 def _needed(options: Options, genre: str) -> dict[str, int]:
