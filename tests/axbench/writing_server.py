@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that writes concept data by a script, and fails as told."""
+"""An OpenAI-compatible server that writes data by a script, and fails as told."""
 
 from __future__ import annotations
 
@@ -40,14 +40,18 @@ class WritingServer:
 
     Args:
         faults: Faults of a prompt's first, second, … request (``429``, ``500``, ``garbage``,
-            ``refusal``); after the last all is well.
+            ``refusal``, ``half``, or words to be answered); after the last all is well.
         delay: Seconds before each answer.
+        write: What is answered to a prompt.
     """
 
     def __init__(
-        self, faults: Callable[[str], Sequence[str]] = lambda prompt: (), delay: float = 0.0
+        self,
+        faults: Callable[[str], Sequence[str]] = lambda prompt: (),
+        delay: float = 0.0,
+        write: Callable[[str], str] = write,
     ) -> None:
-        self.faults, self.delay = faults, delay
+        self.faults, self.delay, self.write = faults, delay, write
         self.requests: Counter[str] = Counter()
         self.payloads: list[dict[str, Any]] = []
         self.over, self._lock = threading.Event(), threading.Lock()
@@ -78,6 +82,14 @@ class WritingServer:
     def total(self) -> int:
         return self.requests.total()
 
+    def answer(self, prompt: str, fault: str) -> str:
+        if fault == "refusal":
+            return "I am sorry, I cannot write that."
+        if fault and fault != "half" and not fault.isdigit():
+            return fault
+        text = self.write(prompt)
+        return text[: len(text) // 2] if fault == "half" else text
+
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         payload = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         prompt = payload["messages"][-1]["content"]
@@ -88,7 +100,7 @@ class WritingServer:
             self.payloads.append(payload)
         fault = script[turn] if turn < len(script) else ""
         self.over.wait(self.delay)
-        text = "I am sorry, I cannot write that." if fault == "refusal" else write(prompt)
+        text = self.answer(prompt, fault)
         reply = {
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}],
             "usage": {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())},

@@ -26,13 +26,20 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.assistants import Question
 from harness_factcg.graphs import Path, Triple
 from harness_factcg.rewriting import Passage, names, trouble
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("nothing is said")
+    return text.strip()
+
+
+Words = Annotated[str, AfterValidator(_said)]
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(?:json)?[ \t]*\n(.*?)\n[ \t]*```[ \t]*$", re.S | re.M | re.I)
 
 _GRAPH = """\

@@ -1,0 +1,67 @@
+"""Folders of made data: they appear whole, are kept, or are refused with a reason."""
+
+from __future__ import annotations
+
+import doctest
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import recipes
+from harness.errors import ArtefactError, HarnessError
+
+RECIPE = {"seed": 1, "writer": {"model": "w"}}
+
+
+def make(folder: Path) -> dict[str, object]:
+    with recipes.appearing(folder) as draft:
+        (draft / "rows.txt").write_text("a\nb\n")
+        return recipes.write_manifest(draft, "rows/1", RECIPE, {"rows": 2}, ["lm_eval"])
+
+
+def test_a_folder_appears_with_its_manifest(tmp_path: Path) -> None:
+    made = make(tmp_path / "deep" / "data")
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["data"]
+    assert json.loads((tmp_path / "deep" / "data" / recipes.MANIFEST).read_text()) == made
+    expected = hashlib.sha256(b"a\nb\n").hexdigest()
+    assert made["files"] == {"rows.txt": expected} and made["rows"] == 2
+    assert recipes.kept(tmp_path / "deep" / "data", RECIPE) == made
+    assert recipes.kept(tmp_path / "other", RECIPE) is None
+
+
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), recipes.appearing(tmp_path / "data") as draft:
+        (draft / "rows.txt").write_text("a")
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    make(folder)
+    with pytest.raises(ArtefactError, match=r"holds other data \(they differ in: seed\)"):
+        recipes.kept(folder, RECIPE | {"seed": 2})
+    with pytest.raises(ArtefactError, match="data cannot be written"):
+        make(folder)
+    (folder / "rows.txt").write_text("a\n")
+    with pytest.raises(ArtefactError, match=r"rows.txt is missing or was changed"):
+        recipes.kept(folder, RECIPE)
+    (folder / recipes.MANIFEST).write_text("[]")
+    with pytest.raises(ArtefactError, match="is damaged"):
+        recipes.kept(folder, RECIPE)
+    (folder / recipes.MANIFEST).unlink()
+    with pytest.raises(ArtefactError, match=r"has no generation\.json"):
+        recipes.kept(folder, RECIPE)
+
+
+def test_a_place_that_cannot_be_written_to_is_found_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HarnessError, match=r"--out .*file is no folder"):
+        recipes.check_writable(tmp_path / "file" / "data")
+    recipes.check_writable(tmp_path / "new" / "data")
+
+
+def test_numbers_in_five_characters() -> None:
+    assert doctest.testmod(recipes).failed == 0
