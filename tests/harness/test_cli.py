@@ -49,6 +49,7 @@ def test_plugins_shows_what_each_brings() -> None:
         "hf-steered",
         "axbench_steer",
         "hf-fact-checker",
+        "vllm-fact-checker",
         "llm_aggrefact",
         "testbed-judge",
     ):

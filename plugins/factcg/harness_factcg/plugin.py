@@ -10,6 +10,7 @@ from harness.host import task_folder
 def register(registrar: Registrar) -> None:
     """Name the fact checkers, the tasks and the commands."""
     registrar.model("hf-fact-checker", "harness_factcg.hf_model:FactCheckerHF")
+    registrar.model("vllm-fact-checker", "harness_factcg.vllm_model:FactCheckerVLLM")
     registrar.tasks(task_folder("factcg"))
     registrar.commands(
         "factcg",
