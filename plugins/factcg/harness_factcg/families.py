@@ -84,6 +84,9 @@ class Family:
             absent = size is None and name == "chunk_size"
             if not absent and (type(size) is not int or size < 1):
                 raise HarnessError(f"{name}={size}: a whole number above 0 is needed")
+        for name in ("no", "yes"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+                raise HarnessError(f"{name}={getattr(self, name)!r}: an answer's word is needed")
 
     @property
     def splits_claims(self) -> bool:

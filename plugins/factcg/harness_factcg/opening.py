@@ -18,7 +18,7 @@ from harness_factcg.loading import load
 log = logging.getLogger(__name__)
 
 GPU_BATCH_TOKENS = 16384
-CPU_BATCH_TOKENS = 2048
+CPU_BATCH_TOKENS = 1024
 
 
 def open_checker(
@@ -58,7 +58,7 @@ def open_checker(
         max_length: Tokens a prompt may have; less if the model can read less.
         overlong: ``split`` halves a chunk that is too long for the model until it fits; ``cut``
             drops the end of the chunk and marks the answer as truncated.
-        batch_tokens: Tokens a batch, padding included; by default 16,384 on a GPU, 2,048 on a CPU.
+        batch_tokens: Tokens a batch, padding included; by default 16,384 on a GPU, 1,024 on a CPU.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16``, ``float16``.
         device: Torch device; by default the first GPU, else the CPU.
         revision: Branch, tag or commit on the hub.
