@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import doctest
+import json
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
 from harness.testbed import chains
+from harness.testbed import questions as questions_module
 from harness.testbed.chains import Size
 from harness.testbed.facts import Fact
 from harness.testbed.lexicon import TOPICS
+from harness.testbed.questions import answered, questions
+from harness.testbed.writer_model import TestbedWriter
 
 TEXT = (
     "Anna works at the bakery. It is quiet at noon. The bakery is in Rome. Ben lives in Rome. "
@@ -24,7 +30,7 @@ LIVES, TAUGHT = Fact("Ben", "lives in", "Rome"), Fact("Ben", "taught", "Clara")
 
 
 def test_the_modules_example() -> None:
-    assert doctest.testmod(chains).failed == 0
+    assert doctest.testmod(chains).failed == doctest.testmod(questions_module).failed == 0
 
 
 def test_the_words_are_the_testbeds() -> None:
@@ -111,6 +117,51 @@ def test_sizes_are_kept_or_refused() -> None:
     assert len(chains.stated(document)) == 12
     with pytest.raises(HarnessError, match="too few entities for documents of Size"):
         list(chains.documents(1, 0, Size(chains=(40, 40))))
+
+
+def test_questions_follow_from_their_seed_and_have_one_answer() -> None:
+    rows = list(questions(200, 5))
+    assert rows[:20] == list(questions(20, 5)) and rows[:20] != list(questions(20, 6))
+    assert Counter(
+        len(chains.claimed(answered(r["question"], r["answer"]))) for r in rows
+    ).keys() == {*(2, 3, 4)}
+    for row in rows:
+        assert row["question"].endswith("?") and row["question"].lower().count("which ") == 1
+        flags = [own["is_supporting"] for own in row["paragraphs"]]
+        assert sum(flags) == len(chains.claimed(answered(row["question"], row["answer"])))
+        assert all(own["paragraph_text"] for own in row["paragraphs"])
+
+
+def ask(task: str, **facts: Any) -> Any:
+    request = Instance("generate_until", {"write": task, **facts}, ("", {}), 0)
+    (answer,) = TestbedWriter().generate_until([request])
+    return json.loads(answer)
+
+
+def test_the_writers_answers_by_hand() -> None:
+    stated = [WORKS, STANDS, LIVES, TAUGHT]
+    lines = [chains.sentence(fact.text) for fact in stated]
+    triples = ask("context graph", text=TEXT)["triples"]
+    assert [(own["head"], own["tail"]) for own in triples] == [(f.name, f.value) for f in stated]
+    assert [own["relation"] for own in triples] == lines
+    claim = "Ben lives in Rome and the bakery is in Rome."
+    assert ask("claim subgraph", statements=lines, claim=claim) == {"triples": [2, 3]}
+    assert ask("claim from graph", statements=[lines[2], lines[1]]) == {"claim": claim}
+    (changed,) = ask(
+        "relation removal", sentences=["It is quiet at noon.", *lines], head="Ben", tail="Rome"
+    )["sentences"]
+    assert changed["number"] == 4 and chains.parse(changed["text"]) is None
+    assert changed["text"].startswith("Ben ") and changed["text"].endswith(" Rome.")
+    question = "Which person lives in Rome and the bakery is in Rome?"
+    assert ask("claim from answer", question=question, answer="Ben") == {"claim": claim}
+
+
+def test_the_writer_knows_the_testbed_alone() -> None:
+    assert ask("context graph", text="Ken Clarke criticized plans.") == {"triples": []}
+    with pytest.raises(HarnessError, match=r"'Ken sings\.' is no fact of the testbed"):
+        ask("claim from graph", statements=["Ken sings."])
+    with pytest.raises(HarnessError, match="a request lacks head, tail"):
+        ask("relation removal", sentences=[])
 
 
 def test_originals_hold_sentences_of_the_rewritten_kind() -> None:
