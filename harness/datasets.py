@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -51,12 +51,14 @@ class Sourced:
         source: Where they came from.
         content: Content hash of the data set, where runs make different rows of the same data;
             by default it is that of the rows.
+        notes: What else to save with the results' metadata.
     """
 
     split: str
     rows: Sequence[Row]
     source: Source
     content: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:

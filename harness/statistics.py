@@ -13,7 +13,7 @@ call: a statistic takes weights [B, n] and returns B values. SE = std(θ*), inte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,26 @@ class Statistic:
         labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
         index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
         unit_of = np.array([index[label] for label in labels])
-        rng = np.random.default_rng(self._seed)
-        rows = max(1, _CHUNK_CELLS // max(1, len(items)))
-        parts = []
-        for start in range(0, self._resamples, rows):
-            size = min(rows, self._resamples - start)
-            counts = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=size)
-            parts.append(self._weighted(items, counts.astype(np.float64)[:, unit_of]))
-        values = np.concatenate(parts)
+        draws = self.draws(len(index), cells=len(items))
+        values = np.concatenate([self._weighted(items, drawn[:, unit_of]) for drawn in draws])
         known: Floats = values[~np.isnan(values)]
         return known
+
+    def draws(self, units: int, *, cells: int) -> Iterator[Floats]:
+        """How often each of the units is drawn in each of the B resamples.
+
+        Args:
+            units: Number U of resampling units.
+            cells: Numbers that a resample takes to compute; the parts are cut to bound the memory.
+
+        Yields:
+            Counts [b, U], in all B rows.
+        """
+        rng = np.random.default_rng(self._seed)
+        rows = max(1, _CHUNK_CELLS // max(1, cells))
+        for start in range(0, self._resamples, rows):
+            size = min(rows, self._resamples - start)
+            yield rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
 
     def stderr(self, items: Sequence[Any]) -> float:
         """Bootstrap standard error; NaN with fewer than two resampling units."""

@@ -38,4 +38,5 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             "split": sourced.split,
             "n_rows": len(sourced.rows),
             "harness_version": __version__,
+            **sourced.notes,
         }

@@ -1,4 +1,4 @@
-r"""Balanced accuracy and AUROC of claims against documents, with bootstrap intervals.
+r"""How well claims are checked: balanced accuracy, AUROC, precision, recall, calibration, cost.
 
 Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Data*, arXiv
 2501.17144; LLM-AggreFact is from Tang et al. 2024, arXiv 2404.10774. Per data set
@@ -9,22 +9,29 @@ Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Dat
 at θ = 0.5 for the score P(supported), which is a margin log P(Yes) − log P(No) above 0. The group's
 figure is the unweighted mean of the eleven data sets.
 
-    >>> items = [{"label": 1, "margin": 2.0}, {"label": 1, "margin": -1.0},
-    ...          {"label": 0, "margin": -0.5}, {"label": 0, "margin": -3.0}]
-    >>> balanced_accuracy(items), auroc(items)
-    (0.75, 0.75)
+    >>> items = [{"label": label, "margin": margin, "document": str(number)} for
+    ...          number, (label, margin) in enumerate([(1, 2.0), (1, -1.0), (0, -0.5), (0, -3.0)])]
+    >>> balanced_accuracy(items), auroc(items), precision(items), recall(items)
+    (0.75, 0.75, 1.0, 0.5)
 
-Each item also names its ``document``, which only the intervals need.
+The expected calibration error (Naeini et al. 2015) puts the scores p into 15 bins of equal width,
+the lower edge of a bin excluded, and compares the share that is supported with the mean score:
 
-Deviations: none in the point value. The paper gives no intervals; here documents are resampled
+    ECE = Σ_m (n_m / n) | #(label 1 in m) / n_m − mean of p in m |
+
+Deviations: none in the point values. The paper gives no intervals; here documents are resampled
 (1,000 times), each with all its claims, because claims about one document succeed and fail
-together: LLM-AggreFact's 29,320 claims rest on about 2,849 documents. The AUROC, free of any
-threshold, stands beside. With claims of one label only, both are NaN.
+together: LLM-AggreFact's 29,320 claims rest on about 2,849 documents. The ECE has a standard error
+but no interval: resampling adds noise to every bin, so its resamples lie above the value. With
+claims of one label only, balanced accuracy and AUROC are NaN. Where no claim is called supported,
+the precision is 0, as in scikit-learn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,45 +43,212 @@ from harness.statistics import Floats, Statistic
 Item = Mapping[str, Any]
 """A judged claim: ``label`` (1 = supported, 0 = not), ``margin`` (log-odds, nats), ``document``."""
 
+BINS = 15
 
-def _labels_and_margins(items: Sequence[Item]) -> tuple[npt.NDArray[np.bool_], Floats]:
+
+def labels_and_margins(items: Sequence[Item]) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Labels [n] and margins [n]."""
     labels = np.array([item["label"] == 1 for item in items], dtype=bool)
     return labels, np.array([item["margin"] for item in items], dtype=np.float64)
 
 
-def weighted_balanced_accuracy(items: Sequence[Item], weights: Floats) -> Floats:
-    """Balanced accuracy at P(supported) > 0.5 for each row of weights.
+def document_places(items: Sequence[Item]) -> tuple[int, npt.NDArray[np.intp]]:
+    """The number of documents, and each item's place among them [n]."""
+    found, places = np.unique([str(item["document"]) for item in items], return_inverse=True)
+    return len(found), places
+
+
+class ByDocument(Statistic):
+    """A statistic of totals over claims, which are summed by document before any resampling.
 
     Args:
-        items: Judged claims, n of them.
-        weights: Weights [B, n].
+        name: Dotted name, shown in saved configurations.
+        table: Totals by document: items → [documents, k].
+        value: The statistic of a run's totals: [B, k] → [B]; NaN where it is undefined.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: Callable[[Sequence[Item]], Floats],
+        value: Callable[[Floats], Floats],
+    ) -> None:
+        super().__init__(name, lambda items, weights: value(weights @ table(items)))
+        self._table = table
+        self._value = value
+
+    def __call__(self, items: Sequence[Item]) -> float:
+        return float(self._value(self._table(items).sum(0)[None])[0])
+
+    def replicates(self, items: Sequence[Item]) -> Floats:
+        values = self._value(_resampled(self, self._table(items)))
+        known: Floats = values[~np.isnan(values)]
+        return known
+
+
+_KEPT: dict[str, Floats] = {}
+"""The resampled totals of the last table: several metrics, and their intervals, share them."""
+
+
+def _resampled(statistic: Statistic, table: Floats) -> Floats:
+    """The totals of a table by document [documents, k] in each of B resamples: [B, k]."""
+    key = hashlib.sha256(str(table.shape).encode() + table.tobytes()).hexdigest()
+    if key not in _KEPT:
+        draws = statistic.draws(len(table), cells=len(table))
+        _KEPT.clear()
+        _KEPT[key] = np.concatenate([drawn @ table for drawn in draws])
+    return _KEPT[key]
+
+
+def summed(items: Sequence[Item], columns: Floats) -> Floats:
+    """Columns [n, k] of claims, summed by document: [documents, k]."""
+    documents, places = document_places(items)
+    sums = [np.bincount(places, weights=column, minlength=documents) for column in columns.T]
+    return np.stack(sums, axis=1)
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """``part / whole``; NaN where the whole is 0."""
+    values = np.full_like(whole, np.nan)
+    np.divide(part, whole, out=values, where=whole > 0)
+    return values
+
+
+def precision_of(right: Floats, called: Floats) -> Floats:
+    """The share of the claims called supported that are; 0 where none is called so."""
+    values = np.zeros_like(called)
+    np.divide(right, called, out=values, where=called > 0)
+    return values
+
+
+def _right(items: Sequence[Item]) -> Floats:
+    """Whether a claim is supported and right, supported, not and right, not [n, 4]."""
+    positive, margins = labels_and_margins(items)
+    called = margins > 0
+    columns = (positive & called, positive, ~positive & ~called, ~positive)
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def right_by_label(items: Sequence[Item]) -> Floats:
+    """For each document: right and all supported claims, right and all others [documents, 4]."""
+    return summed(items, _right(items))
+
+
+def right_by_data_set(items: Sequence[Item]) -> Floats:
+    """The same for each data set, side by side [documents, data sets · 4]."""
+    names, places = np.unique([item["dataset"] for item in items], return_inverse=True)
+    inside = places[:, None] == np.arange(len(names))
+    return summed(items, (inside[:, :, None] * _right(items)[:, None]).reshape(len(items), -1))
+
+
+def _balanced_accuracy(totals: Floats) -> Floats:
+    return (ratio(totals[:, 0], totals[:, 1]) + ratio(totals[:, 2], totals[:, 3])) / 2
+
+
+def _precision(totals: Floats) -> Floats:
+    return precision_of(totals[:, 0], totals[:, 0] + totals[:, 3] - totals[:, 2])
+
+
+def _recall(totals: Floats) -> Floats:
+    return ratio(totals[:, 0], totals[:, 1])
+
+
+def _mean_balanced_accuracy(totals: Floats) -> Floats:
+    parts = totals.reshape(-1, 4)
+    values: Floats = _balanced_accuracy(parts).reshape(len(totals), -1).mean(1)
+    return values
+
+
+def scores(margins: Floats) -> Floats:
+    """P(supported) = 1 / (1 + e^−margin), [n]."""
+    values: Floats = np.exp(-np.logaddexp(0.0, -margins))
+    return values
+
+
+def _bins(margins: Floats) -> npt.NDArray[np.intp]:
+    """Each score's bin [n]: (0, 1/15], (1/15, 2/15], …; a score of 0 is in the first."""
+    edges = np.linspace(0, 1, BINS + 1)
+    return np.searchsorted(edges[1:-1], scores(margins), side="left")
+
+
+def _calibration(items: Sequence[Item]) -> Floats:
+    """For each document: what supported claims exceed the scores by, in each bin; and claims."""
+    positive, margins = labels_and_margins(items)
+    columns = np.zeros((len(items), BINS + 1))
+    columns[np.arange(len(items)), _bins(margins)] = positive - scores(margins)
+    columns[:, BINS] = 1
+    return summed(items, columns)
+
+
+def _ece(totals: Floats) -> Floats:
+    return ratio(np.abs(totals[:, :BINS]).sum(1), totals[:, BINS])
+
+
+def reliability(items: Sequence[Item]) -> list[dict[str, float]]:
+    """The reliability table: what share of the claims of like score is supported.
 
     Returns:
-        Values [B]; NaN where one label has no weight.
+        One dict a bin that has claims: ``above`` and ``to`` (its edges), ``n`` (claims), ``score``
+        (their mean P(supported)), ``supported`` (the share with label 1).
     """
-    positive, margins = _labels_and_margins(items)
-    right = (margins > 0) == positive
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recalls = [
-            weights @ (right & side) / (weights @ side.astype(np.float64))
-            for side in (positive, ~positive)
-        ]
-    return np.asarray((recalls[0] + recalls[1]) / 2, dtype=np.float64)
+    positive, margins = labels_and_margins(items)
+    bins, likely = _bins(margins), scores(margins)
+    return [
+        {
+            "above": round(int(number) / BINS, 4),
+            "to": round((int(number) + 1) / BINS, 4),
+            "n": int((bins == number).sum()),
+            "score": float(likely[bins == number].mean()),
+            "supported": float(positive[bins == number].mean()),
+        }
+        for number in np.unique(bins)
+    ]
 
 
 def weighted_auroc(items: Sequence[Item], weights: Floats) -> Floats:
     """Area under the ROC curve for each row of weights [B, n]; ties count one half."""
-    positive, margins = _labels_and_margins(items)
+    positive, margins = labels_and_margins(items)
     return statistics.auroc(positive, margins, weights)
 
 
-def _document(item: Item) -> str:
+def truncated_share(items: Sequence[Item]) -> float:
+    """The share of documents of which a part was cut off for any claim.
+
+    Args:
+        items: Each with ``document`` and ``truncated``; those of split dev do not count.
+    """
+    found: dict[str, bool] = {}
+    for item in items:
+        if item.get("split") != "dev":
+            found[item["document"]] = found.get(item["document"], False) or item["truncated"]
+    return sum(found.values()) / len(found) if found else math.nan
+
+
+def pairs_per_second(seconds: Sequence[float]) -> float:
+    """(document, claim) pairs scored in a second by one process.
+
+    Args:
+        seconds: What each pair took, above 0.
+    """
+    return len(seconds) / sum(seconds)
+
+
+def document_of(item: Item) -> str:
+    """What is resampled: the document of a claim."""
     return str(item["document"])
 
 
-balanced_accuracy = Statistic(
-    "harness_factcg.metrics.balanced_accuracy", weighted_balanced_accuracy, unit=_document
-)
+_HERE = "harness_factcg.metrics"
+balanced_accuracy = ByDocument(f"{_HERE}.balanced_accuracy", right_by_label, _balanced_accuracy)
 balanced_accuracy_ci95 = balanced_accuracy.ci95
-auroc = Statistic("harness_factcg.metrics.auroc", weighted_auroc, unit=_document)
+mean_balanced_accuracy = ByDocument(
+    f"{_HERE}.mean_balanced_accuracy", right_by_data_set, _mean_balanced_accuracy
+)
+mean_balanced_accuracy_ci95 = mean_balanced_accuracy.ci95
+auroc = Statistic(f"{_HERE}.auroc", weighted_auroc, unit=document_of)
 auroc_ci95 = auroc.ci95
+precision = ByDocument(f"{_HERE}.precision", right_by_label, _precision)
+precision_ci95 = precision.ci95
+recall = ByDocument(f"{_HERE}.recall", right_by_label, _recall)
+recall_ci95 = recall.ci95
+ece = ByDocument(f"{_HERE}.ece", _calibration, _ece)
