@@ -4,9 +4,19 @@ import itertools
 import re
 
 import pytest
-from harness_factcg.chunking import chunks, count_words, halves, split_sentences
+from harness_factcg.chunking import (
+    Chunker,
+    chunks,
+    count_words,
+    fitted,
+    halves,
+    pack,
+    split_sentences,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+
+from . import tiny
 
 WORDS = st.one_of(
     st.text(min_size=1, max_size=12),
@@ -120,3 +130,89 @@ def test_halves_prefer_sentences_then_words_then_signs():
 @pytest.mark.parametrize("text", ["." * 50_000, "a" * 50_000, "a." * 25_000, "( " * 25_000])
 def test_degenerate_texts_take_no_time(text):
     assert solid("".join(chunks(text))) == solid(text)
+
+
+TOKENIZERS = {"bytes": tiny.causal_tokenizer(), "unigrams": tiny.deberta_tokenizer()}
+
+
+def count_tokens(kind):
+    def count(texts):
+        encode = TOKENIZERS[kind]
+        return [len(encode(text, add_special_tokens=False)["input_ids"]) for text in texts]
+
+    return count
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("joint", [" ", "\n"])
+@given(text=TEXTS, size=st.integers(4, 40))
+def test_chunks_in_tokens_keep_everything_and_the_budget(kind, joint, text, size):
+    count = count_tokens(kind)
+    found = Chunker(size, joint=joint, count=count)([text])[text]
+    assert solid("".join(found)) == solid(text)
+    for chunk, length in zip(found, count(found), strict=True):
+        assert chunk == chunk.strip() != ""
+        assert length <= size or len(chunk) == 1
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(text=TEXTS, size=st.integers(8, 40))
+def test_packing_in_tokens_is_greedy(kind, text, size):
+    count = count_tokens(kind)
+
+    def longest(sentence):
+        return max(count([sentence, " " + sentence]))
+
+    sentences = split_sentences(text)
+    if all(longest(sentence) <= size for sentence in sentences):
+        rest, left = [], size
+        for sentence in sentences:
+            if not rest or longest(sentence) > left:
+                rest.append([])
+                left = size
+            rest[-1].append(sentence)
+            left -= longest(sentence)
+        found = Chunker(size, joint=" ", count=count)([text])[text]
+        assert found == [" ".join(part) for part in rest]
+
+
+def test_chunks_in_tokens_by_hand():
+    # letters, with one for the joint where there is one
+    chunker = Chunker(10, joint=" ", count=lambda texts: [len(text) for text in texts])
+    assert chunker(["Ab c. De f. Ghij klm no.", "Xy."]) == {
+        "Ab c. De f. Ghij klm no.": ["Ab c.", "De f.", "Ghij", "klm no."],
+        "Xy.": ["Xy."],
+    }
+
+
+def test_a_document_may_stay_whole():
+    assert Chunker(None)([" One.  Two.\nThree. ", " "]) == {
+        " One.  Two.\nThree. ": ["One.  Two.\nThree."],
+        " ": [],
+    }
+
+
+def test_chunks_of_another_joint():
+    assert Chunker(10, joint=" ")(["One. Two.\nThree."]) == {
+        "One. Two.\nThree.": ["One. Two. Three."]
+    }
+
+
+def test_packing_lets_a_longer_text_stand_alone():
+    assert pack([("a", 1), ("b", 9), ("c", 2), ("d", 2)], 4, "-") == ["a", "b", "c-d"]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=30), max_size=8), st.integers(1, 10))
+def test_everything_is_measured_once_and_nothing_is_lost(texts, most):
+    seen = []
+
+    def measure(some):
+        seen.extend(some)
+        return [len(text) if len(text) <= most else None for text in some]
+
+    lengths, parts = fitted(texts, measure, halves)
+    assert len(seen) == len(set(seen))
+    assert set(parts) == set(texts)
+    for text, pieces in parts.items():
+        assert "".join(pieces) == text
+        assert all(lengths[piece] == len(piece) <= most for piece in pieces)

@@ -223,21 +223,11 @@ class Chunker:
         return self._counted(distinct, self._size)
 
     def _counted(self, documents: Sequence[str], size: int) -> dict[str, list[str]]:
-        """Chunks in another unit; a sentence is counted with the joint before it.
-
-        A sentence that is too long is halved until its parts fit; a single character always does.
-        """
+        """Chunks in another unit; a sentence that is too long is halved until its parts fit."""
         sentences = {document: split_sentences(document) for document in documents}
-
-        def measure(texts: list[str]) -> Iterable[int | None]:
-            assert self._count is not None
-            lengths = self._count([self._joint + text for text in texts])
-            for text, length in zip(texts, lengths, strict=True):
-                yield length if length <= size or len(text) < 2 else None
-
         lengths, parts = fitted(
             (sentence for found in sentences.values() for sentence in found),
-            measure,
+            lambda texts: self._measured(texts, size),
             lambda text: halves(text, self._joint),
         )
         return {
@@ -248,3 +238,11 @@ class Chunker:
             )
             for document, found in sentences.items()
         }
+
+    def _measured(self, texts: list[str], size: int) -> Iterable[int | None]:
+        """Lengths of texts, at a chunk's beginning or within it; a single character always fits."""
+        assert self._count is not None
+        lengths = self._count([*texts, *(self._joint + text for text in texts)])
+        for text, alone, joined in zip(texts, lengths, lengths[len(texts) :], strict=False):
+            longest = max(alone, joined)
+            yield longest if longest <= size or len(text) < 2 else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -45,7 +45,7 @@ class ClassifierHead:
         return log_odds(model(input_ids=ids, attention_mask=mask).logits, self.supported)
 
     def key(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"supported": self.supported}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Seq2SeqHead:
         return found
 
     def key(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"no_token": self.no, "yes_token": self.yes}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class CausalHead:
         return found
 
     def key(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"no_token": self.no, "yes_token": self.yes}
 
 
 def head_for(model: Any, tokenizer: Any, family: Family, supported: int | None = None) -> Head:
