@@ -54,18 +54,18 @@ def words(text: str, explanation: Explanation, places: Iterable[int]) -> list[st
 
 
 TEXT = "Oh!  Anna lives in Rome. Ben\nowns a cat. It rains.\n\nAnna sings."
-WORTH = {"Anna lives in Rome.": 3.0, "It rains.": 0.4, "Anna sings.": 1.5, "Oh!": -0.75}
+WORTH = {"Anna lives in Rome.": 3.0, "It rains.": 0.4, "Anna sings.": 1.5, "Oh!": -1.75}
 
 
 def test_by_hand() -> None:
     """Sums: each sentence's drop is what it is worth; two of them suffice, in their own order."""
-    bag = Bag(WORTH, base=-4.0)
+    bag = Bag(WORTH, base=-3.0)
     (found,) = explain(bag, [bag.question(TEXT)])
     assert (found.start, found.end) == (0, len(TEXT))
     sentences = ["Oh!", "Anna lives in Rome.", "Ben", "owns a cat.", "It rains.", "Anna sings."]
     assert words(TEXT, found, range(6)) == sentences
     drops = [passage.drop for passage in found.passages]
-    assert drops == pytest.approx([-0.75, 3.0, 0.0, 0.0, 0.4, 1.5])
+    assert drops == pytest.approx([-1.75, 3.0, 0.0, 0.0, 0.4, 1.5])
     assert bag.question(TEXT).margin == pytest.approx(0.15)
     # 3.0 − 4 and 3.0 + 1.5 − 4
     assert found.sufficient == (1, 5)
@@ -81,11 +81,11 @@ def test_by_hand() -> None:
 
 
 def test_where_no_few_sentences_suffice() -> None:
-    worth = {f"Fact {k} is true.": 1.0 - k / 100 for k in range(9)}
+    worth = {f"Fact {k} is true.": 2.0 - k / 100 for k in range(9)}
     text = " ".join(worth)
-    bag = Bag(worth, base=-5.0)
+    bag = Bag(worth, base=-10.0)
     (found,) = explain(bag, [bag.question(text)])
-    assert found.sufficient is None  # the best five are worth 4.9
+    assert found.sufficient is None  # the best five are worth 9.9
     assert found.rests_on(True) == [0, 1, 2]
 
 
@@ -109,7 +109,7 @@ def test_a_threshold() -> None:
 
 
 def test_small_changes_are_not_named() -> None:
-    passages = tuple(Passage(k, k + 1, drop) for k, drop in enumerate((0.2, -0.2, -0.5, -0.9)))
+    passages = tuple(Passage(k, k + 1, drop) for k, drop in enumerate((0.9, -0.9, -1.5, -3.0)))
     assert Explanation(0, 4, passages, None).rests_on(False) == [2, 3]
     assert Explanation(0, 4, passages, None).rests_on(True) == []
 

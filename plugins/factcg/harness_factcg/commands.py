@@ -15,6 +15,80 @@ app = typer.Typer(
 
 
 @app.command()
+def score(
+    document: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DOC", help="A text, a text file, or - for stdin.", show_default=False
+        ),
+    ] = None,
+    claim: Annotated[
+        str | None,
+        typer.Argument(metavar="CLAIM", help="What it is to support.", show_default=False),
+    ] = None,
+    *,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The fact checker: a name on the hub, a folder, or testbed:checker (which knows "
+            "the testbed's small English only)."
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table (.jsonl, .json, .csv, .parquet): doc, claim[, label, dataset, id].",
+            show_default=False,
+        ),
+    ] = None,
+    model_args: Annotated[
+        str, typer.Option(help="Further arguments of hf-fact-checker: device=cuda,dtype=bfloat16,…")
+    ] = "",
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Score above which a claim is supported.")
+    ] = 0.5,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            help="Find the sentences that a verdict rests on: about one more prompt for each "
+            "sentence of the chunk that decided."
+        ),
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of report.html, scores.jsonl and scores.csv; appears when it is done.",
+            show_default=False,
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="The report's heading.")] = "Fact check",
+) -> None:
+    """Check claims against documents, and show the sentences that each verdict rests on.
+
+    One claim: DOC CLAIM. Many: --data FILE. With --data, scores are kept in the cache as they come:
+    the same command again goes on where it was.
+    """
+    from rich.console import Console
+
+    from harness_factcg import scores
+
+    scores.run(
+        scores.Options(
+            document=document,
+            claim=claim,
+            data=data,
+            model=model,
+            model_args=model_args,
+            threshold=threshold,
+            explained=explain,
+            out=out,
+            title=title,
+        ),
+        Console(),
+    )
+
+
+@app.command()
 def generate(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the pairs; appears when it is done.")],
@@ -80,3 +154,75 @@ def generate(
     state = "already there" if made.already_there else "written"
     typer.echo(f"{made.file} ({state}): {generated.summary(made)}")
     typer.echo(f"lengths: {generated.gap(made)}")
+
+
+@app.command()
+def train(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint; appears when it is done.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Hub id or folder of an encoder, a FLAN-T5 or a checker; testbed:checker; or "
+            "scratch:LAYERSxHIDDEN, such as scratch:3x64, for random weights."
+        ),
+    ],
+    stage1: Annotated[
+        str, typer.Option(help="Comma-separated files of general pairs: CG2C, or doc,claim,label.")
+    ] = "",
+    stage2: Annotated[str, typer.Option(help="Files of the second stage, on documents.")] = "",
+    dev: Annotated[
+        str, typer.Option(help="Files to choose the checkpoint on; default a share of each stage.")
+    ] = "",
+    dev_share: Annotated[float, typer.Option(help="That share.")] = 0.05,
+    epochs: Annotated[int, typer.Option(help="Passes over each stage's rows.")] = 1,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-5,
+    warmup: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.06,
+    batch_size: Annotated[int, typer.Option(help="Rows a step, over all processes.")] = 48,
+    device_batch_size: Annotated[
+        int, typer.Option(help="Rows a process reads at once; bounds memory, changes nothing else.")
+    ] = 8,
+    max_length: Annotated[int, typer.Option(help="Tokens of a prompt, at most.")] = 2048,
+    chunk_size: Annotated[int, typer.Option(help="Word tokens of a chunk at inference.")] = 550,
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 (autocast).")] = "float32",
+    evaluations: Annotated[int, typer.Option(help="Evaluations and checkpoints a stage.")] = 10,
+    device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
+    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    seed: Annotated[int, typer.Option(help="Of the split, the order, a new head, dropout.")] = 2024,
+) -> None:
+    """Train a fact checker in one or two stages; the best checkpoint on dev is kept.
+
+    Stops and goes on where it was. Several GPUs: accelerate launch -m harness factcg train …
+    """
+    from harness_factcg import training
+
+    made = training.train(
+        training.Options(
+            out=out,
+            model=model,
+            stage1=_paths(stage1),
+            stage2=_paths(stage2),
+            dev=_paths(dev),
+            dev_share=dev_share,
+            epochs=epochs,
+            rate=lr,
+            warmup=warmup,
+            batch_size=batch_size,
+            device_batch_size=device_batch_size,
+            max_length=max_length,
+            chunk_size=chunk_size,
+            dtype=dtype,
+            evaluations=evaluations,
+            device=device,
+            revision=revision,
+            seed=seed,
+        )
+    )
+    if made.in_charge:
+        state = "already there" if made.present else "written"
+        typer.echo(f"{made.folder} ({state}): {training.summary(made)}")
+
+
+def _paths(files: str) -> tuple[Path, ...]:
+    """The files of a comma-separated list."""
+    return tuple(Path(name.strip()) for name in files.split(",") if name.strip())

@@ -42,8 +42,8 @@ MOST_SUFFICIENT = 5
 """Sentences that are tried as sufficient, at most."""
 MOST_NAMED = 3
 """Sentences that are named as what a verdict rests on, where none are known to suffice."""
-LEAST_CHANGE = 0.3
-"""Nats by which a sentence must change the log-odds to be named; 7 points of 100 at even odds."""
+LEAST_CHANGE = 1.0
+"""Nats by which a sentence must change the log-odds to be named: the odds by a factor of e."""
 
 _SLICE_CHARACTERS = 64_000_000
 _SPACE = re.compile(r"\s+")
@@ -83,7 +83,7 @@ class Explanation:
     Attributes:
         start: First character of the deciding chunk in the document.
         end: The character after its last.
-        passages: Its passages, in order.
+        passages: Its passages, in order; none where nothing was occluded.
         sufficient: Places in ``passages`` of those that alone make the claim supported; None where
             no few do, or the claim is not supported.
     """
@@ -135,13 +135,25 @@ def explain(
     return found
 
 
+def locate(checker: Scorer, questions: Sequence[Question]) -> list[Explanation]:
+    """Where the deciding chunks are, and no more: nothing is occluded, nothing is asked."""
+    return [
+        Explanation(part.start, part.start + len(part.text), (), None)
+        for part in _parts(checker, questions)
+    ]
+
+
+def _parts(checker: Scorer, questions: Sequence[Question]) -> list[_Parts]:
+    chunks = {document: checker.chunks(document) for document in {q.document for q in questions}}
+    return [_Parts.of(question, chunks[question.document]) for question in questions]
+
+
 def _explained(
     checker: Scorer, questions: Sequence[Question], threshold: float, progress: bool
 ) -> list[Explanation]:
     """Two rounds: all sentences taken out one by one, then the first few of each ranking alone."""
     bar = log_odds_of(threshold)
-    chunks = {document: checker.chunks(document) for document in {q.document for q in questions}}
-    parts = [_Parts.of(question, chunks[question.document]) for question in questions]
+    parts = _parts(checker, questions)
     without = [part.occluded() for part in parts]
     scored = checker.verdicts([pair for pairs in without for pair in pairs], progress=progress)
     drops: list[list[float | None]] = [
