@@ -239,21 +239,26 @@ def windows(
         characters: Characters of documents and claims a window, each pair with its own; a single
             longer pair is a window of its own.
     """
-    groups: dict[str, dict[Pair, None]] = {}
-    for pair in pairs:
-        groups.setdefault(pair.document, {})[pair] = None
     window: list[Pair] = []
     used = 0
-    for group in groups.values():
-        for pair in group:
-            length = len(pair.document) + len(pair.claim)
-            if window and (len(window) == most or used + length > characters):
-                yield window
-                window, used = [], 0
-            window.append(pair)
-            used += length
+    for pair in _by_document(pairs):
+        length = len(pair.document) + len(pair.claim)
+        if window and (len(window) == most or used + length > characters):
+            yield window
+            window, used = [], 0
+        window.append(pair)
+        used += length
     if window:
         yield window
+
+
+def _by_document(pairs: Iterable[Pair]) -> list[Pair]:
+    """Distinct pairs; documents in the order of their first pair."""
+    wanted = dict.fromkeys(pairs)
+    first: dict[str, int] = {}
+    for pair in wanted:
+        first.setdefault(pair.document, len(first))
+    return sorted(wanted, key=lambda pair: first[pair.document])
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
