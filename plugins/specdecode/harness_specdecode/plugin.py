@@ -1,0 +1,13 @@
+"""Names what the plugin brings; imports nothing heavy."""
+
+from __future__ import annotations
+
+from harness.hookspecs import Registrar, hookimpl
+from harness.host import task_folder
+
+
+@hookimpl
+def register(registrar: Registrar) -> None:
+    """Name the models and the tasks."""
+    registrar.model("hf-pair", "harness_specdecode.pair:PairHF")
+    registrar.tasks(task_folder("specdecode"))
