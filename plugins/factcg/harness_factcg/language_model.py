@@ -143,7 +143,7 @@ class Asker:
             The log-probabilities of the two words.
 
         Raises:
-            HarnessError: A text is longer than the model's window.
+            HarnessError: A text is empty, or longer than the model's window.
         """
         ordered = sorted(texts)
         bar.total = bar.n + len(ordered)
@@ -173,6 +173,8 @@ class Asker:
             )
         encoder = encoders[kind]
         ids = np.array(encoder(text.prompt, verbose=False)["input_ids"], dtype=np.int32)
+        if not ids.size:
+            raise HarnessError(f"{at}: the prompt is empty")
         if len(ids) > self.family.max_length:
             raise HarnessError(
                 f"{at}: the prompt is {len(ids)} tokens long, the model reads "

@@ -120,7 +120,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._words = words
         self._add = add_bos_token
-        yes, no = self._encode([example + word for word in words])["input_ids"]
+        yes, no = self._encode([example + word for word in words], verbose=False)["input_ids"]
         if len(yes) != len(no) or yes[:-1] != no[:-1] or yes[-1] == no[-1]:
             raise self._many_tokens(example)
         self.yes: int = yes[-1]

@@ -44,7 +44,8 @@ except ImportError as missing:
 log = logging.getLogger(__name__)
 
 NAME = "vllm-fact-checker"
-_NO_MATTER = frozenset(
+_NO_LIMIT = 10**9  # tokens; the engine's window is the limit
+_NO_MATTER = frozenset(  # settings of the engine on which no answer depends
     {
         "block_size",
         "disable_log_stats",
@@ -275,9 +276,6 @@ def _family(
         return replace(found, head="causal"), reason
     whole = replace(found, head="causal", chunk_size=None, max_length=_NO_LIMIT)
     return whole, "nothing names a family: whole documents"
-
-
-_NO_LIMIT = 10**9  # tokens; the engine's window is the limit
 
 
 def _where(request: Any) -> str:
