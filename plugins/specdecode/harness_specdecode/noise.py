@@ -65,7 +65,7 @@ def request_key(seed: int, prompt_ids: Sequence[int], repeat: int = 0) -> int:
         repeat: Which of several answers to the same prompt.
     """
     numbers = (seed, repeat, *prompt_ids)
-    text = b"".join(int(number).to_bytes(8, "little", signed=True) for number in numbers)
+    text = b"".join(int(number).to_bytes(16, "little", signed=True) for number in numbers)
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
 
@@ -148,7 +148,7 @@ class Noise:
             Four int64 tensors [B, n].
         """
         k, t = self.rows(keys, positions)
-        blocks = counters.to(self.device).reshape(-1, counters.shape[-1])
+        blocks = counters.to(self.device)
         return self._blocks(stream, k.reshape(-1, 1), t.reshape(-1, 1), blocks)
 
     def _field(
@@ -170,7 +170,8 @@ class Noise:
                 found[rows, columns] = transform(torch.stack(words, dim=-1))
             return found.flatten(1)[:, :n].reshape(*shape, n)
         n = vocabulary.shape[-1]
-        ids = vocabulary.to(self.device, torch.int64).reshape(-1, n).expand(len(t), n)
+        ids = vocabulary.to(self.device, torch.int64)
+        ids = (ids.flatten(0, -2) if ids.dim() > 1 else ids).expand(len(t), n)
         found = torch.empty(len(t), n, dtype=dtype, device=self.device)
         for rows, columns in self._parts(len(t), n):
             some = ids[rows, columns]
@@ -187,8 +188,6 @@ class Noise:
 
     def _blocks(self, stream: int, keys: Tensor, positions: Tensor, blocks: Tensor) -> Words:
         """Blocks [1 or R, n] of keys and positions [R, 1]."""
-        if blocks.numel() == 0:
-            return (blocks,) * 4
         first = blocks | (stream * _COUNTERS)
         return philox((first, positions & _MASK, keys & _MASK, (keys >> 32) & _MASK), self._key)
 
