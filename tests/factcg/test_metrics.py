@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import doctest
 import math
 
 import numpy as np
 import pytest
+from harness_factcg import core, core_metrics, metrics, thresholds
 from harness_factcg.metrics import (
     auroc,
     auroc_ci95,
@@ -222,3 +224,9 @@ def test_claims_about_one_document_are_resampled_together():
     alone = balanced_accuracy.stderr(items(*pairs))
     assert balanced_accuracy.stderr(items(*copies, share=10)) == pytest.approx(alone)
     assert balanced_accuracy.stderr(items(*copies)) < alone / 2.5
+
+
+@pytest.mark.parametrize("module", [metrics, thresholds, core, core_metrics])
+def test_worked_examples(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 1 and found.failed == 0
