@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const PER_PAGE = 50, SHORT = 2000, AROUND = 280;
+  const FAIR = 1, STRONG = 4; // nats
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
   const make = (tag, className, text) => {
@@ -34,12 +35,12 @@
   };
 
   // A document: its marked sentences, what stands around them, and the rest behind buttons.
-  const tone = (mark, strongest) => {
-    const side = mark.drop === null || mark.drop >= 0 ? "for" : "against";
-    const share = mark.drop === null ? 1 : Math.abs(mark.drop) / strongest;
-    return `${side} s${share > 0.6 ? 3 : share > 0.25 ? 2 : 1}${mark.named ? " named" : ""}`;
+  const tone = ({ drop, named }) => {
+    const side = drop === null || drop >= 0 ? "for" : "against";
+    const size = drop === null ? STRONG : Math.abs(drop);
+    return `${side} s${size >= STRONG ? 3 : size >= FAIR ? 2 : 1}${named ? " named" : ""}`;
   };
-  const written = (claim, start, end, marks, strongest) => {
+  const written = (claim, start, end, marks) => {
     const inside = (at) => claim.parts.some((part) => at >= part.start && at < part.end);
     const cuts = new Set([start, end]);
     for (const { from, to } of [...marks, ...claim.parts.map((part) => ({ from: part.start, to: part.end }))]) {
@@ -51,7 +52,7 @@
       const own = marks.filter((mark) => mark.from <= from && mark.to > from);
       if (!own.length) return inside(from) ? document.createTextNode(text) : make("span", "outside", text);
       const mark = own.reduce((a, b) => (Math.abs(b.drop) > Math.abs(a.drop) ? b : a));
-      const node = make("mark", tone(mark, strongest), text);
+      const node = make("mark", tone(mark), text);
       if (mark.drop !== null) node.title = `${signed(mark.drop)} nats`;
       return node;
     });
@@ -80,17 +81,16 @@
   const documentOf = (claim) => {
     const box = make("div", "document");
     const marks = claim.parts.flatMap((part) => part.marks);
-    const strongest = Math.max(...marks.map((mark) => Math.abs(mark.drop)), 0.01);
     const { length, stretches } = documents[claim.place];
     const spans = shown(claim, marks);
     const add = (start, end, visible) => {
       for (const [at, text] of stretches) {
         const from = Math.max(start, at), to = Math.min(end, at + text.length);
         if (from >= to) continue;
-        if (visible) { box.append(...written(claim, from, to, marks, strongest)); continue; }
+        if (visible) { box.append(...written(claim, from, to, marks)); continue; }
         const button = make("button", "gap", `… ${whole(to - from)} characters …`);
         button.type = "button";
-        button.addEventListener("click", () => button.replaceWith(...written(claim, from, to, marks, strongest)));
+        button.addEventListener("click", () => button.replaceWith(...written(claim, from, to, marks)));
         box.append(button);
       }
     };
@@ -133,7 +133,7 @@
       line.append(make("span", claim.answer, `${claim.answer}: labelled ${claim.label ? "supported" : "not supported"}`));
     }
     if (claim.dataset) line.append(make("span", "", claim.dataset));
-    if (claim.id) line.append(make("span", "", claim.id));
+    if (claim.id) line.append(make("span", "", `id ${claim.id}`));
     if (claim.chunks > 1) line.append(make("span", "", `chunk ${claim.chunk + 1} of ${claim.chunks}`));
     if (claim.truncated) line.append(make("span", "", "truncated"));
     node.append(line, make("p", "statement", claim.text));
