@@ -145,6 +145,16 @@ def test_all_questions_are_one_batch() -> None:
     assert [len(asked) for asked in bag.asked] == [18, 15]
 
 
+def test_many_questions_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that their occlusions fit in memory; the explanations are the same."""
+    bag = Bag(WORTH)
+    questions = [bag.question(TEXT, claim) for claim in "abcde"]
+    together = explain(Bag(WORTH), questions)
+    monkeypatch.setattr("harness_factcg.explanation._SLICE_CHARACTERS", len(TEXT) * 130)
+    assert explain(bag, questions) == together
+    assert [len(asked) for asked in bag.asked] == [12, 10, 12, 10, 6, 5]
+
+
 def test_the_deciding_chunk_is_found_again() -> None:
     """Also where an earlier chunk holds the same words."""
     text = "Anna sings. Ben. Anna sings.  Ben\nAnna sings"

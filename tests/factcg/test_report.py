@@ -161,6 +161,8 @@ def test_the_folder_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     before = (tmp_path / "out" / "scores.jsonl").read_bytes()
     with pytest.raises(HarnessError, match="exists already"):
         write_report([assessed("b")], tmp_path / "out", ABOUT, title="T")
+    with pytest.raises(HarnessError, match="no folder that can be written to"):
+        write_report([assessed()], tmp_path / "out" / "report.html" / "o", ABOUT, title="T")
     assert (tmp_path / "out" / "scores.jsonl").read_bytes() == before
 
 
@@ -345,12 +347,16 @@ def test_it_opens_filters_and_sorts(browser: Chrome, tmp_path: Path) -> None:
 def test_the_document_and_its_marks(browser: Chrome, tmp_path: Path) -> None:
     head, tail = "𝔸 word. " * 400, " The end." * 400
     long = head + TEXT + tail
+    none = explained((0.0, 0.0, 0.0, 0.0), None)
     found = [
         assessed("a", document=long, explanation=explained(start=len(head))),
         assessed("b", -1.0, sentences=[("b1", 1.0), ("b2", -1.0)]),
         assessed("c", explanation=Explanation(0, 9, (Passage(0, 9, None),), (0,)), document=TEXT),
     ]
+    found += [assessed("d", -1.0, explanation=none), assessed("e", explanation=none)]
     opened(browser, found, tmp_path / "o")
+    notes = texts(browser, ".note")
+    assert notes == ["No sentence speaks against it; none supports all of it."]
     assert texts(browser, ".claim:nth-child(1) q") == ["Anna lives in Rome."]
     assert texts(browser, ".claim:nth-child(1) .drop") == ["+6.00"]
     assert texts(browser, ".claim:nth-child(2) q") == ["It rains."]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.leaderboard.files import write_cells
+from harness.recipes import check_writable
 from harness_factcg.assessment import Assessment
 from harness_factcg.report.page import render
 from harness_factcg.report.records import COLUMNS, cells, record
@@ -19,15 +20,14 @@ PAGE, LINES, TABLE = "report.html", "scores.jsonl", "scores.csv"
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds something, before any work is done.
+    """See that a folder can appear, before any work is done.
 
     Raises:
-        HarnessError: It does, or it is a file.
+        HarnessError: It holds something already, it is a file, or it cannot be written.
     """
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists():
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"--out {folder} exists already; choose another or remove it")
+    check_writable(folder)
 
 
 def write_report(found: Sequence[Assessment], folder: Path, about: About, *, title: str) -> Path:

@@ -15,6 +15,7 @@
   const verdict = (yes) => (yes ? "Supported" : "Not supported");
 
   const FIELDS = ["place", "text", "id", "dataset", "label", "score", "margin", "supported", "truncated", "chunks", "chunk", "parts", "sentences"];
+  const EXPLAINED = by("list").dataset.explained === "true", THRESHOLD = Number(by("list").dataset.threshold);
   const claims = data.claims.map((values, row) => {
     const claim = Object.fromEntries(FIELDS.map((name, i) => [name, values[i]]));
     claim.row = row;
@@ -166,7 +167,6 @@
     turn(claims.length === 1);
     return node;
   };
-  const EXPLAINED = claims.some((claim) => claim.parts.some((part) => part.marks.length));
 
   // Filters, order, pages; the filters are in the address, so that a view can be shared.
   const alphabetical = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -182,7 +182,6 @@
     high: (a, b) => b.margin - a.margin,
     unsure: (a, b) => Math.abs(a.score - THRESHOLD) - Math.abs(b.score - THRESHOLD),
   };
-  const THRESHOLD = Number(by("list").dataset.threshold);
   let page = 0, found = [];
   const settings = () => Object.fromEntries(CONTROLS.map((id) => [id, by(id).value]));
   const list = () => {
