@@ -8,7 +8,7 @@ import pytest
 import torch
 from harness_factcg import families
 from harness_factcg.chunking import split_sentences
-from harness_factcg.heads import answer_tokens
+from harness_factcg.heads import answer_tokens, head_for
 from harness_factcg.opening import open_checker
 from harness_factcg.scoring import Pair
 from transformers import (
@@ -151,6 +151,23 @@ def test_nan_is_an_error_of_every_head(checkpoints):
             getattr(checker.checkpoint.model, part).weight.fill_(math.nan)
         with pytest.raises(HarnessError, match=r"gives NaN in torch\.float32; try dtype=float32"):
             checker.verdicts(pairs()[:1])
+
+
+def test_infinite_logits_are_an_error(checkpoints):
+    checker = open_checker(checkpoints["t5"], device="cpu")
+    yes = checker.head.yes
+    with torch.no_grad():
+        checker.checkpoint.model.lm_head.weight[yes] *= math.inf
+        checker.checkpoint.model.lm_head.weight[yes].abs_()
+    with pytest.raises(HarnessError, match=r"gives (NaN|infinite logits) in torch\.float32"):
+        checker.verdicts(pairs()[:1])
+
+
+def test_an_encoder_decoder_must_say_how_decoding_starts(checkpoints):
+    loaded = open_checker(checkpoints["t5"], device="cpu").checkpoint
+    loaded.model.config.decoder_start_token_id = None
+    with pytest.raises(ArtefactError, match="lacks decoder_start_token_id"):
+        head_for(loaded.model, loaded.tokenizer, families.find("factcg", "seq2seq"))
 
 
 def test_answers_are_single_tokens(checkpoints):

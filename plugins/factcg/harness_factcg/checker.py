@@ -186,8 +186,9 @@ class Checker:
         found = self.head.margins(
             model, torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
         )
-        if found.isnan().any():
+        if not found.isfinite().all():
+            what = "NaN" if found.isnan().any() else "infinite logits"
             raise HarnessError(
-                f"'{self.checkpoint.name}' gives NaN in {model.dtype}; try dtype=float32"
+                f"'{self.checkpoint.name}' gives {what} in {model.dtype}; try dtype=float32"
             )
         return [float(margin) for margin in found.tolist()]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from harness.errors import HarnessError
+from harness.errors import ArtefactError, HarnessError
 from harness_factcg.families import Family
 from harness_factcg.scoring import log_odds, supported_label
 
@@ -50,14 +50,18 @@ class ClassifierHead:
 
 @dataclass(frozen=True)
 class Seq2SeqHead:
-    """The first decoder step of an encoder-decoder; ``no`` and ``yes`` are token ids."""
+    """The first decoder step of an encoder-decoder.
+
+    ``no`` and ``yes`` are token ids, ``start`` is the token that decoding starts with.
+    """
 
     no: int
     yes: int
+    start: int
     side = "right"
 
     def margins(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        start = ids.new_full((len(ids), 1), model.config.decoder_start_token_id)
+        start = ids.new_full((len(ids), 1), self.start)
         logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=start).logits
         first = logits[:, 0].float()
         found: torch.Tensor = first[:, self.yes] - first[:, self.no]
@@ -102,6 +106,7 @@ def head_for(model: Any, tokenizer: Any, family: Family, supported: int | None =
     Raises:
         HarnessError: There is no such label, none that can be told, or an answer is no single
             token.
+        ArtefactError: An encoder-decoder's configuration does not say how decoding starts.
     """
     if family.head != "classifier":
         if supported is not None:
@@ -110,7 +115,12 @@ def head_for(model: Any, tokenizer: Any, family: Family, supported: int | None =
                 f"{family.yes!r}; use no= and yes="
             )
         no, yes = answer_tokens(tokenizer, family)
-        return CausalHead(no, yes) if family.head == "causal" else Seq2SeqHead(no, yes)
+        if family.head == "causal":
+            return CausalHead(no, yes)
+        start = getattr(model.config, "decoder_start_token_id", None)
+        if start is None:
+            raise ArtefactError("the checkpoint's config.json lacks decoder_start_token_id")
+        return Seq2SeqHead(no, yes, start)
     config = model.config
     label = supported_label(config.id2label) if supported is None else supported
     if not 0 <= label < config.num_labels:
