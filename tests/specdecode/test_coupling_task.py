@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from harness_specdecode import couplings, data, metrics
-from harness_specdecode.coupling import record
+from harness_specdecode.coupling import record, sampled_hits
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.pair import PairHF
 from lm_eval import simple_evaluate
@@ -75,7 +75,7 @@ def test_trajectory_and_closed_forms_by_one_full_pass(pair, results):
                 torch.log_softmax(model(whole).logits[0, len(prompt) - 1 : -1].double() / 0.8, -1)
                 for model in (pair.model, pair.drafter)
             )
-        key = request_key(5, prompt)
+        key, *draws = (request_key(5, prompt, repeat) for repeat in range(1 + DRAWS))
         for t, at in enumerate(positions):
             assert at["position"] == t
             assert (p[t] + Noise(5).gumbel([key], t, p.shape[-1])[0]).argmax() == tokens[t]
@@ -83,9 +83,9 @@ def test_trajectory_and_closed_forms_by_one_full_pass(pair, results):
             assert at["total_variation"] == pytest.approx(distance, abs=1e-5)
             gumbel = couplings.agreement_gumbel(p[t].exp(), q[t].exp()).item()
             assert at["agreement_gumbel"] == pytest.approx(gumbel, abs=1e-5)
-            assert at["empirical_gumbel"] * DRAWS == pytest.approx(
-                round(at["empirical_gumbel"] * DRAWS)
-            )
+            hits = sampled_hits(p[t].exp(), q[t].exp(), Noise(5), draws, t)
+            for name, found in hits.items():
+                assert at[f"empirical_{name}"] == found / DRAWS
         assert sample["resps"][0][0] == pair.tok_decode(tokens)
         assert len(tokens) == LENGTH or tokens[-1] == pair.eot_token_id
 
@@ -201,13 +201,16 @@ def test_another_vocabulary_is_refused(tmp_path):
         PairHF("testbed:teacher", drafter=str(tmp_path / "other"), device="cpu")
 
 
-def test_missing_models_and_caches_are_refused(pair, tmp_path):
+def test_missing_models_and_caches_are_refused(pair, tmp_path, caplog):
     with pytest.raises(HarnessError, match="no drafter: give --model_args"):
         PairHF("testbed:teacher")
     with pytest.raises(HarnessError, match="drafter nowhere/nothing cannot be loaded"):
         PairHF("testbed:teacher", drafter="nowhere/nothing", device="cpu")
     with pytest.raises(HarnessError, match="nowhere/nothing cannot be loaded"):
         PairHF("nowhere/nothing", drafter="testbed:student", device="cpu")
+    assert "larger than the target" not in caplog.text
+    PairHF("testbed:student", drafter="testbed:teacher", device="cpu")
+    assert "drafter testbed:teacher is larger than the target" in caplog.text
     with pytest.raises(HarnessError, match="--use_cache keeps answers by prompt alone"):
         evaluate(pair, use_cache=str(tmp_path / "cache"))
 

@@ -262,3 +262,14 @@ def test_what_is_no_distribution_is_refused(p, q, words):
     for function in (total_variation, *ALL):
         with pytest.raises(ValueError, match=words):
             function(torch.tensor(p), torch.tensor(q))
+
+
+def test_worked_examples():
+    import doctest
+
+    from harness_specdecode import couplings, noise
+
+    for module in (couplings, noise):
+        done = doctest.testmod(module)
+        assert done.attempted == 2
+        assert done.failed == 0

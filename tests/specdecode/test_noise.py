@@ -45,8 +45,10 @@ def by_hand(seed, key, position, token):
     return c[token % 4]
 
 
-def test_field_is_the_documented_function():
-    seed, key = 2**63 + 12345, 2**64 - 7
+@pytest.mark.parametrize(
+    ("seed", "key"), [(2**63 + 12345, 2**64 - 7), (7 << 32, 0x0123456789ABCDEF)]
+)
+def test_field_is_the_documented_function(seed, key):
     uniform = Noise(seed).uniform([key], 9, 11)
     for token in range(11):
         assert uniform[0, token].item() == (by_hand(seed, key, 9, token) + 0.5) / 2**32
@@ -162,3 +164,16 @@ def test_request_key_depends_on_all_its_parts():
 def test_a_seed_out_of_range_is_refused(seed):
     with pytest.raises(HarnessError, match="out of range: give one from 0"):
         Noise(seed)
+
+
+@pytest.mark.gpu
+def test_the_field_is_the_same_on_a_gpu():
+    here, there = Noise(7), Noise(7, "cuda")
+    positions = torch.arange(4).expand(8, 4)
+    ids = torch.arange(0, 5000, 3)
+    for vocabulary in (5001, ids):
+        ours, theirs = (f.uniform(KEYS, positions, vocabulary).cpu() for f in (here, there))
+        assert torch.equal(ours, theirs)
+        ours, theirs = (f.gumbel(KEYS, positions, vocabulary).cpu() for f in (here, there))
+        assert torch.allclose(ours, theirs, rtol=2e-7, atol=1e-9)
+        assert (ours != theirs).double().mean() < 1e-4

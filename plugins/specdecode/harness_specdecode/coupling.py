@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from harness_specdecode import couplings
+from harness_specdecode.metrics import NAMES
 from harness_specdecode.noise import PRIVATE, Noise, as_uniform
 
-NAMES = ("optimal", "gumbel", "minhash")
 _CELLS_AT_ONCE = 1 << 22
 
 

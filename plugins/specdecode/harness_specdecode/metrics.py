@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from harness.statistics import Floats, Statistic
-from harness_specdecode.coupling import NAMES
 
 Item = Mapping[str, Any]
+
+NAMES = ("optimal", "gumbel", "minhash")
 
 
 def mean_item(records: Sequence[Mapping[str, float]], name: str) -> dict[str, float]:

@@ -95,6 +95,8 @@ class PairMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 f"({len(other)} and {len(own)} tokens, {differing} entries differ): take a drafter "
                 f"with the target's tokenizer"
             )
+        if model.num_parameters() > self.model.num_parameters():
+            log.warning("drafter %s is larger than the target", self._drafter_name)
         return model.eval().requires_grad_(False).to(self.device)
 
     def set_cache_hook(self, cache_hook: Any) -> None:
