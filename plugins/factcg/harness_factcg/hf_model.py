@@ -6,7 +6,7 @@ answers about the chunks are put together (``families``). Rows of all tasks are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from harness.responses import Score
 from harness_factcg.loading import accelerator
 from harness_factcg.opening import check_names, choose_device, open_checker
 from harness_factcg.planning import LEAST_ROOM, no_room
+from harness_factcg.requests import pair_of, place_of
 from harness_factcg.scoring import Pair, log_sigmoid
 
 
@@ -101,7 +102,7 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
         for room, request in zip(self.checker.room(list(claims)), claims.values(), strict=True):
             if room < LEAST_ROOM:
                 taken = self.max_length - room
-                raise HarnessError(no_room(_where(request), taken, self.max_length))
+                raise HarnessError(no_room(place_of(request), taken, self.max_length))
 
     def loglikelihood_rolling(self, requests: Sequence[Any], *_: object, **__: object) -> NoReturn:
         """Refused: a fact checker has no probability of a text."""
@@ -151,26 +152,23 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
             self._accelerator.wait_for_everyone()
 
 
-def _where(request: Any) -> str:
-    return f"task {request.task_name}, row {request.doc_id}"
-
-
 def _pair(request: Any) -> Pair:
-    """The row of a request."""
-    row = request.doc
-    if not isinstance(row, Mapping) or not {"doc", "claim"} <= row.keys():
+    """The row of a request.
+
+    Raises:
+        HarnessError: It has none.
+    """
+    pair = pair_of(request)
+    if pair is None:
         raise _no_rows([request])
-    for name in ("doc", "claim"):
-        if not isinstance(row[name], str) or not row[name].strip():
-            raise HarnessError(f"{_where(request)}: {name} is empty or no text")
-    return Pair(row["doc"], row["claim"])
+    return pair
 
 
 def _is_yes(request: Any) -> bool:
     answer = str(request.args[1]).strip().lower()
     if answer not in ("yes", "no"):
         raise HarnessError(
-            f"{_where(request)}: hf-fact-checker answers Yes or No, not {request.args[1]!r}"
+            f"{place_of(request)}: hf-fact-checker answers Yes or No, not {request.args[1]!r}"
         )
     return answer == "yes"
 

@@ -31,7 +31,7 @@ from harness_factcg.families import Family
 from harness_factcg.framing import Row, Text, find_row
 from harness_factcg.language_model import Answers, Asker
 from harness_factcg.next_word import Reader, words
-from harness_factcg.scoring import Pair
+from harness_factcg.requests import pair_of, place_of
 
 try:
     from lm_eval.models.vllm_causallms import VLLM
@@ -174,7 +174,9 @@ class VLLMFactCheckingMixin:
                 one token of the model's.
         """
         asked = [self._asked(request) for request in requests]
-        where = {unit: _where(request) for (unit, _), request in zip(asked, requests, strict=True)}
+        where = {
+            unit: place_of(request) for (unit, _), request in zip(asked, requests, strict=True)
+        }
         rows = {unit: at for unit, at in where.items() if isinstance(unit, Row)}
         texts = {unit: at for unit, at in where.items() if isinstance(unit, Text)}
         found: dict[Row | Text, Answers] = {}
@@ -193,15 +195,15 @@ class VLLMFactCheckingMixin:
         known = words(continuation)
         if known is None:
             raise HarnessError(
-                f"{_where(request)}: {NAME} answers Yes or No, not {continuation!r}; use --model "
+                f"{place_of(request)}: {NAME} answers Yes or No, not {continuation!r}; use --model "
                 "vllm for this task"
             )
         both, is_yes = known
-        pair = _pair(request)
+        pair = pair_of(request)
         row = None if pair is None else find_row(context, pair, both)
         if row is None and pair is not None and self._asks_rows:
             raise HarnessError(
-                f"{_where(request)}: the task words its prompt in its own way, which a family's "
+                f"{place_of(request)}: the task words its prompt in its own way, which a family's "
                 "cannot replace; leave out the arguments that say how rows are put"
             )
         return row or Text(context, both), is_yes
@@ -276,22 +278,3 @@ def _family(
         return replace(found, head="causal"), reason
     whole = replace(found, head="causal", chunk_size=None, max_length=_NO_LIMIT)
     return whole, "nothing names a family: whole documents"
-
-
-def _where(request: Any) -> str:
-    return f"task {request.task_name}, row {request.doc_id}"
-
-
-def _pair(request: Any) -> Pair | None:
-    """The document and the claim of a request's row, if it has them.
-
-    Raises:
-        HarnessError: One of them is empty.
-    """
-    row = request.doc
-    if not isinstance(row, Mapping) or not {"doc", "claim"} <= row.keys():
-        return None
-    for name in ("doc", "claim"):
-        if not isinstance(row[name], str) or not row[name].strip():
-            raise HarnessError(f"{_where(request)}: {name} is empty or no text")
-    return Pair(row["doc"], row["claim"])
