@@ -1,0 +1,317 @@
+"""One stage of a training: from a model to the best of its checkpoints, through any kills.
+
+A stage works in ``WORK/<stage>/checkpoint-<step>``, which the transformers Trainer writes: weights,
+optimiser, schedule, random states, history. A rerun goes on from the last whole one. What the stage
+has chosen appears as ``WORK/<stage>-model`` by one rename, with the record ``WORK/<stage>.json``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+from transformers import PrinterCallback, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+from harness import recipes
+from harness.datasets import Row
+from harness.errors import HarnessError
+from harness_factcg import metrics
+from harness_factcg.checker import Checker
+from harness_factcg.chunking import split_sentences
+from harness_factcg.families import CONFIG_KEY, Family, find, head_of
+from harness_factcg.heads import head_for
+from harness_factcg.loading import Checkpoint
+from harness_factcg.planning import Ids, Planner
+from harness_factcg.scoring import Pair
+from harness_factcg.starts import Start
+from harness_factcg.trainer import (
+    CheckerTrainer,
+    Collator,
+    Diary,
+    GroupedByLength,
+    Guard,
+    Progress,
+    examples,
+    loss_of,
+)
+
+if TYPE_CHECKING:
+    from harness_factcg.training import Options
+
+_SLICE = 4096
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage trains on, in which folder, and how."""
+
+    name: str
+    train: Sequence[Row]
+    dev: Sequence[Row]
+    work: Path
+    options: Options
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage: the folder of its best checkpoint, its record and its figures by step."""
+
+    name: str
+    folder: Path
+    facts: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+
+def in_charge() -> bool:
+    """Whether this process writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def settle() -> None:
+    """Wait until all processes have come this far."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Keep a second training out of a folder.
+
+    Raises:
+        HarnessError: There is one already.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as file:
+        if in_charge():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as cause:
+                raise HarnessError(f"another training works in {work}; wait for it") from cause
+        yield
+
+
+def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Trained]) -> Trained:
+    """Train a stage, or go on with it; one that is done already is read.
+
+    Args:
+        stage: What to do.
+        start: The model it begins with.
+        texts: What a new tokenizer learns from.
+        before: Earlier stages.
+
+    Raises:
+        HarnessError: The model cannot be used, a claim leaves no room for a document, the loss or
+            a gradient is not finite, or memory ran out.
+    """
+    arguments = _arguments(stage)
+    folder, record = stage.work / f"{stage.name}-model", stage.work / f"{stage.name}.json"
+    if not folder.is_dir():
+        if in_charge():
+            _begin(stage, start, texts)
+        settle()
+        trainer, facts = _trainer(stage, arguments, before)
+        started = time.monotonic()
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(stage))
+        except torch.OutOfMemoryError as cause:
+            raise HarnessError(
+                f"out of memory at {stage.options.device_batch_size} rows a forward pass: give "
+                "--device-batch-size a smaller one, or --max-length; the result stays the same "
+                "with the former"
+            ) from cause
+        if in_charge():
+            diary = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Diary))
+            facts |= _chosen(trainer.state) | {"seconds": round(time.monotonic() - started, 1)}
+            recipes.write_json(record, {"facts": facts, "lines": diary.lines(trainer.state)})
+            with recipes.appearing(folder) as draft:
+                trainer.model.save_pretrained(draft)
+                trainer.processing_class.save_pretrained(draft)
+            shutil.rmtree(stage.work / stage.name)
+        settle()
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    return Trained(stage.name, folder, kept["facts"], kept["lines"])
+
+
+def _begin(stage: Stage, start: Start, texts: Iterable[str]) -> None:
+    """The stage's first model, once: a kill in between does not draw its weights anew."""
+    place = stage.work / f"{stage.name}-start"
+    if place.is_dir():
+        return
+    found = start.load(texts)
+    with recipes.appearing(place) as draft:
+        found.model.save_pretrained(draft)
+        found.tokenizer.save_pretrained(draft)
+
+
+def _last_checkpoint(stage: Stage) -> str | None:
+    """The last checkpoint that is whole: the Trainer writes its state last."""
+    found = (stage.work / stage.name).glob("checkpoint-*")
+    for place in sorted(found, key=lambda place: -int(place.name.partition("-")[2])):
+        try:
+            json.loads((place / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(place)
+    return None
+
+
+def _arguments(stage: Stage) -> TrainingArguments:
+    options = stage.options
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    device_batch = min(options.device_batch_size, max(1, options.batch_size // processes))
+    if options.batch_size % (device_batch * processes):
+        raise HarnessError(
+            f"--batch-size {options.batch_size} is no multiple of --device-batch-size "
+            f"{device_batch} times {processes} process(es)"
+        )
+    steps = math.ceil(len(stage.train) / options.batch_size) * options.epochs
+    every = math.ceil(steps / options.evaluations)
+    arguments = TrainingArguments(
+        output_dir=str(stage.work / stage.name),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=options.batch_size // (device_batch * processes),
+        optim="adamw_torch",
+        learning_rate=options.rate,
+        adam_epsilon=1e-6,
+        weight_decay=0.0,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(options.warmup * steps),
+        bf16=options.dtype == "bfloat16",
+        use_cpu=options.device == "cpu",
+        seed=options.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="balanced_accuracy",
+        logging_steps=max(1, min(10, every)),
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        report_to="none",
+    )
+    assert arguments.device is not None  # sets the processes up, before any of them waits
+    arguments._n_gpu = min(1, arguments.n_gpu)  # one GPU a process: accelerate launch for more
+    return arguments
+
+
+def _trainer(
+    stage: Stage, arguments: TrainingArguments, before: Sequence[Trained]
+) -> tuple[CheckerTrainer, dict[str, Any]]:
+    """The Trainer of a stage, and what is known of its data."""
+    options = stage.options
+    place = stage.work / f"{stage.name}-start"
+    start = Start(str(place), revision="main", max_length=options.max_length, seed=options.seed)
+    checkpoint = start.load(())
+    family = find("factcg", head_of(checkpoint.model.config)).override(
+        chunk_size=options.chunk_size,
+        max_length=min(options.max_length, checkpoint.max_length or options.max_length),
+    )
+    setattr(checkpoint.model.config, CONFIG_KEY, family.to_config())
+    head = head_for(checkpoint.model, checkpoint.tokenizer, family)
+    ids, cut = encoded(stage.train, checkpoint.tokenizer, family)
+    trainer = CheckerTrainer(
+        head=head,
+        sampler=GroupedByLength(
+            [len(one) for one in ids], options.batch_size, f"{options.seed} {stage.name}"
+        ),
+        judge=lambda: judged(checkpoint, family, stage.dev),
+        model=checkpoint.model,
+        args=arguments,
+        train_dataset=examples(ids, [row["label"] for row in stage.train]),
+        eval_dataset=list(stage.dev),
+        processing_class=checkpoint.tokenizer,
+        data_collator=Collator(checkpoint.tokenizer.pad_token_id, head.side),
+        callbacks=[Guard(), Diary(*_diary(stage, before))],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Progress())
+    return trainer, {"truncated_rows": cut}
+
+
+def _diary(stage: Stage, before: Sequence[Trained]) -> tuple[Path, list[dict[str, Any]], str]:
+    lines = [line for earlier in before for line in earlier.lines]
+    return stage.work / "metrics.jsonl", lines, stage.name
+
+
+def _chosen(state: Any) -> dict[str, Any]:
+    """The step that was chosen, and its dev figures."""
+    best = int(Path(state.best_model_checkpoint).name.partition("-")[2])
+    (entry,) = (
+        entry
+        for entry in state.log_history
+        if entry["step"] == best and "eval_balanced_accuracy" in entry
+    )
+    figures = {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_")}
+    return {"steps": state.global_step, "chosen_step": best, "dev": figures}
+
+
+def encoded(rows: Sequence[Row], tokenizer: Any, family: Family) -> tuple[list[Ids], int]:
+    """Token ids of each row's prompt, and how many of the documents were cut.
+
+    A document is put as a chunk is put at inference, its sentences joined, and cut at its end where
+    the prompt would be longer than ``family.max_length``.
+    """
+    whole = replace(family, chunk_size=None)
+    planner = Planner(tokenizer, whole, max_length=family.max_length, overlong="cut")
+    found: list[Ids] = []
+    cut = 0
+    starts = range(0, len(rows), _SLICE)
+    for start in tqdm(starts, desc="Reading rows", disable=len(starts) < 2 or not in_charge()):
+        pairs = [
+            Pair(family.joint.join(split_sentences(row["doc"])), row["claim"])
+            for row in rows[start : start + _SLICE]
+        ]
+        plan = planner.plan(pairs)
+        for pair in pairs:
+            ((place,),) = (asked.places for asked in plan.asked[pair])
+            found.append(plan.ids[place])
+            cut += place in plan.cut
+    return found, cut
+
+
+def judged(checkpoint: Checkpoint, family: Family, rows: Sequence[Row]) -> Mapping[str, float]:
+    """Balanced accuracy, AUROC and mean loss (nats) of a model on some rows, as it is scored.
+
+    Every process scores its share.
+    """
+    checkpoint.model.eval()
+    checker = Checker(checkpoint, family)
+    pairs = [Pair(row["doc"], row["claim"]) for row in rows]
+    wanted = list(dict.fromkeys(pairs))
+    rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    mine = checker.verdicts(wanted[rank::world])
+    scores = [(pair, verdict.margin) for pair, verdict in mine.items()]
+    if world > 1:
+        from accelerate.utils import gather_object
+
+        scores = gather_object(scores)
+    margins = dict(scores)
+    items = [
+        {"label": row["label"], "margin": margins[pair], "document": row["doc"]}
+        for row, pair in zip(rows, pairs, strict=True)
+    ]
+    found = torch.tensor([item["margin"] for item in items])
+    labels = torch.tensor([item["label"] for item in items])
+    return {
+        "balanced_accuracy": metrics.balanced_accuracy(items),
+        "auroc": metrics.auroc(items),
+        "loss": float(loss_of(found, labels)) / len(items),
+    }

@@ -1,0 +1,277 @@
+"""Fact checkers trained in two stages, as Lei et al. 2025 do (arXiv 2501.17144, §4).
+
+Stage 1 teaches from general pairs (ANLI, CG2C-MHQA, MiniCheck's C2D), stage 2, from the model that
+stage 1 chose, from documents (CG2C-Doc, MiniCheck's D2C). Either alone is fine. AdamW at 5e-5 with
+ε = 1e-6 and no weight decay, linear warm-up over 6 % of the steps, effective batch 48, one epoch a
+stage, seed 2024; 5 % of the rows are held out, never a part of a pair or of a document, and the
+checkpoint with the best balanced accuracy on them is kept.
+
+    harness factcg train --stage2 CG2C_doc.jsonl --model microsoft/deberta-v3-large --out checker
+
+A training goes on where it was stopped: it works in a folder beside the result, named by a hash of
+the recipe, and the result appears by one rename.
+
+Deviations: prompts are padded to the longest of their batch, not to 2,048 tokens. One template
+serves training and inference, and a training document is put as inference puts a chunk: its
+sentences joined by line breaks, cut at its end if the prompt is too long. Gradients are clipped to
+norm 1, the Trainer's default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness import __version__, recipes
+from harness.checksums import digest, fingerprint
+from harness.datasets import Row
+from harness.errors import ArtefactError, HarnessError
+from harness.store import key_of
+from harness.testbed import resolve
+from harness_factcg import scratch, training_data
+from harness_factcg.chunking import CHUNK_SIZE
+from harness_factcg.scoring import prompt
+from harness_factcg.stages import Stage, Trained, alone, in_charge, run, settle
+from harness_factcg.starts import Start
+from harness_factcg.training_data import Source
+
+MANIFEST = "training.json"
+METRICS = "metrics.jsonl"
+FORM = "harness-factcg-checker-1"
+DTYPES = ("float32", "bfloat16")
+_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to train, on what, how, and where it goes.
+
+    Attributes:
+        out: The checkpoint's folder.
+        model: Hub id or folder of an encoder, an encoder-decoder or a checker, ``testbed:checker``,
+            or ``scratch:LAYERSxHIDDEN``.
+        stage1: Files of the first stage.
+        stage2: Files of the second stage.
+        dev: Files to choose the model on; by default a share of each stage's rows.
+        dev_share: That share.
+        epochs: Passes over each stage's rows.
+        rate: Highest learning rate.
+        warmup: Share of the steps in which the rate rises.
+        batch_size: Rows an optimiser step, over all processes.
+        device_batch_size: Rows a process reads at once; bounds memory, changes nothing else.
+        max_length: Tokens a prompt may have.
+        chunk_size: Word tokens of a chunk at inference.
+        dtype: ``float32``, or ``bfloat16`` for autocast; the weights are float32 in both.
+        evaluations: Evaluations, and checkpoints, a stage.
+        device: ``auto`` takes a GPU where there is one; ``cpu``.
+        revision: The model's revision on the hub.
+        seed: Of the split, the order, a new head, and dropout.
+    """
+
+    out: Path
+    model: str
+    stage1: Sequence[Path] = ()
+    stage2: Sequence[Path] = ()
+    dev: Sequence[Path] = ()
+    dev_share: float = 0.05
+    epochs: int = 1
+    rate: float = 5e-5
+    warmup: float = 0.06
+    batch_size: int = 48
+    device_batch_size: int = 8
+    max_length: int = 2048
+    chunk_size: int = CHUNK_SIZE
+    dtype: str = "float32"
+    evaluations: int = 10
+    device: str = "auto"
+    revision: str = "main"
+    seed: int = 2024
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished training.
+
+    ``manifest`` is ``training.json``; ``present`` tells whether it was there before, ``in_charge``
+    whether this process of several speaks for all.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    present: bool
+    in_charge: bool = True
+
+
+def train(options: Options) -> Made:
+    """Train and write the checkpoint, or return the equal one that is already there.
+
+    Raises:
+        HarnessError: An option is wrong, the data or the model cannot be used, the loss is not
+            finite, or the folder holds something else.
+    """
+    out = options.out.expanduser().absolute()
+    _check(options)
+    files = {
+        name: [Source.of(path) for path in paths]
+        for name, paths in (("stage1", options.stage1), ("stage2", options.stage2))
+        if paths
+    }
+    dev_files = [Source.of(path) for path in options.dev]
+    recipe = _recipe(options, files, dev_files)
+    present = kept(out, recipe)
+    if present is not None:
+        return Made(out, present, True, in_charge())
+    recipes.check_writable(out)
+    dev = training_data.read(dev_files)
+    if dev:
+        training_data.check_labels(dev, "the rows of --dev")
+    rows = {name: _split(options, training_data.read(found), dev) for name, found in files.items()}
+    work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
+    done = _stages(options, rows, work)
+    if in_charge():
+        _write(out, work, recipe, rows, done)
+        shutil.rmtree(work)
+    settle()
+    manifest = kept(out, recipe)
+    assert manifest is not None
+    return Made(out, manifest, False, in_charge())
+
+
+def summary(made: Made) -> str:
+    """What was trained, and how good it is on dev, in a line."""
+    parts = []
+    for stage in made.manifest["stages"]:
+        train, dev = (sum(stage[f"{part}_rows"].values()) for part in ("train", "dev"))
+        parts.append(
+            f"{stage['stage']}: {train} rows, step {stage['chosen_step']} of {stage['steps']}, "
+            f"balanced accuracy {stage['dev']['balanced_accuracy']:.3f} on {dev} dev rows"
+        )
+    return "; ".join(parts)
+
+
+def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of the checkpoint already in a folder, if the recipe makes it.
+
+    Raises:
+        ArtefactError: Something else is there, or a file of it has changed since.
+    """
+    if not folder.exists():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        there, files = manifest["recipe"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise ArtefactError(
+            f"{folder} exists and has no readable {MANIFEST}; choose another --out"
+        ) from cause
+    unlike = sorted(name for name in {*recipe, *there} if recipe.get(name) != there.get(name))
+    if unlike:
+        raise ArtefactError(
+            f"{folder} holds another checkpoint (its training differs in: {', '.join(unlike)}); "
+            "choose another --out or remove it"
+        )
+    for name, expected in files.items():
+        if not (folder / name).is_file() or digest(folder / name) != expected:
+            raise ArtefactError(f"{folder / name} is missing or was changed; remove the folder")
+    return manifest
+
+
+def _check(options: Options) -> None:
+    if not options.stage1 and not options.stage2:
+        raise HarnessError(
+            "there is nothing to train on: give --stage1 FILE, --stage2 FILE or both"
+        )
+    if options.dtype not in DTYPES:
+        raise HarnessError(f"--dtype {options.dtype}: use one of {', '.join(DTYPES)}")
+    for name in ("epochs", "batch_size", "device_batch_size", "evaluations", "chunk_size"):
+        if getattr(options, name) < 1:
+            raise HarnessError(f"--{name.replace('_', '-')} is at least 1")
+    if not (math.isfinite(options.rate) and options.rate > 0):
+        raise HarnessError(f"--lr {options.rate}: a number above 0 is needed")
+    for name in ("warmup", "dev_share"):
+        if not 0 < getattr(options, name) < 1:
+            raise HarnessError(f"--{name.replace('_', '-')} lies between 0 and 1")
+    if options.model.startswith(scratch.PREFIX):
+        scratch.shape_of(options.model)
+
+
+def _recipe(
+    options: Options, files: dict[str, list[Source]], dev: Sequence[Source]
+) -> dict[str, Any]:
+    """What decides the result but for rounding: not how the work is shared or kept."""
+    own = asdict(options)
+    for name in ("out", "stage1", "stage2", "dev", "device", "device_batch_size"):
+        del own[name]
+    own["model"] = {"name": options.model, "sha256": fingerprint(resolve(options.model))}
+    data = {name: [source.as_dict() for source in found] for name, found in files.items()}
+    return {**own, "data": data, "dev": [source.as_dict() for source in dev]}
+
+
+def _split(options: Options, rows: list[Row], dev: list[Row]) -> tuple[list[Row], list[Row]]:
+    training_data.check_labels(rows, "the training files")
+    if dev:
+        return rows, dev
+    return training_data.split(rows, options.dev_share, options.seed)
+
+
+def _stages(
+    options: Options, rows: dict[str, tuple[list[Row], list[Row]]], work: Path
+) -> list[Trained]:
+    """Train one stage after the other, each from what the one before has chosen."""
+    texts = (
+        text
+        for train, _ in rows.values()
+        for row in train
+        for text in (row["doc"], prompt("", row["claim"]))
+    )
+    start = Start(
+        options.model, revision=options.revision, max_length=options.max_length, seed=options.seed
+    )
+    done: list[Trained] = []
+    with alone(work):
+        for name, (train, dev) in rows.items():
+            stage = Stage(name, train, dev, work, options)
+            done.append(run(stage, start, texts, done))
+            start = replace(start, name=str(done[-1].folder))
+    return done
+
+
+def _write(
+    out: Path,
+    work: Path,
+    recipe: dict[str, Any],
+    rows: dict[str, tuple[list[Row], list[Row]]],
+    done: Sequence[Trained],
+) -> None:
+    """The last stage's model with the record of all, by one rename."""
+    with recipes.appearing(out) as draft:
+        shutil.copytree(done[-1].folder, draft, dirs_exist_ok=True)
+        shutil.copyfile(work / METRICS, draft / METRICS)
+        versions = {name: metadata.version(name) for name in _LIBRARIES}
+        manifest = {
+            "format": FORM,
+            "recipe": recipe,
+            "stages": [
+                {"stage": stage.name} | _counts(*rows[stage.name]) | stage.facts for stage in done
+            ],
+            "files": {file.name: digest(file) for file in sorted(draft.iterdir())},
+            "versions": {"paperharness": __version__} | versions,
+        }
+        recipes.write_json(draft / MANIFEST, manifest)
+
+
+def _counts(train: Sequence[Row], dev: Sequence[Row]) -> dict[str, Any]:
+    return {
+        f"{name}_rows": {"supported": counts[1], "unsupported": counts[0]}
+        for name, counts in (
+            ("train", Counter(row["label"] for row in train)),
+            ("dev", Counter(row["label"] for row in dev)),
+        )
+    }
