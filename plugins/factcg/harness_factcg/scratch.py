@@ -2,9 +2,9 @@
 
 ``scratch:3x128`` is a DeBERTa-v2 classifier of 3 layers and hidden size 128: heads of 32 numbers,
 MLPs twice as wide, relative positions in 32 buckets, no dropout, and after the first layer the
-convolution over ``KERNEL`` tokens that DeBERTa may have. The tokenizer is BERT's kind, of at
-most ``VOCABULARY`` pieces in small letters: a word is the same token at the beginning of a line and
-within a claim. The weights start near a circuit that looks words up (``look_up``).
+convolution over ``KERNEL`` tokens that DeBERTa may have. The tokenizer has at most
+``VOCABULARY`` pieces of words in small letters: a word is the same token at the beginning of a line
+and within a claim. The weights start near a circuit that looks words up (``look_up``).
 """
 
 from __future__ import annotations
@@ -99,16 +99,17 @@ def build(name: str, texts: Iterable[str], max_length: int, seed: int) -> tuple[
 
 
 def _tokenizer(texts: Iterable[str], max_length: int) -> Any:
-    """BERT's kind: words in small letters, cut into pieces, whatever space stands before them."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers.trainers import WordPieceTrainer
+    """Words in small letters, as BERT splits them, by byte pairs into pieces.
+
+    BERT's own pieces would not do: their trainer numbers them in another order at each run.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordPiece(unk_token=_SPECIAL[3]))
+    core = Tokenizer(models.BPE(unk_token=_SPECIAL[3]))
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.decoder = decoders.WordPiece()
-    trainer = WordPieceTrainer(
+    trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         min_frequency=2,
         special_tokens=list(_SPECIAL),
