@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
-from harness_factcg import families, loading, metrics, stages, training
+from harness_factcg import families, loading, metrics, stages, training, training_data
 from harness_factcg.checker import Checker
 from harness_factcg.commands import app
 from harness_factcg.hf_model import FactCheckerHF
 from harness_factcg.scoring import Pair
 from harness_factcg.trainer import Collator, examples, loss_of
 from harness_factcg.training import Options
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, DataError, HarnessError
@@ -88,7 +88,7 @@ def test_dynamic_padding_costs_what_fixed_padding_costs(checker_path):
     checkpoint = loading.load(checker_path)
     family = families.find("factcg").override(max_length=200)
     rows = pairs(6)
-    ids, cut = stages.encoded(rows, checkpoint.tokenizer, family)
+    ids, cut = training_data.encoded(rows, checkpoint.tokenizer, family)
     assert cut == 0 and len({len(one) for one in ids}) > 2
     head = Checker(checkpoint, family).head
     given = examples(ids, [row["label"] for row in rows])
@@ -106,7 +106,7 @@ def test_a_training_prompt_is_the_prompt_of_inference(checker_path):
     checkpoint = loading.load(checker_path)
     family = families.find("factcg")
     row = {"doc": "Anna lives in Rome.  Ben plays chess.\n\nEnd.", "claim": "Anna plays chess."}
-    (ids,), _ = stages.encoded([row], checkpoint.tokenizer, family)
+    (ids,), _ = training_data.encoded([row], checkpoint.tokenizer, family)
     pair = Pair(row["doc"], row["claim"])
     checker = Checker(checkpoint, family)
     batch = Collator(0, "right")(examples([ids], [1]))
@@ -121,7 +121,7 @@ def test_a_long_document_is_cut_before_the_claim(checker_path):
     checkpoint = loading.load(checker_path)
     family = families.find("factcg").override(max_length=120)
     row = {"doc": "Anna lives in Rome. " * 80, "claim": "Anna lives in Rome."}
-    (ids,), cut = stages.encoded([row], checkpoint.tokenizer, family)
+    (ids,), cut = training_data.encoded([row], checkpoint.tokenizer, family)
     text = checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
     assert len(ids) == 120 and cut == 1
     assert text.endswith(family.frame(row["claim"])[1]) and text.startswith("Anna lives in Rome.")
@@ -187,7 +187,7 @@ def test_accumulating_makes_no_difference(tmp_path, data):
 def test_the_checkpoint_scores_as_in_training(tmp_path, data):
     made = training.train(options(tmp_path, data))
     rows = [row | {"pair_id": f"0:{row['pair_id']}"} for row in pairs(20)]
-    _, dev = training.training_data.split(rows, 0.2, 2024)
+    _, dev = training_data.split(rows, 0.2, 2024)
     model = FactCheckerHF(pretrained=str(made.folder), device="cpu")
     family = model.checker.family
     assert (family.name, family.max_length) == ("factcg", 128)
@@ -234,12 +234,7 @@ def test_stage_two_starts_from_what_stage_one_chose(tmp_path, data, monkeypatch)
     second = write_jsonl(tmp_path / "second.jsonl", pairs(12, start=30))
     made = training.train(options(tmp_path, second, stage1=[data]))
     assert [stage["stage"] for stage in made.manifest["stages"]] == ["stage1", "stage2"]
-    assert [name.rpartition("/")[2] for name, _ in started] == [
-        "scratch:3x32",
-        "stage1-start",
-        "stage1-model",
-        "stage2-start",
-    ]
+    assert [name.rpartition("/")[2] for name, _ in started] == ["scratch:3x32", "stage1-model"]
     lines = (made.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["stage"] for line in lines] == sorted(
         json.loads(line)["stage"] for line in lines
@@ -261,6 +256,19 @@ def test_an_encoder_gets_a_head_and_a_checker_keeps_its_own(
     before = weights(tmp_path.__class__(checker_path))
     for name, tensor in weights(kept.folder).items():
         torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=0)
+
+
+def test_a_damaged_start_is_refused(tmp_path, data, headless_path, checker_path):
+    for number, (source, lost) in enumerate(
+        ((headless_path, "encoder.layer.1.output.dense.weight"), (checker_path, "classifier.bias"))
+    ):
+        folder = tmp_path / str(number)
+        shutil.copytree(source, folder)
+        kept = weights(folder)
+        del kept[lost]
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ArtefactError, match=f"its checkpoint lacks .*{lost}"):
+            training.train(options(tmp_path, data, model=str(folder), max_length=256))
 
 
 def test_an_encoder_decoder_learns_to_say_yes(tmp_path, data, tokenizer):

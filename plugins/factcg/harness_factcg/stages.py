@@ -15,25 +15,23 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+from transformers.utils import logging
 
 from harness import recipes
 from harness.datasets import Row
 from harness.errors import HarnessError
 from harness_factcg import metrics
 from harness_factcg.checker import Checker
-from harness_factcg.chunking import split_sentences
 from harness_factcg.families import CONFIG_KEY, Family, find, head_of
 from harness_factcg.heads import head_for
 from harness_factcg.loading import Checkpoint
-from harness_factcg.planning import Ids, Planner
 from harness_factcg.scoring import Pair
 from harness_factcg.starts import Start
 from harness_factcg.trainer import (
@@ -46,11 +44,10 @@ from harness_factcg.trainer import (
     examples,
     loss_of,
 )
+from harness_factcg.training_data import encoded
 
 if TYPE_CHECKING:
     from harness_factcg.training import Options
-
-_SLICE = 4096
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,18 @@ def alone(work: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without transformers' bars of its own, one for each file that it writes."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Trained]) -> Trained:
     """Train a stage, or go on with it; one that is done already is read.
 
@@ -120,13 +129,11 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
     arguments = _arguments(stage)
     folder, record = stage.work / f"{stage.name}-model", stage.work / f"{stage.name}.json"
     if not folder.is_dir():
-        if in_charge():
-            _begin(stage, start, texts)
-        settle()
-        trainer, facts = _trainer(stage, arguments, before)
+        trainer, facts = _trainer(stage, start.load(texts), arguments, before)
         started = time.monotonic()
         try:
-            trainer.train(resume_from_checkpoint=_last_checkpoint(stage))
+            with _without_bars():
+                trainer.train(resume_from_checkpoint=_last_checkpoint(stage))
         except torch.OutOfMemoryError as cause:
             raise HarnessError(
                 f"out of memory at {stage.options.device_batch_size} rows a forward pass: give "
@@ -144,17 +151,6 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
         settle()
     kept = json.loads(record.read_text(encoding="utf-8"))
     return Trained(stage.name, folder, kept["facts"], kept["lines"])
-
-
-def _begin(stage: Stage, start: Start, texts: Iterable[str]) -> None:
-    """The stage's first model, once: a kill in between does not draw its weights anew."""
-    place = stage.work / f"{stage.name}-start"
-    if place.is_dir():
-        return
-    found = start.load(texts)
-    with recipes.appearing(place) as draft:
-        found.model.save_pretrained(draft)
-        found.tokenizer.save_pretrained(draft)
 
 
 def _last_checkpoint(stage: Stage) -> str | None:
@@ -212,20 +208,17 @@ def _arguments(stage: Stage) -> TrainingArguments:
 
 
 def _trainer(
-    stage: Stage, arguments: TrainingArguments, before: Sequence[Trained]
+    stage: Stage, checkpoint: Checkpoint, arguments: TrainingArguments, before: Sequence[Trained]
 ) -> tuple[CheckerTrainer, dict[str, Any]]:
     """The Trainer of a stage, and what is known of its data."""
     options = stage.options
-    place = stage.work / f"{stage.name}-start"
-    start = Start(str(place), revision="main", max_length=options.max_length, seed=options.seed)
-    checkpoint = start.load(())
     family = find("factcg", head_of(checkpoint.model.config)).override(
         chunk_size=options.chunk_size,
         max_length=min(options.max_length, checkpoint.max_length or options.max_length),
     )
     setattr(checkpoint.model.config, CONFIG_KEY, family.to_config())
     head = head_for(checkpoint.model, checkpoint.tokenizer, family)
-    ids, cut = encoded(stage.train, checkpoint.tokenizer, family)
+    ids, cut = encoded(stage.train, checkpoint.tokenizer, family, progress=in_charge())
     trainer = CheckerTrainer(
         head=head,
         sampler=GroupedByLength(
@@ -261,30 +254,6 @@ def _chosen(state: Any) -> dict[str, Any]:
     )
     figures = {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_")}
     return {"steps": state.global_step, "chosen_step": best, "dev": figures}
-
-
-def encoded(rows: Sequence[Row], tokenizer: Any, family: Family) -> tuple[list[Ids], int]:
-    """Token ids of each row's prompt, and how many of the documents were cut.
-
-    A document is put as a chunk is put at inference, its sentences joined, and cut at its end where
-    the prompt would be longer than ``family.max_length``.
-    """
-    whole = replace(family, chunk_size=None)
-    planner = Planner(tokenizer, whole, max_length=family.max_length, overlong="cut")
-    found: list[Ids] = []
-    cut = 0
-    starts = range(0, len(rows), _SLICE)
-    for start in tqdm(starts, desc="Reading rows", disable=len(starts) < 2 or not in_charge()):
-        pairs = [
-            Pair(family.joint.join(split_sentences(row["doc"])), row["claim"])
-            for row in rows[start : start + _SLICE]
-        ]
-        plan = planner.plan(pairs)
-        for pair in pairs:
-            ((place,),) = (asked.places for asked in plan.asked[pair])
-            found.append(plan.ids[place])
-            cut += place in plan.cut
-    return found, cut
 
 
 def judged(checkpoint: Checkpoint, family: Family, rows: Sequence[Row]) -> Mapping[str, float]:

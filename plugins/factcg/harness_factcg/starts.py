@@ -62,11 +62,13 @@ class Start:
         try:
             config = transformers.AutoConfig.from_pretrained(place, **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-            if head_of(config) == "seq2seq":
+            decoder = head_of(config) == "seq2seq"
+            whole = decoder or _is_classifier(config)
+            if decoder:
                 loader = transformers.AutoModelForSeq2SeqLM
             else:
                 loader = transformers.AutoModelForSequenceClassification
-                if not _is_classifier(config):
+                if not whole:
                     config.num_labels = len(scratch.LABELS)
                     config.id2label = dict(scratch.LABELS)
                     config.label2id = {label: n for n, label in scratch.LABELS.items()}
@@ -76,18 +78,17 @@ class Start:
         except Exception as cause:  # transformers raises dozens of types
             reason = " ".join(str(cause).split())[:240] or type(cause).__name__
             raise HarnessError(f"--model {self.name} cannot be loaded: {reason}") from cause
-        self._check(model, tokenizer, sorted(info["missing_keys"]))
+        self._check(model, tokenizer, sorted(info["missing_keys"]), whole=whole)
         return model, tokenizer
 
-    def _check(self, model: Any, tokenizer: Any, missing: list[str]) -> None:
+    def _check(self, model: Any, tokenizer: Any, missing: list[str], *, whole: bool) -> None:
         body = model.base_model_prefix + "."
-        lost = [name for name in missing if name.startswith(body) and "pooler" not in name]
-        if lost or (
-            missing and _is_classifier(model.config) and head_of(model.config) == "seq2seq"
-        ):
+        if not whole:  # a head of an encoder is new
+            missing = [name for name in missing if name.startswith(body) and "pooler" not in name]
+        if missing:
             raise ArtefactError(
-                f"--model {self.name}: its checkpoint lacks {', '.join((lost or missing)[:4])}; "
-                "it is damaged, or of another architecture than its config.json says"
+                f"--model {self.name}: its checkpoint lacks {', '.join(missing[:4])}; it is "
+                "damaged, or of another architecture than its config.json says"
             )
         if not tokenizer.is_fast:
             raise ArtefactError(

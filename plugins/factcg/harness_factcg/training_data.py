@@ -19,19 +19,27 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from harness.checksums import digest
 from harness.datasets import FORMATS, Row, read_table
 from harness.errors import DataError
 from harness_factcg import cg2c
+from harness_factcg.chunking import split_sentences
 from harness_factcg.data import DATASETS
+from harness_factcg.families import Family
+from harness_factcg.planning import Ids, Planner
 from harness_factcg.rows import checked_row
+from harness_factcg.scoring import Pair
 
 MEGABATCH = 20
 """Batches whose rows are sorted by length together."""
+
+_SLICE = 4096
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,32 @@ def split(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list
     check_labels(train, "the rows left for training")
     check_labels(dev, f"the {len(dev)} rows held out to choose the model on (--dev gives others)")
     return train, dev
+
+
+def encoded(
+    rows: Sequence[Row], tokenizer: Any, family: Family, *, progress: bool = False
+) -> tuple[list[Ids], int]:
+    """Token ids of each row's prompt, and how many of the documents were cut.
+
+    A document is put as a chunk is put at inference, its sentences joined, and cut at its end where
+    the prompt would be longer than ``family.max_length``.
+    """
+    whole = replace(family, chunk_size=None)
+    planner = Planner(tokenizer, whole, max_length=family.max_length, overlong="cut")
+    found: list[Ids] = []
+    cut = 0
+    starts = range(0, len(rows), _SLICE)
+    for start in tqdm(starts, desc="Reading rows", disable=len(starts) < 2 or not progress):
+        pairs = [
+            Pair(family.joint.join(split_sentences(row["doc"])), row["claim"])
+            for row in rows[start : start + _SLICE]
+        ]
+        plan = planner.plan(pairs)
+        for pair in pairs:
+            ((place,),) = (asked.places for asked in plan.asked[pair])
+            found.append(plan.ids[place])
+            cut += place in plan.cut
+    return found, cut
 
 
 def order(lengths: Sequence[int], batch: int, seed: str) -> list[int]:
