@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -209,6 +212,19 @@ def test_the_checkpoint_scores_as_in_training(tmp_path, data):
     assert loss == pytest.approx(figures["loss"], abs=1e-5)
 
 
+def test_bfloat16_leaves_the_weights_in_float32(tmp_path, data):
+    full = training.train(options(tmp_path, data, out=tmp_path / "full"))
+    half = training.train(options(tmp_path, data, out=tmp_path / "half", dtype="bfloat16"))
+    found = weights(half.folder)
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    assert not same(found, weights(full.folder))
+    lines = [(made.folder / "metrics.jsonl").read_text().splitlines() for made in (full, half)]
+    losses = [[json.loads(line).get("loss") for line in own] for own in lines]
+    assert losses[0] != losses[1]
+    for one, other in zip(*losses, strict=True):
+        assert one is other is None or one == pytest.approx(other, abs=0.05)
+
+
 def test_the_best_checkpoint_is_kept(tmp_path, data):
     made = training.train(options(tmp_path, data, epochs=6, evaluations=12))
     lines = [json.loads(line) for line in (made.folder / "metrics.jsonl").read_text().splitlines()]
@@ -392,3 +408,29 @@ def test_the_command_trains(tmp_path, data):
     assert done.exit_code == 0, done.output
     assert "stage2: 38 rows, step" in done.output
     assert "balanced accuracy" in done.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(tmp_path, data):
+    shape = ["--model", "scratch:3x32", "--device", "cpu", "--max-length", "128"]
+    shape += ["--stage2", str(data), "--batch-size", "8", "--epochs", "2", "--evaluations", "4"]
+    launchers = {"one": (), "two": ("-m", "torch.distributed.run", "--nproc-per-node", "2")}
+    for name, launcher in launchers.items():
+        command = [sys.executable, *launcher, "-m", "harness", "factcg", "train", *shape]
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / name)],
+            env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("(written)") == 1
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in launchers]
+    for one, other in zip(*(map(json.loads, own) for own in lines), strict=True):
+        assert one.keys() == other.keys()
+        assert one.get("loss") == pytest.approx(other.get("loss"), abs=1e-3)
+    found = weights(tmp_path / "two")
+    for name, tensor in weights(tmp_path / "one").items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=0)
