@@ -225,12 +225,12 @@ def maximal_coupling_sample(p: Tensor, q: Tensor, u: Tensor) -> tuple[Tensor, Te
     p, q = _checked(p, q)
     common = torch.minimum(p, q)
     together = u[:, 0] < common.sum(-1)
-    shared = _inverted(common, u[:, 1])
-    first, second = (_inverted(side - common, u[:, k]) for side, k in ((p, 1), (q, 2)))
+    shared = inverse_sample(common, u[:, 1])
+    first, second = (inverse_sample(side - common, u[:, k]) for side, k in ((p, 1), (q, 2)))
     return torch.where(together, shared, first), torch.where(together, shared, second)
 
 
-def _inverted(weights: Tensor, u: Tensor) -> Tensor:
+def inverse_sample(weights: Tensor, u: Tensor) -> Tensor:
     """Ids [B] drawn from weights [B, V] by inversion of their running sum."""
     running = weights.cumsum(-1)
     level = u.unsqueeze(-1) * running[..., -1:]

@@ -1,0 +1,237 @@
+r"""Rows of different length in one batch: each has a slot of a preallocated cache of its own.
+
+A layer's keys and values are tensors [rows, heads, capacity, width]. A forward pass puts W tokens
+behind the ℓ_i tokens that row i holds: they are scattered to places ℓ_i … ℓ_i + W − 1, and the
+query at place t sees the keys at places ≤ t (and > t − window in sliding layers). So
+
+- rows advance by different numbers of tokens, without padding between and without moving a row;
+- going back is nothing but a smaller ℓ_i: what lies behind it is out of sight until overwritten;
+- tokens that pad a row on the right lie behind it as well, and are out of sight in the same way.
+
+The model's own code runs unchanged: it is given a ``transformers.Cache``, position ids and a mask.
+
+Deliberate choice: sliding layers keep all keys and mask them, which costs memory and makes going
+back exact. Families whose state is no list of keys cannot go back, and are refused; so is a
+rotary embedding that depends on the longest row of a batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from harness.errors import HarnessError
+
+ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")
+MASK_PER_KIND = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
+FAMILIES = ONE_MASK + MASK_PER_KIND
+_IMPLEMENTATIONS = ("eager", "sdpa")
+_BATCH_DEPENDENT = ("dynamic", "longrope")
+
+
+@dataclass
+class _Place:
+    """Where a forward pass puts its keys."""
+
+    rows: int = 0  # slots of the cache
+    capacity: int = 0
+    chosen: Tensor = field(default_factory=lambda: torch.tensor(0))  # slots of this pass [n]
+    slots: Tensor = field(default_factory=lambda: torch.tensor(0))  # [n, W]
+    end: int = 0  # keys that can be seen by anyone
+    fresh: bool = True  # nothing is there before
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.chosen.to(device).unsqueeze(-1), self.slots.to(device)
+
+
+class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+    """One layer's keys and values."""
+
+    is_sliding = False
+    is_croppable = True
+
+    def __init__(self, place: _Place) -> None:
+        super().__init__()
+        self._place = place
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        rows, capacity = self._place.rows, self._place.capacity
+        self.keys, self.values = (
+            # zeros: a place without a token has weight 0, and 0 · NaN would still be NaN
+            new.new_zeros(rows, new.shape[1], capacity, new.shape[-1])
+            for new in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        rows, slots = self._place.on(key_states.device)
+        self.keys[rows, :, slots] = key_states.transpose(1, 2)
+        self.values[rows, :, slots] = value_states.transpose(1, 2)
+        if self._place.fresh:
+            return key_states, value_states
+        n, end = len(key_states), self._place.end
+        return self.keys[:n, :, :end], self.values[:n, :, :end]
+
+    def move(self, source: int, goal: int, length: int) -> None:
+        for held in (self.keys, self.values):
+            if held is not None:
+                held[goal, :, :length] = held[source, :, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._place.end, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return self._place.capacity
+
+
+class SlotModel:
+    """A causal language model with a slot for each row.
+
+    Args:
+        model: A transformers causal language model of one of ``FAMILIES``.
+        rows: Number of slots.
+        capacity: Tokens a slot holds, those of a pass that pad a row included.
+        fixed_width: Pad every pass to this many tokens, to all rows and to all keys, so that
+            rounding is the same whatever is decoded beside; 0 does not.
+        autocast: Context of every pass.
+
+    Raises:
+        HarnessError: The model cannot be run this way.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        rows: int,
+        capacity: int,
+        fixed_width: int = 0,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.config = supported(model)
+        self.model = model
+        self.rows, self.capacity, self.fixed_width = rows, capacity, fixed_width
+        self.calls = 0
+        self._autocast = autocast
+        self._place = _Place(rows, capacity)
+        self._cache = Cache(layer_class_to_replicate=lambda: _SlotLayer(self._place))
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._last_position = int(self.config.max_position_embeddings) - 1
+
+    def prefill(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
+        """Put prompts into empty slots; those of one call are padded to one length.
+
+        Args:
+            rows: The slots.
+            prompts: Their token ids; may be empty, but not all.
+        """
+        width = max(map(len, prompts))
+        ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
+        place = self._place
+        place.chosen, place.fresh, place.end = torch.tensor(rows), True, width
+        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1)
+
+    def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
+        """Logits after each of some tokens, put into the first n slots.
+
+        Args:
+            ids: Token ids [n, W].
+            starts: Tokens each row holds before them [n].
+
+        Returns:
+            [n, W, V].
+        """
+        n, width = ids.shape
+        begin = torch.tensor(starts, dtype=torch.int64)
+        if self.fixed_width:
+            missing = (0, self.fixed_width - width, 0, self.rows - n)
+            ids = torch.nn.functional.pad(ids, missing)
+            begin = torch.nn.functional.pad(begin, (0, self.rows - n))
+        place = self._place
+        place.chosen, place.fresh = torch.arange(len(ids)), False
+        place.end = self.capacity if self.fixed_width else int(begin.max()) + ids.shape[1]
+        self.calls += 1
+        return self._forward(ids, begin, 0)[:n, :width]
+
+    @torch.inference_mode()
+    def move(self, source: int, goal: int, length: int) -> None:
+        """Let a row of ``length`` tokens go on in another slot."""
+        for layer in self._cache.layers:
+            layer.move(source, goal, length)
+
+    @torch.inference_mode()
+    def _forward(self, ids: Tensor, starts: Tensor, keep: int) -> Tensor:
+        device = self.model.device
+        place = self._place
+        slots = (starts.unsqueeze(-1) + torch.arange(ids.shape[1])).to(device)
+        place.slots = slots
+        with self._autocast():
+            answer = self.model(
+                input_ids=ids.to(device),
+                attention_mask=self._masks(slots, place.end),
+                position_ids=slots.clamp(max=self._last_position),  # beyond it is padding alone
+                past_key_values=self._cache,
+                use_cache=True,
+                **({"logits_to_keep": keep} if self._keeps else {}),
+            )
+        logits: Tensor = answer.logits
+        return logits[:, -keep:]
+
+    def _masks(self, places: Tensor, end: int) -> Any:
+        """What each query sees, [n, 1, W, end], in the form that the family takes."""
+        keys = torch.arange(end, device=places.device)
+        at = places[:, None, :, None]
+        causal = keys <= at
+        window = getattr(self.config, "sliding_window", None)
+        sliding = causal & (keys > at - window) if window else causal
+        if self.config._attn_implementation == "eager":
+            causal, sliding = (self._additive(mask) for mask in (causal, sliding))
+        if self.config.model_type in ONE_MASK:
+            return sliding if self.config.model_type == "mistral" else causal
+        return {"full_attention": causal, "sliding_attention": sliding}
+
+    def _additive(self, mask: Tensor) -> Tensor:
+        dtype = self.model.dtype
+        return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+def supported(model: Any) -> Any:
+    """The configuration of a model's decoder.
+
+    Raises:
+        HarnessError: The model's rows cannot be rolled back one by one.
+    """
+    config = model.config.get_text_config()
+    name = config.model_type
+    if name not in FAMILIES:
+        raise HarnessError(
+            f"model of type {name} cannot be decoded speculatively: its state must be keys and "
+            f"values that can be rolled back row by row; supported types: {', '.join(FAMILIES)}"
+        )
+    if config._attn_implementation not in _IMPLEMENTATIONS:
+        raise HarnessError(
+            f"attn_implementation={config._attn_implementation} takes no mask of each row's own: "
+            f"give attn_implementation=sdpa or eager"
+        )
+    if getattr(config, "use_bidirectional_attention", None):
+        raise HarnessError(f"model of type {name} attends in both directions and is no decoder")
+    if any(kind in str(getattr(config, "rope_parameters", "")) for kind in _BATCH_DEPENDENT):
+        raise HarnessError(
+            f"model of type {name} has a rotary embedding that depends on the longest row of a "
+            f"batch (dynamic or longrope): its answers would depend on what is decoded beside them"
+        )
+    return config

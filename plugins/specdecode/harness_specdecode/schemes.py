@@ -1,0 +1,252 @@
+r"""How drafted tokens are drawn and checked.
+
+A draft is y_t … y_{t+m−1}; the target's scores ℓ are known at t … t + m. G(k, s, v) and the other
+noise are functions of request, position and token alone (``noise``).
+
+*Match verification* (Daliri, Musco and Suresh 2024, arXiv 2408.07978): the target picks its own
+token at each position, whatever was drafted,
+
+    x̂_s = argmax_v ℓ_s(v) + G(k, s, v)          ``gumbel``
+    x̂_s = the token of improved consistent weighted sampling of softmax(ℓ_s)    ``minhash``
+    x̂_s = argmax_v ℓ_s(v)                       temperature 0
+
+and x̂_t … x̂_{t+n} are written, n the longest prefix with x̂ = y. As x̂_s does not depend on y, the
+text is a function of target, seed and prompt alone. Drafts are picked in the same way from the
+drafter's scores, so that they agree often.
+
+*Ratio test* (Leviathan, Kalman and Matias 2023, arXiv 2211.17192; Chen et al. 2023): ``leviathan``
+draws y_s ~ q_s, accepts it if u < p_s(y)/q_s(y), and draws from (p_s − q_s)⁺ where it stops, or
+from p_s behind the last. It accepts more often, and the text depends on the drafter.
+
+**The two must not be mixed**: with y from shared noise, what is drawn after a rejection must not
+use that noise again, or the result is not distributed as p. ``leviathan`` has uniform numbers of
+its own for draft, test and correction. They may be indexed by position alone: a position drafted
+again was never looked at before, as all that precedes it was decided at an earlier position.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness_specdecode.couplings import icws_sample, inverse_sample
+from harness_specdecode.noise import PRIVATE, Noise
+
+GUMBEL, MINHASH, LEVIATHAN = "gumbel", "minhash", "leviathan"
+NAMES = (GUMBEL, MINHASH, LEVIATHAN)
+
+_ROUNDINGS = 16
+_FEW = 8
+
+
+@dataclass
+class Draft:
+    """What a drafter proposes for the rows of a batch.
+
+    Args:
+        tokens: Ids [n, m]; of row i the first ``counts[i]`` count.
+        counts: Tokens drafted in each row.
+        distributions: What they were drawn from, m tensors [n, V], where the scheme asks for it;
+            none means that each token was certain.
+    """
+
+    tokens: Tensor
+    counts: list[int]
+    distributions: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What is written.
+
+    Args:
+        tokens: Ids [n, m + 1]; of row i the first ``accepted[i] + 1`` are written.
+        accepted: Drafted tokens that were right, a row.
+        near_ties: Whether a pick was within rounding of another token, bool [n, m + 1].
+    """
+
+    tokens: Tensor
+    accepted: list[int]
+    near_ties: Tensor
+
+
+class Scheme(ABC):
+    """A way to draw and to check; stateless.
+
+    Args:
+        noise: The shared field.
+    """
+
+    invariant = True
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+
+    @abstractmethod
+    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A drafter's tokens at one position of each row.
+
+        Args:
+            scores: The drafter's processed scores [n, V].
+            keys: Request keys [n].
+            positions: Output positions [n].
+
+        Returns:
+            Ids [n], and what they were drawn from [n, V] if ``verify`` needs it.
+        """
+
+    @abstractmethod
+    def verify(
+        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+    ) -> Verdict:
+        """What the target writes.
+
+        Args:
+            scores: The target's processed scores [n, m + 1, V].
+            draft: The draft of m tokens at most.
+            keys: Request keys [n].
+            positions: Output positions of the scores [n, m + 1].
+            precision: Rounding of the model's numbers, relative (``torch.finfo(dtype).eps``).
+        """
+
+
+class Match(Scheme):
+    """Match verification; temperature 0."""
+
+    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.pick(scores, keys, positions, 0)[0], None
+
+    def verify(
+        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+    ) -> Verdict:
+        columns = [
+            self.pick(scores[:, j], keys, positions[:, j], precision)
+            for j in range(scores.shape[1])
+        ]
+        tokens, near = (torch.stack(part, dim=1) for part in zip(*columns, strict=True))
+        right = tokens[:, : draft.tokens.shape[1]] == draft.tokens
+        return Verdict(tokens, _prefixes(right, draft.counts), near)
+
+    def pick(
+        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
+    ) -> tuple[Tensor, Tensor]:
+        """Ids [n], and whether they are near-ties [n] (not looked at with ``precision`` 0)."""
+        return _best(scores, precision)
+
+
+class Gumbel(Match):
+    """Shared Gumbel noise."""
+
+    def pick(
+        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
+    ) -> tuple[Tensor, Tensor]:
+        vocabulary = scores.shape[-1]
+        possible = int((scores > -torch.inf).sum(-1).max())
+        if possible > vocabulary // _FEW:
+            return _best(scores + self.noise.gumbel(keys, positions, vocabulary), precision)
+        ids = scores.topk(possible).indices.sort(-1).values
+        gumbel = self.noise.gumbel(keys, positions, ids)
+        best, near = _best(scores.gather(-1, ids) + gumbel, precision)
+        return ids.gather(-1, best.unsqueeze(-1)).squeeze(-1), near
+
+
+class MinHash(Match):
+    """Weighted MinHash by improved consistent weighted sampling. Its near-ties are not counted."""
+
+    def pick(
+        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
+    ) -> tuple[Tensor, Tensor]:
+        log_p = scores.double().log_softmax(-1)
+        ids = icws_sample(log_p, self.noise, keys, positions)
+        return ids, torch.zeros_like(ids, dtype=torch.bool)
+
+
+class Leviathan(Scheme):
+    """The ratio test. Its near-ties are not counted."""
+
+    invariant = False
+
+    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        q = scores.double().softmax(-1)
+        return inverse_sample(q, self.uniforms(keys, positions)[0]), q
+
+    def verify(
+        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+    ) -> Verdict:
+        p = scores.double().softmax(-1)
+        m = draft.tokens.shape[1]
+        right = torch.zeros_like(draft.tokens, dtype=torch.bool)
+        for j in range(m):
+            y = draft.tokens[:, j : j + 1]
+            q = draft.distributions[j].gather(-1, y) if draft.distributions else torch.ones(())
+            test = self.uniforms(keys, positions[:, j])[1]
+            right[:, j] = test * q.to(p).squeeze(-1) < p[:, j].gather(-1, y).squeeze(-1)
+        accepted = _prefixes(right, draft.counts)
+        at = torch.tensor(accepted, device=p.device)
+        rows = torch.arange(len(p), device=p.device)
+        weights = self._left(p[rows, at], draft, accepted)
+        last = self.correction(weights, keys, positions[rows, at])
+        tokens = torch.nn.functional.pad(draft.tokens, (0, 1)).to(p.device)
+        tokens[rows, at] = last
+        return Verdict(tokens, accepted, torch.zeros_like(tokens, dtype=torch.bool))
+
+    def correction(self, weights: Tensor, keys: Tensor, positions: Tensor) -> Tensor:
+        """Ids [n] drawn from weights [n, V] where a draft ends."""
+        return inverse_sample(weights, self.uniforms(keys, positions)[2])
+
+    def uniforms(self, keys: Tensor, positions: Tensor) -> list[Tensor]:
+        """Uniform numbers of 52 bits for draft, test and correction, float64 [n] each."""
+        words = self.noise.words(PRIVATE, keys, positions, torch.tensor([1, 2]))
+        high, low = torch.cat([words[0], words[2]], -1), torch.cat([words[1], words[3]], -1)
+        numbers = ((high << 20) | (low >> 12)).double().add_(0.5).mul_(2.0**-52)
+        return list(numbers[:, :3].unbind(-1))
+
+    @staticmethod
+    def _left(p: Tensor, draft: Draft, accepted: Sequence[int]) -> Tensor:
+        """(p − q)⁺ where a drafted token was refused, p behind a draft that was all right."""
+        weights = p.clone()
+        for row, (n, count) in enumerate(zip(accepted, draft.counts, strict=True)):
+            if n == count:
+                continue
+            if draft.distributions:
+                left = (p[row] - draft.distributions[n][row]).clamp_(min=0)
+            else:
+                left = p[row].index_fill(-1, draft.tokens[row, n], 0.0)
+            if left.sum() > 0:  # rounding alone can refuse where p = q
+                weights[row] = left
+        return weights
+
+
+def scheme_for(name: str, noise: Noise, *, greedy: bool) -> Scheme:
+    """The scheme of a name; at temperature 0 all are the same.
+
+    Raises:
+        HarnessError: There is none of this name.
+    """
+    if name not in NAMES:
+        raise HarnessError(f"scheme={name}: give one of {', '.join(NAMES)}")
+    if greedy:
+        return Match(noise)
+    return {GUMBEL: Gumbel, MINHASH: MinHash, LEVIATHAN: Leviathan}[name](noise)
+
+
+def _best(values: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    """Argmax [n], the lowest id among equals, and whether the next is within rounding."""
+    ids = values.argmax(-1, keepdim=True)
+    best = values.gather(-1, ids)
+    if not precision or values.shape[-1] == 1:
+        return ids.squeeze(-1), torch.zeros_like(ids.squeeze(-1), dtype=torch.bool)
+    second = values.scatter(-1, ids, -torch.inf).amax(-1, keepdim=True)
+    near = best - second <= _ROUNDINGS * precision * best.abs().clamp(min=1)
+    return ids.squeeze(-1), near.squeeze(-1)
+
+
+def _prefixes(right: Tensor, counts: Sequence[int]) -> list[int]:
+    """Length of each row's prefix of right drafts."""
+    lengths = right.int().cumprod(-1).sum(-1).tolist() if right.shape[1] else [0] * len(right)
+    return [min(length, count) for length, count in zip(lengths, counts, strict=True)]
