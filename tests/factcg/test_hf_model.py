@@ -178,6 +178,7 @@ def test_bad_requests(checker_path):
     [
         ({"chunksize": 5}, "has no argument chunksize; it takes pretrained"),
         ({"overlong": "drop"}, "use split or cut"),
+        ({"device": "gpu0"}, "device=gpu0: use cpu"),
         ({"chunk_size": 0}, "chunk_size=0: a whole number above 0"),
         ({"batch_tokens": "many"}, "batch_tokens=many: a whole number"),
         ({"dtype": "int8"}, "dtype=int8: use auto"),

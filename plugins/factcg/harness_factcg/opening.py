@@ -121,13 +121,19 @@ def choose_device(asked: str | torch.device | None) -> torch.device:
     """The device asked for; as in lm-eval's ``hf``, the CPU stands in for a GPU that is not there.
 
     lm-eval's command asks for the first GPU where the user asks for nothing.
+
+    Raises:
+        HarnessError: It is no device that torch knows.
     """
     if isinstance(asked, torch.device):
         return asked
     if (asked is None or asked.startswith("cuda")) and not torch.cuda.is_available():
         log.info("no CUDA device: running on the CPU")
         return torch.device("cpu")
-    return torch.device(asked or "cuda")
+    try:
+        return torch.device(asked or "cuda")
+    except RuntimeError:
+        raise HarnessError(f"device={asked}: use cpu, cuda, cuda:1, mps, …") from None
 
 
 def check_names(given: dict[str, Any]) -> None:
