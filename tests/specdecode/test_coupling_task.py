@@ -7,8 +7,8 @@ import pytest
 import torch
 from harness_specdecode import couplings, data, metrics
 from harness_specdecode.coupling import record, sampled_hits
+from harness_specdecode.hf_model import SpeculativeHF
 from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.pair import PairHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -26,7 +26,9 @@ DRAWS, LENGTH = 30, 5
 
 @pytest.fixture(scope="module")
 def pair():
-    return PairHF("testbed:teacher", drafter="testbed:student", seed=5, device="cpu", batch_size=3)
+    return SpeculativeHF(
+        "testbed:teacher", drafter="testbed:student", seed=5, device="cpu", batch_size=3
+    )
 
 
 def manager(**metadata):
@@ -73,7 +75,7 @@ def test_trajectory_and_closed_forms_by_one_full_pass(pair, results):
         with torch.inference_mode():
             p, q = (
                 torch.log_softmax(model(whole).logits[0, len(prompt) - 1 : -1].double() / 0.8, -1)
-                for model in (pair.model, pair.drafter)
+                for model in (pair.model, pair.drafts.model)
             )
         key, *draws = (request_key(5, prompt, repeat) for repeat in range(1 + DRAWS))
         for t, at in enumerate(positions):
@@ -133,7 +135,7 @@ def test_a_row_alone_is_the_row_in_a_batch(pair):
 
 
 def test_a_drafter_that_is_the_target_always_agrees(pair):
-    twin = PairHF("testbed:student", drafter="testbed:student", device="cpu")
+    twin = SpeculativeHF("testbed:student", drafter="testbed:student", device="cpu")
     answer = twin.generate_until([request()], disable_tqdm=True)[0]
     for at in answer.trace["coupling"]["positions"]:
         assert at["total_variation"] == pytest.approx(0)
@@ -163,10 +165,10 @@ def test_a_prompt_too_long_for_both_contexts_is_cut(pair, caplog):
 
 
 def test_a_wider_or_narrower_drafter_is_read_over_the_targets_ids():
-    from harness_specdecode.pair import _of_width
+    from harness_specdecode.rounds import of_width
 
-    assert _of_width(torch.zeros(1, 2), 3).tolist() == [[0, 0, -math.inf]]
-    assert _of_width(torch.arange(4.0)[None], 3).tolist() == [[0, 1, 2]]
+    assert of_width(torch.zeros(1, 2), 3).tolist() == [[0, 0, -math.inf]]
+    assert of_width(torch.arange(4.0)[None], 3).tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,9 @@ def test_what_is_not_measured_is_refused(pair, options, words):
 
 
 def test_a_stock_model_is_told_what_to_run():
-    with pytest.raises(HarnessError, match="run it with --model hf-pair --model_args pretrained="):
+    with pytest.raises(
+        HarnessError, match="run it with --model hf-speculative --model_args pretrained="
+    ):
         evaluate(HFLM(str(model_path("student")), device="cpu"))
 
 
@@ -198,18 +202,19 @@ def test_another_vocabulary_is_refused(tmp_path):
     with pytest.raises(
         HarnessError, match=r"another vocabulary .* 1 entries differ\): take a drafter"
     ):
-        PairHF("testbed:teacher", drafter=str(tmp_path / "other"), device="cpu")
+        SpeculativeHF("testbed:teacher", drafter=str(tmp_path / "other"), device="cpu")
 
 
 def test_missing_models_and_caches_are_refused(pair, tmp_path, caplog):
-    with pytest.raises(HarnessError, match="no drafter: give --model_args"):
-        PairHF("testbed:teacher")
+    with pytest.raises(HarnessError, match="drafter=none is none: give --model_args"):
+        alone = SpeculativeHF("testbed:student", device="cpu")
+        alone.generate_until([request()], disable_tqdm=True)
     with pytest.raises(HarnessError, match="drafter nowhere/nothing cannot be loaded"):
-        PairHF("testbed:teacher", drafter="nowhere/nothing", device="cpu")
+        SpeculativeHF("testbed:teacher", drafter="nowhere/nothing", device="cpu")
     with pytest.raises(HarnessError, match="nowhere/nothing cannot be loaded"):
-        PairHF("nowhere/nothing", drafter="testbed:student", device="cpu")
+        SpeculativeHF("nowhere/nothing", drafter="testbed:student", device="cpu")
     assert "larger than the target" not in caplog.text
-    PairHF("testbed:student", drafter="testbed:teacher", device="cpu")
+    SpeculativeHF("testbed:student", drafter="testbed:teacher", device="cpu")
     assert "drafter testbed:teacher is larger than the target" in caplog.text
     with pytest.raises(HarnessError, match="--use_cache keeps answers by prompt alone"):
         evaluate(pair, use_cache=str(tmp_path / "cache"))

@@ -9,5 +9,5 @@ from harness.host import task_folder
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the models and the tasks."""
-    registrar.model("hf-pair", "harness_specdecode.pair:PairHF")
+    registrar.model("hf-speculative", "harness_specdecode.hf_model:SpeculativeHF")
     registrar.tasks(task_folder("specdecode"))

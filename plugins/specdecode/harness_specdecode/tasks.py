@@ -30,8 +30,8 @@ class CouplingTask(SourcedTask):
         measured = trace_of(results[0]).get(TRACE)
         if measured is None:
             raise HarnessError(
-                f"{self.config.task} measures a pair of models: run it with --model hf-pair "
-                f"--model_args pretrained=TARGET,drafter=DRAFTER"
+                f"{self.config.task} measures a pair of models: run it with "
+                f"--model hf-speculative --model_args pretrained=TARGET,drafter=DRAFTER"
             )
         records, draws = measured["positions"], measured["draws"]
         headline = self.config.metadata["headline"]

@@ -1,0 +1,256 @@
+r"""``hf-speculative``: lm-eval's ``hf``, its generation sped up by speculative decoding.
+
+    lm_eval --model hf-speculative --model_args pretrained=M,drafter=D,gamma=5 --tasks …
+
+Only ``generate_until`` is changed; log-likelihoods and chat templates are ``hf``'s own. Prompts are
+encoded, cut and padded, and answers are cut at their stops, by lm-eval's code; what lies between is
+``decoding``. Up to ``batch_size`` rows are decoded together, those with equal options at a time,
+the longest prompts first; a row that ends makes room for the next. Greedy requests and the schemes
+``gumbel`` and ``minhash`` give the same answers with any drafter, γ and batch.
+
+The noise's key of a request is of the seed, the prompt's tokens and the number of times the same
+request was asked before it (lm-eval's ``repeats``).
+
+Deviations from ``hf``: a row ends at its first stop, also where ``hf`` writes on because of other
+rows; and at the tokenizer's end token, even if the model's generation_config.json does not name it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import postprocess_generated_text
+from tqdm import tqdm
+
+from harness.errors import HarnessError
+from harness.responses import Completion
+from harness_specdecode.cache import SlotModel, supported
+from harness_specdecode.decoding import Answer, Decoder, Request
+from harness_specdecode.loading import NONE, open_source
+from harness_specdecode.measuring import is_measured, measured
+from harness_specdecode.noise import Noise, request_key
+from harness_specdecode.schemes import GUMBEL, NAMES, scheme_for
+from harness_specdecode.settings import Settings, settings_of, stop_test
+
+_Base: Any = object  # whatever the mixin is put in front of
+_AUTO_BATCH = 8
+_EXACT_GAMMA = 8
+_EXACT = (torch.float32, torch.float64)
+
+
+class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+    """Speeds up an ``HFLM`` or a subclass of it; put it in front of that class.
+
+    Args:
+        pretrained: The target: model id or path, ``testbed:NAME``, or a loaded model.
+        drafter: Model id or path, ``testbed:NAME``, ``ngram``, ``early:N`` or ``none``.
+        drafter_revision: The drafter's revision on the hub.
+        drafter_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
+        gamma: Tokens drafted a round, at most.
+        scheme: ``gumbel``, ``minhash`` or ``leviathan``.
+        adaptive: Whether fewer are drafted where that pays.
+        exact: Give every forward pass one shape (γ up to 8), so that rounding is the same for any
+            drafter and γ; fp32 and fp64 only.
+        seed: Seed of the noise.
+        **kwargs: As for ``HFLM``.
+
+    Raises:
+        HarnessError: A model cannot be loaded or decoded this way, or an argument is out of range.
+    """
+
+    model: Any
+    tokenizer: Any
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        drafter: str = NONE,
+        drafter_revision: str = "main",
+        drafter_dtype: str = "auto",
+        gamma: int = 5,
+        scheme: str = GUMBEL,
+        adaptive: bool = False,
+        exact: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        from harness.testbed import resolve
+
+        if not isinstance(gamma, int) or gamma < 1:
+            raise HarnessError(
+                f"gamma={gamma}: give at least 1, or drafter=none for plain decoding"
+            )
+        if scheme not in NAMES:
+            raise HarnessError(f"scheme={scheme}: give one of {', '.join(NAMES)}")
+        path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
+        try:
+            super().__init__(pretrained=path, **kwargs)
+        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
+            raise HarnessError(f"model {pretrained} cannot be loaded: {cause}") from cause
+        if self.backend != "causal":
+            raise HarnessError(f"model {pretrained} is no causal language model")
+        supported(self.model)
+        if exact and (self.model.dtype not in _EXACT or self.mixed_precision_dtype):
+            raise HarnessError(
+                f"exact=true needs dtype=float32 or float64, and the model is {self.model.dtype}: "
+                f"in fewer bits equal shapes do not make equal tokens"
+            )
+        self.gamma, self.scheme_name, self.adaptive, self.exact = gamma, scheme, adaptive, exact
+        self.noise = Noise(int(seed), self.device)
+        self.drafts = open_source(
+            drafter, self.model, self.tokenizer, revision=drafter_revision, dtype=drafter_dtype
+        )
+        self._totals: Counter[str] = Counter()
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        if getattr(cache_hook, "dbdict", None) is not None:
+            raise HarnessError(
+                "--use_cache keeps answers by prompt alone: neither the seed, the scheme, repeats "
+                "nor what is measured is in it; leave it out"
+            )
+        super().set_cache_hook(cache_hook)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model and of the decoding."""
+        drafting = self.drafts.model
+        found = dict(super().get_model_info()) | {
+            "drafter": self.drafts.name,
+            "gamma": self.gamma,
+            "scheme": self.scheme_name,
+            "adaptive": self.adaptive,
+            "exact": self.exact,
+            "noise_seed": self.noise.seed,
+            "speculation": dict(self._totals),
+        }
+        if drafting is not None:
+            found["drafter_num_parameters"] = drafting.num_parameters()
+            found["drafter_dtype"] = str(drafting.dtype)
+        return found
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """Answers, each a ``Completion`` whose trace says how it was decoded."""
+        answers: dict[int, Any] = {}
+        quiet = disable_tqdm or self.rank != 0
+        chosen = [i for i, request in enumerate(requests) if is_measured(request)]
+        if chosen:
+            rows = [requests[i] for i in chosen]
+            answers |= zip(chosen, measured(self, rows, self._batch(), quiet), strict=True)
+        rest = [i for i in range(len(requests)) if i not in answers]
+        with tqdm(total=len(rest), disable=quiet or not rest, desc="Speculative decoding") as bar:
+            for places in _alike(requests, rest):
+                for place, answer in self._decoded(requests, places):
+                    answers[place] = answer
+                    bar.update()
+        return [answers[i] for i in range(len(requests))]
+
+    def _batch(self) -> int:
+        return self.batch_size if isinstance(self.batch_size, int) else _AUTO_BATCH
+
+    def _decoded(
+        self, requests: Sequence[Any], places: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Answers to requests of equal options, as they end."""
+        end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        options = requests[places[0]].args[1]
+        settings = settings_of(options, self.model.generation_config, self.max_gen_toks, end)
+        asked = self._asked([requests[i] for i in places], settings.length)
+        order = sorted(range(len(asked)), key=lambda k: -len(asked[k].prompt))
+        longest = len(asked[order[0]].prompt)
+        decoder = self._decoder(settings, min(self._batch(), len(asked)), longest)
+        for number, answer in decoder.run([asked[k] for k in order]):
+            place = places[order[number]]
+            completion = self._completion(answer, settings)
+            self.cache_hook.add_partial("generate_until", requests[place].args, completion)
+            yield place, completion
+
+    def _asked(self, requests: Sequence[Any], length: int) -> list[Request]:
+        room = self.max_length - length
+        if room < 1:
+            raise HarnessError(
+                f"max_gen_toks={length} leaves no room for a prompt: the model's context is "
+                f"{self.max_length} tokens"
+            )
+        found, repeats = [], Counter[int]()
+        for request in requests:
+            ids, mask = self.tok_batch_encode(
+                [request.args[0]], left_truncate_len=room, truncation=self.truncation
+            )
+            prompt = ids[0][mask[0].bool()].tolist() or [self.prefix_token_id]
+            key = request_key(self.noise.seed, prompt, repeats[id(request)])
+            repeats[id(request)] += 1
+            found.append(Request(prompt, key, length))
+        return found
+
+    def _decoder(self, settings: Settings, rows: int, longest: int) -> Decoder:
+        widest = max(self.gamma, _EXACT_GAMMA) + 1 if self.exact else self.gamma + 1
+
+        def slots(model: Any, fixed_width: int = 0) -> SlotModel:
+            return SlotModel(
+                model, rows=rows, capacity=longest + settings.length + widest,
+                fixed_width=fixed_width, autocast=self._autocast,
+            )  # fmt: skip
+
+        return Decoder(
+            slots(self.model, widest if self.exact else 0),
+            self.drafts.drafter(slots),
+            scheme_for(self.scheme_name, self.noise, greedy=settings.sampling.greedy),
+            settings.sampling,
+            gamma=self.gamma,
+            adaptive=self.adaptive,
+            ends=self.ends(),
+            stopped=stop_test(
+                settings.until, lambda ids: self.tok_decode(ids, skip_special_tokens=False)
+            ),
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = self.mixed_precision_dtype
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def ends(self) -> set[int]:
+        """Tokens that end an answer."""
+        ends = self.model.generation_config.eos_token_id
+        named = ends if isinstance(ends, list) else [ends]
+        return {token for token in (*named, self.eot_token_id) if token is not None}
+
+    def _completion(self, answer: Answer, settings: Settings) -> Completion:
+        """The text, cut as ``hf`` cuts it, with the trace of its making."""
+        trace = {
+            name: getattr(answer, name)
+            for name in (
+                "accepted", "proposed", "accepted_at", "target_calls", "drafter_calls", "near_ties"
+            )
+        }  # fmt: skip
+        trace |= {"tokens": len(answer.tokens), "seconds": answer.seconds}
+        self._totals.update({"answers": 1} | {k: v for k, v in trace.items() if isinstance(v, int)})
+        ids, mark = answer.tokens, self.think_end_token
+        thinks = isinstance(mark, int) and mark in ids
+        if thinks:
+            ids = ids[len(ids) - ids[::-1].index(mark) :]
+        text = self.tok_decode(ids)
+        text = postprocess_generated_text(
+            generation=text.lstrip() if isinstance(mark, int) else text,
+            stop=list(settings.until),
+            think_end_token=mark if isinstance(mark, str) else None,
+        )
+        return Completion(text, {"speculation": trace})
+
+
+def _alike(requests: Sequence[Any], chosen: Sequence[int]) -> Iterator[list[int]]:
+    """Places of requests with equal options."""
+    groups: dict[str, list[int]] = {}
+    for i in chosen:
+        options: Mapping[str, Any] = requests[i].args[1]
+        groups.setdefault(json.dumps(options, sort_keys=True, default=str), []).append(i)
+    yield from groups.values()
+
+
+class SpeculativeHF(SpeculativeMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
+    """``hf-speculative``: lm-eval's ``hf`` with a drafter beside it."""

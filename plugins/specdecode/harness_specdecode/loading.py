@@ -1,0 +1,101 @@
+"""Opens drafters: ``drafter=PATH``, ``ngram``, ``early:N`` or ``none``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import HarnessError
+from harness_specdecode.cache import SlotModel, supported
+from harness_specdecode.drafters import (
+    Drafter,
+    ModelDrafter,
+    NGramDrafter,
+    NoDrafter,
+    first_layers,
+)
+
+NGRAM, NONE, EARLY = "ngram", "none", "early:"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where drafts come from.
+
+    Args:
+        name: As the user gave it.
+        model: The drafting model; none for ``ngram`` and ``none``.
+        cost: Forward passes of the target that one of its own takes, by parameters.
+    """
+
+    name: str
+    model: Any = None
+    cost: float = 0.0
+
+    def drafter(self, slots: Callable[[Any], SlotModel]) -> Drafter:
+        """A drafter for one batch.
+
+        Args:
+            slots: Makes slots for a model.
+        """
+        if self.model is not None:
+            return ModelDrafter(slots(self.model), self.cost)
+        return NGramDrafter() if self.name == NGRAM else NoDrafter()
+
+
+def open_source(
+    name: str, target: Any, tokenizer: Any, *, revision: str = "main", dtype: str = "auto"
+) -> Source:
+    """Find or load a drafter.
+
+    Args:
+        name: ``ngram``, ``early:N``, ``none``, a model id or path, or ``testbed:NAME``.
+        target: The target model.
+        tokenizer: The target's tokenizer.
+        revision: The drafter's revision on the hub.
+        dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
+
+    Raises:
+        HarnessError: It cannot be loaded, is of an unsupported type, or has another vocabulary.
+    """
+    if name in (NGRAM, NONE):
+        return Source(name)
+    if name.startswith(EARLY):
+        layers = name.removeprefix(EARLY)
+        if not layers.isdigit():
+            raise HarnessError(f"drafter={name}: give a number of layers, as in early:4")
+        model = first_layers(target, int(layers))
+    else:
+        model = _loaded(name, tokenizer, revision, dtype).to(target.device)
+        if model.num_parameters() > target.num_parameters():
+            log.warning("drafter %s is larger than the target", name)
+    try:
+        supported(model)
+    except HarnessError as cause:
+        raise HarnessError(f"drafter {name}: {cause}") from cause
+    return Source(name, model, model.num_parameters() / target.num_parameters())
+
+
+def _loaded(name: str, tokenizer: Any, revision: str, dtype: str) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from harness.testbed import resolve
+
+    path = resolve(name)
+    try:
+        theirs = AutoTokenizer.from_pretrained(path, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
+    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
+        raise HarnessError(f"drafter {name} cannot be loaded: {cause}") from cause
+    own, other = tokenizer.get_vocab(), theirs.get_vocab()
+    if own != other:
+        differing = len(set(own.items()) ^ set(other.items()))
+        raise HarnessError(
+            f"drafter {name} has another vocabulary than the target ({len(other)} and {len(own)} "
+            f"tokens, {differing} entries differ): take a drafter with the target's tokenizer"
+        )
+    return model.eval().requires_grad_(False)
