@@ -187,7 +187,7 @@ def test_bad_requests(checker_path):
 )
 def test_bad_arguments(checker_path, options, message):
     with pytest.raises(HarnessError, match=message):
-        FactCheckerHF(checker_path, device="cpu", **options)
+        FactCheckerHF(checker_path, **{"device": "cpu"} | options)
 
 
 def test_bad_checkpoints(headless_path, tmp_path):
