@@ -13,7 +13,7 @@ from harness_specdecode.decoding import Decoder, Request
 from harness_specdecode.drafters import Drafter, ModelDrafter, NGramDrafter, certain
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.sampling import Sampling
-from harness_specdecode.schemes import Leviathan, Scheme, scheme_for
+from harness_specdecode.schemes import Leviathan, Scheme, Spot, scheme_for
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -114,12 +114,11 @@ def test_each_scheme_has_the_targets_law(name, kind):
 class Biased(Leviathan):
     """The trap: drafts by shared noise, the ratio test, and shared noise after a rejection."""
 
-    def draw(self, scores, keys, positions):
-        noise = self.noise.gumbel(keys, positions, scores.shape[-1])
-        return gumbel_sample(scores, noise), scores.double().softmax(-1)
+    def draw(self, scores, spot):
+        return gumbel_sample(scores, spot.gumbel(self.noise, V)), scores.double().softmax(-1)
 
-    def correction(self, weights, keys, positions):
-        return gumbel_sample(weights.log(), self.noise.gumbel(keys, positions, V))
+    def correction(self, weights, spot):
+        return gumbel_sample(weights.log(), spot.gumbel(self.noise, V))
 
 
 def test_shared_noise_with_the_ratio_test_fails():
@@ -151,7 +150,7 @@ def test_match_verification_ignores_the_draft_and_the_ratio_test_does_not():
 
 def test_uniform_numbers_of_the_ratio_test_are_independent_of_one_another():
     keys, positions = Noise(2).rows([request_key(0, [k]) for k in range(5000)], 7)
-    found = Leviathan(Noise(2)).uniforms(keys, positions)
+    found = Leviathan(Noise(2)).uniforms(Spot(keys, positions))
     for numbers in found:
         assert stats.kstest(numbers.numpy(), "uniform").pvalue > 1e-3
     matrix = np.corrcoef(np.stack([*found, Noise(2).uniform(keys, positions, 1)[:, 0]]))
@@ -168,7 +167,7 @@ def test_survivors_alone_get_the_same_token():
     scores[0, 3] = 0.0
     keys, positions = Noise(1).rows([request_key(1, [k]) for k in range(64)], 3)
     whole = gumbel_sample(scores, Noise(1).gumbel(keys, positions, 400))
-    assert torch.equal(scheme.draw(scores, keys, positions)[0], whole)
+    assert torch.equal(scheme.draw(scores, Spot(keys, positions))[0], whole)
 
 
 def test_near_ties_are_counted():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness_specdecode.sampling import Sampling, along
-from harness_specdecode.schemes import Draft, Scheme, Verdict
+from harness_specdecode.schemes import Draft, Scheme, Spot, Verdict
 
 
 class Round:
@@ -39,7 +39,8 @@ class Round:
     ) -> None:
         self.texts, self.counts = texts, counts
         self._keys, self._sampling, self._scheme = keys, sampling, scheme
-        self._positions = torch.tensor(positions, device=keys.device)
+        first = torch.tensor(positions, device=keys.device)
+        self._spots = [Spot(keys, first + j) for j in range(max(counts) + 1)]
         self._vocabulary, self._seen = vocabulary, seen
 
     def start(self) -> Tensor:
@@ -62,7 +63,7 @@ class Round:
         if seen is not None and j:
             seen = along(seen, drafted)[:, -1]
         scores = self._sampling.scores(logits, seen)
-        return self._scheme.draw(scores, self._keys, self._positions + j)
+        return self._scheme.draw(scores, self._spots[j])
 
     def verify(self, logits: Tensor, draft: Draft, precision: float) -> Verdict:
         """What the target writes.
@@ -79,9 +80,7 @@ class Round:
             first = self._seen.unsqueeze(1)
             seen = torch.cat([first, along(self._seen, tokens)], dim=1) if len(tokens[0]) else first
         scores = self._sampling.scores(logits, seen)
-        steps = torch.arange(logits.shape[1], device=logits.device)
-        positions = self._positions.unsqueeze(-1) + steps
-        return self._scheme.verify(scores, draft, self._keys, positions, precision)
+        return self._scheme.verify(scores, draft, self._spots[: logits.shape[1]], precision)
 
 
 def of_width(logits: Tensor, width: int) -> Tensor:

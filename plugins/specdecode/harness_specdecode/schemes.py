@@ -75,6 +75,26 @@ class Verdict:
     near_ties: Tensor
 
 
+@dataclass
+class Spot:
+    """One output position of each row; noise made for the draft serves the check as well.
+
+    Args:
+        keys: Request keys [n].
+        positions: Output positions [n].
+    """
+
+    keys: Tensor
+    positions: Tensor
+    _gumbel: Tensor | None = None
+
+    def gumbel(self, noise: Noise, vocabulary: int) -> Tensor:
+        """Shared Gumbel noise [n, V]."""
+        if self._gumbel is None or self._gumbel.shape[-1] != vocabulary:
+            self._gumbel = noise.gumbel(self.keys, self.positions, vocabulary)
+        return self._gumbel
+
+
 class Scheme(ABC):
     """A way to draw and to check; stateless.
 
@@ -88,13 +108,12 @@ class Scheme(ABC):
         self.noise = noise
 
     @abstractmethod
-    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
         """A drafter's tokens at one position of each row.
 
         Args:
             scores: The drafter's processed scores [n, V].
-            keys: Request keys [n].
-            positions: Output positions [n].
+            spot: The position.
 
         Returns:
             Ids [n], and what they were drawn from [n, V] if ``verify`` needs it.
@@ -102,15 +121,14 @@ class Scheme(ABC):
 
     @abstractmethod
     def verify(
-        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
     ) -> Verdict:
         """What the target writes.
 
         Args:
             scores: The target's processed scores [n, m + 1, V].
             draft: The draft of m tokens at most.
-            keys: Request keys [n].
-            positions: Output positions of the scores [n, m + 1].
+            spots: The m + 1 positions.
             precision: Rounding of the model's numbers, relative (``torch.finfo(dtype).eps``).
         """
 
@@ -118,23 +136,18 @@ class Scheme(ABC):
 class Match(Scheme):
     """Match verification; temperature 0."""
 
-    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.pick(scores, keys, positions, 0)[0], None
+    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
+        return self.pick(scores, spot, 0)[0], None
 
     def verify(
-        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
     ) -> Verdict:
-        columns = [
-            self.pick(scores[:, j], keys, positions[:, j], precision)
-            for j in range(scores.shape[1])
-        ]
+        columns = [self.pick(scores[:, j], spot, precision) for j, spot in enumerate(spots)]
         tokens, near = (torch.stack(part, dim=1) for part in zip(*columns, strict=True))
         right = tokens[:, : draft.tokens.shape[1]] == draft.tokens
         return Verdict(tokens, _prefixes(right, draft.counts), near)
 
-    def pick(
-        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
-    ) -> tuple[Tensor, Tensor]:
+    def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         """Ids [n], and whether they are near-ties [n] (not looked at with ``precision`` 0)."""
         return _best(scores, precision)
 
@@ -142,15 +155,13 @@ class Match(Scheme):
 class Gumbel(Match):
     """Shared Gumbel noise."""
 
-    def pick(
-        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
-    ) -> tuple[Tensor, Tensor]:
+    def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         vocabulary = scores.shape[-1]
         possible = int((scores > -torch.inf).sum(-1).max())
         if possible > vocabulary // _FEW:
-            return _best(scores + self.noise.gumbel(keys, positions, vocabulary), precision)
+            return _best(scores + spot.gumbel(self.noise, vocabulary), precision)
         ids = scores.topk(possible).indices.sort(-1).values
-        gumbel = self.noise.gumbel(keys, positions, ids)
+        gumbel = self.noise.gumbel(spot.keys, spot.positions, ids)
         best, near = _best(scores.gather(-1, ids) + gumbel, precision)
         return ids.gather(-1, best.unsqueeze(-1)).squeeze(-1), near
 
@@ -158,11 +169,9 @@ class Gumbel(Match):
 class MinHash(Match):
     """Weighted MinHash by improved consistent weighted sampling. Its near-ties are not counted."""
 
-    def pick(
-        self, scores: Tensor, keys: Tensor, positions: Tensor, precision: float
-    ) -> tuple[Tensor, Tensor]:
+    def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         log_p = scores.double().log_softmax(-1)
-        ids = icws_sample(log_p, self.noise, keys, positions)
+        ids = icws_sample(log_p, self.noise, spot.keys, spot.positions)
         return ids, torch.zeros_like(ids, dtype=torch.bool)
 
 
@@ -171,12 +180,12 @@ class Leviathan(Scheme):
 
     invariant = False
 
-    def draw(self, scores: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
         q = scores.double().softmax(-1)
-        return inverse_sample(q, self.uniforms(keys, positions)[0]), q
+        return inverse_sample(q, self.uniforms(spot)[0]), q
 
     def verify(
-        self, scores: Tensor, draft: Draft, keys: Tensor, positions: Tensor, precision: float
+        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
     ) -> Verdict:
         p = scores.double().softmax(-1)
         m = draft.tokens.shape[1]
@@ -184,24 +193,25 @@ class Leviathan(Scheme):
         for j in range(m):
             y = draft.tokens[:, j : j + 1]
             q = draft.distributions[j].gather(-1, y) if draft.distributions else torch.ones(())
-            test = self.uniforms(keys, positions[:, j])[1]
+            test = self.uniforms(spots[j])[1]
             right[:, j] = test * q.to(p).squeeze(-1) < p[:, j].gather(-1, y).squeeze(-1)
         accepted = _prefixes(right, draft.counts)
         at = torch.tensor(accepted, device=p.device)
         rows = torch.arange(len(p), device=p.device)
         weights = self._left(p[rows, at], draft, accepted)
-        last = self.correction(weights, keys, positions[rows, at])
+        positions = torch.stack([spot.positions for spot in spots], dim=1)
+        last = self.correction(weights, Spot(spots[0].keys, positions[rows, at]))
         tokens = torch.nn.functional.pad(draft.tokens, (0, 1)).to(p.device)
         tokens[rows, at] = last
         return Verdict(tokens, accepted, torch.zeros_like(tokens, dtype=torch.bool))
 
-    def correction(self, weights: Tensor, keys: Tensor, positions: Tensor) -> Tensor:
+    def correction(self, weights: Tensor, spot: Spot) -> Tensor:
         """Ids [n] drawn from weights [n, V] where a draft ends."""
-        return inverse_sample(weights, self.uniforms(keys, positions)[2])
+        return inverse_sample(weights, self.uniforms(spot)[2])
 
-    def uniforms(self, keys: Tensor, positions: Tensor) -> list[Tensor]:
+    def uniforms(self, spot: Spot) -> list[Tensor]:
         """Uniform numbers of 52 bits for draft, test and correction, float64 [n] each."""
-        words = self.noise.words(PRIVATE, keys, positions, torch.tensor([1, 2]))
+        words = self.noise.words(PRIVATE, spot.keys, spot.positions, torch.tensor([1, 2]))
         high, low = torch.cat([words[0], words[2]], -1), torch.cat([words[1], words[3]], -1)
         numbers = ((high << 20) | (low >> 12)).double().add_(0.5).mul_(2.0**-52)
         return list(numbers[:, :3].unbind(-1))
