@@ -71,7 +71,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         self,
         pretrained: Any,
         *,
-        drafter: str = NONE,
+        drafter: str | None = NONE,
         drafter_revision: str = "main",
         drafter_dtype: str = "auto",
         gamma: int = 5,
@@ -105,7 +105,11 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         self.gamma, self.scheme_name, self.adaptive, self.exact = gamma, scheme, adaptive, exact
         self.noise = Noise(int(seed), self.device)
         self.drafts = open_source(
-            drafter, self.model, self.tokenizer, revision=drafter_revision, dtype=drafter_dtype
+            drafter or NONE,
+            self.model,
+            self.tokenizer,
+            revision=drafter_revision,
+            dtype=drafter_dtype,
         )
         self._totals: Counter[str] = Counter()
 
@@ -165,10 +169,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         longest = len(asked[order[0]].prompt)
         decoder = self._decoder(settings, min(self._batch(), len(asked)), longest)
         for number, answer in decoder.run([asked[k] for k in order]):
-            place = places[order[number]]
-            completion = self._completion(answer, settings)
-            self.cache_hook.add_partial("generate_until", requests[place].args, completion)
-            yield place, completion
+            yield places[order[number]], self._completion(answer, settings)
 
     def _asked(self, requests: Sequence[Any], length: int) -> list[Request]:
         room = self.max_length - length
