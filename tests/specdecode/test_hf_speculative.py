@@ -218,6 +218,9 @@ def test_a_stop_is_seen_at_the_token_that_completes_it():
     assert stopped([0] * 50 + [4, 5, 6])
     assert not stopped([0] * 50 + [6, 4])
     assert not stop_test([], decode)([0, 1])
+    spelled = stop_test([" END"], lambda ids: "".join(map(chr, ids)).lstrip())
+    assert spelled(list(b"at the END"))  # the last tokens alone would lose their space
+    assert not spelled(list(b"at the EN"))
 
 
 def test_options_come_from_the_request_then_the_model_then_transformers():
