@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -92,8 +93,10 @@ def choose(metadata: Mapping[str, Any], *, plugin: str, hub: str) -> Source:
         hub: The paper's data set on the hub.
 
     Raises:
-        DataError: The value is neither ``hub``, ``testbed`` nor an existing path.
+        DataError: The value is neither ``hub``, ``testbed`` nor an existing path, or a key of the
+            metadata is a misspelt one of the plugin's.
     """
+    check_keys(metadata, plugin)
     own = f"{plugin}_data"
     key = own if own in metadata else "data"
     value = str(metadata.get(key, "hub")).strip()
@@ -107,6 +110,19 @@ def choose(metadata: Mapping[str, Any], *, plugin: str, hub: str) -> Source:
     if not path.exists():
         raise DataError(f"{key}={value}: no such file or folder. {three_ways(plugin, hub)}")
     return Source("folder", str(path.resolve()), key)
+
+
+def check_keys(metadata: Mapping[str, Any], plugin: str) -> None:
+    """Refuse a key that is nearly one of the plugin's own, which would be without effect.
+
+    Raises:
+        DataError: Names the key and what it is nearly.
+    """
+    known = ["data", *(f"{plugin}_{what}" for what in ("data", "split", "subset"))]
+    for key in metadata:
+        near = get_close_matches(key, known, n=1, cutoff=0.85)
+        if near and key not in known:
+            raise DataError(f"--metadata {key}=…: there is no such key; did you mean {near[0]}?")
 
 
 def three_ways(plugin: str, hub: str) -> str:

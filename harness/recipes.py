@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -32,8 +33,12 @@ def check_writable(folder: Path, option: str = "--out") -> None:
         HarnessError: It cannot.
     """
     parent = next(place for place in folder.absolute().parents if place.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise HarnessError(f"{option} {folder}: {parent} is no folder that can be written to")
+    try:
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=parent).cleanup()
+    except OSError as cause:
+        raise HarnessError(
+            f"{option} {folder}: {parent} is no folder that can be written to ({cause.strerror})"
+        ) from cause
 
 
 def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -40,7 +40,9 @@ class Bag:
     def margin(self, text: str) -> float:
         return self.base + sum(self.worth.get(one, 0.0) for one in split_sentences(text))
 
-    def verdicts(self, pairs: Iterable[Pair], *, progress: bool = False) -> dict[Pair, Verdict]:
+    def verdicts(
+        self, pairs: Iterable[Pair], *, progress: bool = False, title: str = ""
+    ) -> dict[Pair, Verdict]:
         self.asked.append(list(pairs))
         return {pair: Verdict(self.margin(pair.document), 1, 0, False) for pair in self.asked[-1]}
 

@@ -51,14 +51,12 @@ def test_every_field_can_be_given(checker_path, tmp_path):
         {"device": "cpu"},
     )
     told = lm.get_model_info()["method_args"]
+    assert lm.get_model_info()["family"]["reason"] == "given: family="
     assert told == {
         "family": "minicheck",
-        "family_reason": "given: family=",
-        "head": "classifier",
         "template": "Text: {document}\nClaim: {claim}",
         "chunk_size": 60,
         "chunk_unit": "words",
-        "joint": " ",
         "aggregation": "mean",
         "max_length": 300,
         "no": "0",
@@ -99,8 +97,9 @@ def test_language_models_and_encoder_decoders_answer_too(tmp_path):
     ):
         lm = FactCheckerHF(path, device="cpu")
         assert type(lm.checker.head).__name__ == head
-        told = lm.get_model_info()["method_args"]
-        assert (told["no"], told["yes"]) == ("No", "Yes")
+        info = lm.get_model_info()
+        assert (info["family"]["no"], info["family"]["yes"]) == ("No", "Yes")
+        told = info["method_args"]
         tokens = lm.tokenizer.convert_ids_to_tokens([told["no_token"], told["yes_token"]])
         assert [token.strip(" Ġ▁") for token in tokens] == ["No", "Yes"]
 

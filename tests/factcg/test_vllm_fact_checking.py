@@ -234,7 +234,6 @@ def test_trace(lm: Any) -> None:
         | {
             "family": "factcg",
             "chunk_size": None,
-            "aggregation": "max",
             "max_length": WINDOW - 1,
             "overlong": "split",
         }

@@ -91,3 +91,12 @@ def test_provenance() -> None:
     assert len(one.dataset()) == 2
     with pytest.raises(DataError, match="no rows in split 'test'"):
         Sourced("test", [], source).dataset()
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("aggrefact_dat", "aggrefact_data"), ("aggrefact_splt", "aggrefact_split")]
+)
+def test_a_misspelt_key_is_refused(key: str, meant: str) -> None:
+    metadata = {"data": "testbed", key: "dev", "pretrained": "x", "dtype": "auto"}
+    with pytest.raises(DataError, match=f"--metadata {key}=…: .*did you mean {meant}"):
+        choose(metadata, plugin="aggrefact", hub="a/b")

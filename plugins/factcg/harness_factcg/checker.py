@@ -26,6 +26,8 @@ from harness_factcg.scoring import Pair, Verdict
 
 _log = logging.getLogger(__name__)
 
+TITLE = "Checking claims"
+
 
 @dataclass
 class Tally:
@@ -87,21 +89,24 @@ class Checker:
         """Tokens left to the document beside each claim and the question."""
         return self._planner.room(claims)
 
-    def verdicts(self, pairs: Iterable[Pair], *, progress: bool = False) -> dict[Pair, Verdict]:
+    def verdicts(
+        self, pairs: Iterable[Pair], *, progress: bool = False, title: str = TITLE
+    ) -> dict[Pair, Verdict]:
         """Score distinct pairs.
 
         Args:
             pairs: Documents and claims.
             progress: Whether to show a bar.
+            title: What stands before the bar.
 
         Raises:
             HarnessError: A document or a claim is empty, a claim leaves no room for a document, or
                 the model gives NaN.
         """
-        return dict(self.stream(pairs, progress=progress))
+        return dict(self.stream(pairs, progress=progress, title=title))
 
     def stream(
-        self, pairs: Iterable[Pair], *, progress: bool = False
+        self, pairs: Iterable[Pair], *, progress: bool = False, title: str = TITLE
     ) -> Iterator[tuple[Pair, Verdict]]:
         """Score distinct pairs, each given back as soon as its window is done.
 
@@ -110,7 +115,7 @@ class Checker:
         """
         wanted = list(dict.fromkeys(pairs))
         before = Tally(**vars(self.tally))
-        with tqdm(desc="Checking claims", unit="prompt", disable=not progress) as bar:
+        with tqdm(desc=title, unit="prompt", disable=not progress) as bar:
             done = 0
             for window in windows(wanted):
                 started = time.monotonic()

@@ -221,6 +221,8 @@ def train(
     if made.in_charge:
         state = "already there" if made.present else "written"
         typer.echo(f"{made.folder} ({state}): {training.summary(made)}")
+        if training.at_chance(made):
+            typer.echo("warning: on dev it is no better than chance: it learnt nothing", err=True)
 
 
 def _paths(files: str) -> tuple[Path, ...]:

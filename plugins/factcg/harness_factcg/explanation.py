@@ -55,7 +55,9 @@ class Scorer(Protocol):
     def chunks(self, document: str) -> list[str]:
         """A document's chunks."""
 
-    def verdicts(self, pairs: Sequence[Pair], *, progress: bool = False) -> Mapping[Pair, Verdict]:
+    def verdicts(
+        self, pairs: Sequence[Pair], *, progress: bool = False, title: str = ""
+    ) -> Mapping[Pair, Verdict]:
         """Score distinct pairs."""
 
 
@@ -155,7 +157,9 @@ def _explained(
     bar = log_odds_of(threshold)
     parts = _parts(checker, questions)
     without = [part.occluded() for part in parts]
-    scored = checker.verdicts([pair for pairs in without for pair in pairs], progress=progress)
+    scored = checker.verdicts(
+        [pair for pairs in without for pair in pairs], progress=progress, title="Leaving out"
+    )
     drops: list[list[float | None]] = [
         [part.margin - scored[pair].margin for pair in pairs] or [None]
         for part, pairs in zip(parts, without, strict=True)
@@ -165,7 +169,9 @@ def _explained(
     ]
     alone = [part.alone(own) for part, own in zip(parts, sets, strict=True)]
     scored = checker.verdicts(
-        [pair for pairs in alone for pair in pairs if pair], progress=progress
+        [pair for pairs in alone for pair in pairs if pair],
+        progress=progress,
+        title="Reasons alone",
     )
     found = []
     for part, own, kept, pairs in zip(parts, drops, sets, alone, strict=True):

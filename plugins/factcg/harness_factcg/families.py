@@ -127,6 +127,11 @@ class Family:
         """
         return replace(self, **{key: value for key, value in options.items() if value is not None})
 
+    def differences(self, tokenizer: Any) -> dict[str, Any]:
+        """The fields that are not as the family of this name has them for this tokenizer."""
+        usual = asdict(find(self.name, self.head).resolved(tokenizer))
+        return {key: value for key, value in asdict(self).items() if value != usual[key]}
+
     def to_config(self) -> dict[str, Any]:
         """What ``config.json`` keeps under ``fact_checker``: the family's name and its fields."""
         found = asdict(self)

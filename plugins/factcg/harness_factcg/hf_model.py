@@ -118,8 +118,7 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
 
     def get_model_info(self) -> dict[str, Any]:
         """What is saved in the results' ``config``."""
-        checkpoint = self.checker.checkpoint
-        family = asdict(self.checker.family)
+        checkpoint, family = self.checker.checkpoint, self.checker.family
         return {
             "model_num_parameters": checkpoint.model.num_parameters(),
             "model_dtype": str(checkpoint.model.dtype),
@@ -127,13 +126,13 @@ class FactCheckerHF(LM):  # type: ignore[misc]  # lm-eval is untyped
             "model_sha": checkpoint.sha,
             "method": "fact-checker",
             "method_args": {
-                "family": family.pop("name"),
-                "family_reason": self.checker.reason,
-                **family,
+                "family": family.name,
+                **family.differences(checkpoint.tokenizer),
                 "max_length": self.max_length,
                 "overlong": self.checker.overlong,
                 **self.checker.head.key(),
             },
+            "family": asdict(family) | {"reason": self.checker.reason},
             "artefact_hash": checkpoint.sha,
         }
 

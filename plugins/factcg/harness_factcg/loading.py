@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,7 @@ def load(
             place, config=config, dtype=dtype, output_loading_info=True, **options
         )
     except Exception as cause:  # transformers raises dozens of types
-        reason = " ".join(str(cause).split())[:240] or type(cause).__name__
-        raise HarnessError(f"cannot load the checkpoint '{pretrained}': {reason}") from cause
+        raise HarnessError(_no_checkpoint(pretrained, place, cause)) from cause
     _check(pretrained, kind, sorted(info["missing_keys"]), tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -115,6 +115,14 @@ def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> No
             f"'{pretrained}' has no fast tokenizer (tokenizer.json): convert it with "
             "transformers' AutoTokenizer and save it into the folder"
         )
+
+
+def _no_checkpoint(pretrained: str, place: str, cause: Exception) -> str:
+    said = " ".join(str(cause).split()) or type(cause).__name__
+    reason = textwrap.shorten(said, 240, placeholder=" …")
+    if Path(place).is_dir():
+        return f"cannot load the checkpoint '{pretrained}': {reason}"
+    return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
 
 
 def _place(pretrained: str) -> str:

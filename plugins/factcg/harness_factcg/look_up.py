@@ -1,8 +1,8 @@
 """How a small checker's training starts: near looking the claim's words up in the document.
 
 A claim is checked by comparing its words with the document's. From ordinary random weights, runs
-of 600 to 1,000 steps did not find that out. So three layers of a DeBERTa start near that circuit, and
-training does the rest (which words matter, how the parts of a claim add up). Positions count as
+of 600 to 1,000 steps did not find that out. So three layers of a DeBERTa start near that circuit,
+and training does the rest (which words matter, how the parts of a claim add up). Positions count as
 near below ``NEAR`` tokens and as far from there, and each head keeps two of its numbers for the
 steering:
 

@@ -233,6 +233,11 @@ def pairs_per_second(seconds: Sequence[float]) -> float:
     return len(seconds) / sum(seconds)
 
 
+def document_id(text: str) -> str:
+    """What a document is called among the items: equal texts are one document."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
 def document_of(item: Item) -> str:
     """What is resampled: the document of a claim."""
     return str(item["document"])

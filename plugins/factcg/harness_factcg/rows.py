@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import Row, Source, find_table
+from harness.datasets import Row, Source, check_keys, find_table
 from harness.errors import DataError
 
 COLUMNS = ("doc", "claim", "label")
@@ -84,8 +84,10 @@ def choose_own(metadata: Mapping[str, Any], *, plugin: str, advice: str) -> Sour
         advice: What the user can give.
 
     Raises:
-        DataError: Nothing was given, or neither ``testbed`` nor an existing file or folder.
+        DataError: Nothing was given, or neither ``testbed`` nor an existing file or folder, or a
+            key of the metadata is a misspelt one of the task's.
     """
+    check_keys(metadata, plugin)
     own = f"{plugin}_data"
     key = own if own in metadata else "data"
     value = str(metadata.get(key, "hub")).strip()

@@ -13,7 +13,6 @@ and these metrics are left out. The item of the headline metric, in the samples,
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -48,7 +47,7 @@ def judged(doc: Mapping[str, Any], results: Sequence[Answer]) -> dict[str, Any]:
     item = {
         "label": doc["label"],
         "margin": margin(no, yes),
-        "document": hashlib.sha256(doc["doc"].encode()).hexdigest()[:16],
+        "document": metrics.document_id(doc["doc"]),
     }
     if math.isnan(item["margin"]):
         raise HarnessError(

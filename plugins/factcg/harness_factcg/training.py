@@ -156,6 +156,11 @@ def summary(made: Made) -> str:
     return "; ".join(parts)
 
 
+def at_chance(made: Made) -> bool:
+    """Whether the checkpoint tells claims apart on dev no better than a coin does."""
+    return bool(made.manifest["stages"][-1]["dev"]["balanced_accuracy"] <= 0.5)
+
+
 def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of the checkpoint already in a folder, if the recipe makes it.
 

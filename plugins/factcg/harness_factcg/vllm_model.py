@@ -210,17 +210,17 @@ class VLLMFactCheckingMixin:
 
     def get_model_info(self) -> dict[str, Any]:
         """What is saved in the results' ``config``."""
-        family = asdict(self.asker.family)
+        family = self.asker.family
         return {
             "model_dtype": str(self.model.llm_engine.model_config.dtype),
             "model_sha": self._sha,
             "method": "fact-checker",
             "method_args": {
-                "family": family.pop("name"),
-                "family_reason": self._reason,
-                **family,
+                "family": family.name,
+                **family.differences(self.tokenizer),
                 "overlong": self._overlong,
             },
+            "family": asdict(family) | {"reason": self._reason},
             "artefact_hash": self._sha,
         }
 

@@ -56,7 +56,6 @@ def render(found: Sequence[Assessment], about: About, title: str) -> str:
         ]
     ).replace("\r\n", "\n")
     script = own.joinpath("report.js").read_text(encoding="utf-8").replace("\r\n", "\n")
-    numbers = {document: k for k, document in enumerate(_documents(found))}
     labelled = [one for one in found if one.claim.label is not None]
     template = environment.from_string(
         own.joinpath("report.html.j2").read_text(encoding="utf-8").replace("\r\n", "\n")
@@ -66,7 +65,7 @@ def render(found: Sequence[Assessment], about: About, title: str) -> str:
         about=about,
         summary=summarise(found, about.threshold),
         spread=spread(found, about.threshold),
-        reliability=reliability(items_of(labelled, numbers)) if labelled else "",
+        reliability=reliability(items_of(labelled)) if labelled else "",
         shortened=_too_long(found),
         style=style,
         style_hash=source_hash(style),

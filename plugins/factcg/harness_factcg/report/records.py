@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from harness.leaderboard.rows import Cell
 from harness.leaderboard.values import text
 from harness_factcg.assessment import Assessment, Part
+from harness_factcg.metrics import document_id
 
 SUPPORTED, UNSUPPORTED = "supported", "not supported"
 
@@ -68,11 +68,6 @@ def record(one: Assessment, row: int) -> dict[str, Any]:
             for part in one.sentences
         ]
     return found
-
-
-def document_id(document: str) -> str:
-    """The beginning of a document's SHA-256."""
-    return hashlib.sha256(document.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _reasons(one: Assessment, part: Part) -> list[dict[str, Any]]:

@@ -76,9 +76,6 @@ def summarise(found: Sequence[Assessment], threshold: float) -> Summary:
         found: The assessments.
         threshold: The score that they were called supported above.
     """
-    numbers: dict[str, int] = {}
-    for one in found:
-        numbers.setdefault(one.claim.document, len(numbers))
     labelled = [one for one in found if one.claim.label is not None]
     names = list(dict.fromkeys(one.claim.dataset for one in labelled))
     groups = [("", labelled)] if labelled else []
@@ -86,30 +83,28 @@ def summarise(found: Sequence[Assessment], threshold: float) -> Summary:
         groups += [(name, [one for one in labelled if one.claim.dataset == name]) for name in names]
     return Summary(
         n=len(found),
-        n_documents=len(numbers),
+        n_documents=len({one.claim.document for one in found}),
         n_supported=sum(one.supported for one in found),
         n_truncated=sum(one.verdict.truncated for one in found),
         n_labelled=len(labelled),
-        figures=tuple(_figures(name, own, numbers, threshold) for name, own in groups),
+        figures=tuple(_figures(name, own, threshold) for name, own in groups),
     )
 
 
-def items_of(found: Sequence[Assessment], numbers: dict[str, int]) -> list[metrics.Item]:
+def items_of(found: Sequence[Assessment]) -> list[metrics.Item]:
     """What the metrics need to know of labelled claims."""
     return [
         {
             "label": one.claim.label,
             "margin": one.verdict.margin,
-            "document": str(numbers[one.claim.document]),
+            "document": metrics.document_id(one.claim.document),
         }
         for one in found
     ]
 
 
-def _figures(
-    name: str, found: Sequence[Assessment], numbers: dict[str, int], threshold: float
-) -> Figures:
-    items = items_of(found, numbers)
+def _figures(name: str, found: Sequence[Assessment], threshold: float) -> Figures:
+    items = items_of(found)
     bar = log_odds_of(threshold)
     shifted = [{**item, "margin": item["margin"] - bar} for item in items]
     return Figures(
