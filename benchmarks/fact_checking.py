@@ -33,7 +33,7 @@ from typing import TypeVar
 
 import torch
 from harness_factcg.checker import Checker, Tally
-from harness_factcg.chunking import chunks
+from harness_factcg.chunking import CHUNK_SIZE, chunks
 from harness_factcg.opening import open_checker
 from harness_factcg.scoring import Pair, Verdict, prompt
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -100,7 +100,8 @@ def read_rows(data: Path | None, most: int) -> list[Pair]:
 def plain_loop(plain: Checker, pairs: Sequence[Pair], batch_size: int) -> list[float]:
     """P(supported) of each pair as the paper's inference computes it."""
     model, tokenizer = plain.checkpoint.model, plain.checkpoint.tokenizer
-    cut = [[prompt(chunk, claim) for chunk in chunks(doc)] for doc, claim in pairs]
+    size = plain.family.chunk_size or CHUNK_SIZE
+    cut = [[prompt(chunk, claim) for chunk in chunks(doc, size)] for doc, claim in pairs]
     prompts = [text for texts in cut for text in texts]
     encoded = [
         tokenizer(
@@ -136,6 +137,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--width", type=int, default=256, help="of the deberta-shaped model")
     parser.add_argument("--layers", type=int, default=3, help="of the deberta-shaped model")
+    parser.add_argument("--chunk-size", type=int, default=CHUNK_SIZE, help="word tokens a chunk")
     parser.add_argument("--batch-size", type=int, default=BATCH, help="of the loop")
     parser.add_argument("--batch-tokens", type=int, help="of hf-fact-checker")
     parser.add_argument("--dtype", default="float32", help="of hf-fact-checker")
@@ -159,6 +161,7 @@ def main() -> None:
             texts = [text for pair in pairs for text in pair]
             path = deberta_shaped(Path(place), texts, width=options.width, layers=options.layers)
         both = {"device": options.device, "batch_tokens": options.batch_tokens}
+        both["chunk_size"] = options.chunk_size
         checker = open_checker(path, dtype=options.dtype, overlong="cut", **both)
         plain = open_checker(path, dtype="float32", **both)
     plain_loop(plain, pairs[:1], 1)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from harness.errors import HarnessError
 from harness.statistics import Floats
 from harness.store import Store, key_of
+from harness_factcg import last_block
 from harness_factcg.families import Family
 from harness_factcg.heads import head_for
 from harness_factcg.loading import Checkpoint
@@ -75,6 +76,7 @@ class Checker:
         self.max_length = min(family.max_length, checkpoint.max_length or family.max_length)
         self.head = head_for(checkpoint.model, checkpoint.tokenizer, family, supported)
         self.tally = Tally()
+        self._prepared = last_block.prepare(checkpoint.model)
         self._batch_tokens = batch_tokens
         self._store = store
         self._planner = Planner(
@@ -177,6 +179,15 @@ class Checker:
             ids=ids.tobytes().hex(),
         )
 
+    def _read(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Log-odds [batch], from ids and mask [batch, tokens]."""
+        model = self.checkpoint.model
+        places = self.head.places(model, ids)
+        if places is None or not self._prepared:
+            return self.head.margins(model, ids, mask)
+        with last_block.read_at(model, places):
+            return self.head.margins(model, ids, mask)
+
     @torch.inference_mode()
     def _forward(self, prompts: Sequence[Ids]) -> list[float]:
         """Log-odds of a batch, padded on the head's side."""
@@ -188,8 +199,8 @@ class Checker:
             place = slice(len(tokens)) if self.head.side == "right" else slice(-len(tokens), None)
             ids[row, place] = tokens
             mask[row, place] = 1
-        found = self.head.margins(
-            model, torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
+        found = self._read(
+            torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
         )
         if not found.isfinite().all():
             what = "NaN" if found.isnan().any() else "infinite logits"

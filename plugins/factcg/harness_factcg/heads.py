@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from harness.errors import ArtefactError, HarnessError
 from harness_factcg.families import Family
@@ -30,6 +31,9 @@ class Head(Protocol):
     def margins(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-odds [batch] of "supported" in float32, from ids and mask [batch, tokens]."""
 
+    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        """The position [batch] that a decoder is read at; None where it is not one position."""
+
     def key(self) -> dict[str, Any]:
         """What a stored score depends on beside model and prompt."""
 
@@ -43,6 +47,14 @@ class ClassifierHead:
 
     def margins(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return log_odds(model(input_ids=ids, attention_mask=mask).logits, self.supported)
+
+    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        """That of the last token that is no padding, as transformers' decoders have it."""
+        if not isinstance(model, GenericForSequenceClassification):
+            return None
+        position = torch.arange(ids.shape[1], device=ids.device)
+        found: torch.Tensor = (position * (ids != model.config.pad_token_id)).argmax(1)
+        return found
 
     def key(self) -> dict[str, Any]:
         return {"supported": self.supported}
@@ -67,6 +79,9 @@ class Seq2SeqHead:
         found: torch.Tensor = first[:, self.yes] - first[:, self.no]
         return found
 
+    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        return None
+
     def key(self) -> dict[str, Any]:
         return {"no_token": self.no, "yes_token": self.yes}
 
@@ -89,6 +104,9 @@ class CausalHead:
         last = model(input_ids=ids, **options).logits[:, -1].float()
         found: torch.Tensor = last[:, self.yes] - last[:, self.no]
         return found
+
+    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        return ids.new_full((len(ids),), ids.shape[1] - 1)
 
     def key(self) -> dict[str, Any]:
         return {"no_token": self.no, "yes_token": self.yes}

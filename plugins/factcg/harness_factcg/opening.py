@@ -18,7 +18,9 @@ from harness_factcg.loading import load
 log = logging.getLogger(__name__)
 
 GPU_BATCH_TOKENS = 16384
-CPU_BATCH_TOKENS = 1024
+CPU_BATCH_TOKENS = 4096
+EAGER_CPU_BATCH_TOKENS = 1024
+"""Of models that hold the scores of all pairs of tokens, as DeBERTa, and so outgrow the cache."""
 
 
 def open_checker(
@@ -58,7 +60,8 @@ def open_checker(
         max_length: Tokens a prompt may have; less if the model can read less.
         overlong: ``split`` halves a chunk that is too long for the model until it fits; ``cut``
             drops the end of the chunk and marks the answer as truncated.
-        batch_tokens: Tokens a batch, padding included; by default 16,384 on a GPU, 1,024 on a CPU.
+        batch_tokens: Tokens a batch, padding included; by default 16,384 on a GPU, on a
+            CPU 4,096, or 1,024 for models without fused attention.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16``, ``float16``.
         device: Torch device; by default the first GPU, else the CPU.
         revision: Branch, tag or commit on the hub.
@@ -105,12 +108,18 @@ def open_checker(
         checkpoint,
         chosen.override(**options),
         overlong="cut" if overlong == "cut" else "split",
-        batch_tokens=batch_tokens
-        or (CPU_BATCH_TOKENS if place.type == "cpu" else GPU_BATCH_TOKENS),
+        batch_tokens=batch_tokens or _batch_tokens(config, place),
         supported=supported,
         store=Store(Path(response_cache).expanduser()) if response_cache else None,
         reason=reason,
     )
+
+
+def _batch_tokens(config: Any, place: torch.device) -> int:
+    if place.type != "cpu":
+        return GPU_BATCH_TOKENS
+    eager = config._attn_implementation == "eager"
+    return EAGER_CPU_BATCH_TOKENS if eager else CPU_BATCH_TOKENS
 
 
 ARGUMENTS = tuple(inspect.signature(open_checker).parameters)
