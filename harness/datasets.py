@@ -84,31 +84,38 @@ class Sourced:
         return datasets.Dataset.from_list(list(self.rows))
 
 
-def choose(metadata: Mapping[str, Any], *, plugin: str, hub: str) -> Source:
+def choose(
+    metadata: Mapping[str, Any], *, plugin: str, hub: str | None = None, advice: str = ""
+) -> Source:
     """Resolve the run's data switch for one plugin.
 
     Args:
         metadata: A task's run-level metadata (``--metadata`` and ``--model_args``).
         plugin: Prefix of the plugin's own key, ``<plugin>_data``.
-        hub: The paper's data set on the hub.
+        hub: The paper's data set on the hub, if it is there.
+        advice: What the user can give; by default the three ways.
 
     Raises:
         DataError: The value is neither ``hub``, ``testbed`` nor an existing path, or a key of the
             metadata is a misspelt one of the plugin's.
     """
     check_keys(metadata, plugin)
+    advice = advice or three_ways(plugin, hub or "")
     own = f"{plugin}_data"
     key = own if own in metadata else "data"
     value = str(metadata.get(key, "hub")).strip()
+    if hub is None and value in ("", "hub"):
+        raise DataError(advice)
     if not value:
-        raise DataError(f"{key}= is empty. {three_ways(plugin, hub)}")
+        raise DataError(f"{key}= is empty. {advice}")
     if value == "testbed":
         return Source("testbed", "testbed", key)
     if value == "hub":
+        assert hub is not None
         return Source("hub", hub, key)
     path = Path(value).expanduser()
     if not path.exists():
-        raise DataError(f"{key}={value}: no such file or folder. {three_ways(plugin, hub)}")
+        raise DataError(f"{key}={value}: no such file or folder. {advice}")
     return Source("folder", str(path.resolve()), key)
 
 

@@ -41,17 +41,22 @@ def check_writable(folder: Path, option: str = "--out") -> None:
         ) from cause
 
 
-def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+def kept(folder: Path, recipe: Mapping[str, Any], *, name: str = MANIFEST) -> dict[str, Any] | None:
     """The manifest of the data already in a folder, if the recipe makes them.
+
+    Args:
+        folder: The folder, which need not be there.
+        recipe: What the data are to follow from.
+        name: The manifest's file.
 
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
     """
     if not folder.exists():
         return None
-    path = folder / MANIFEST
+    path = folder / name
     if not path.is_file():
-        raise ArtefactError(f"{folder} exists and has no {MANIFEST}; choose another --out")
+        raise ArtefactError(f"{folder} exists and has no {name}; choose another --out")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         there, files = manifest["recipe"], manifest["files"]
@@ -63,11 +68,10 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{folder} holds other data (they differ in: {', '.join(unlike)}); choose another "
             "--out or remove it"
         )
-    for name, expected in files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
+    for file, expected in files.items():
+        if not (folder / file).is_file() or digest(folder / file) != expected:
             raise ArtefactError(
-                f"{folder / name} is missing or was changed; remove the folder and run again: "
-                "stored answers are not asked for again"
+                f"{folder / file} is missing or was changed; remove the folder and run again"
             )
     return manifest
 
@@ -97,6 +101,8 @@ def write_manifest(
     recipe: Mapping[str, Any],
     facts: Mapping[str, Any],
     libraries: Sequence[str],
+    *,
+    name: str = MANIFEST,
 ) -> dict[str, Any]:
     """Write the manifest of a draft whose files are all there, and return it.
 
@@ -106,15 +112,21 @@ def write_manifest(
         recipe: What the data follow from.
         facts: Further entries.
         libraries: Distributions whose versions are noted.
+        name: The manifest's file.
     """
     from harness import __version__
 
-    versions = {"paperharness": __version__} | {name: metadata.version(name) for name in libraries}
+    versions = {"paperharness": __version__} | {own: metadata.version(own) for own in libraries}
     manifest: dict[str, Any] = {"format": form, "recipe": dict(recipe)}
     manifest["files"] = {file.name: digest(file) for file in sorted(draft.iterdir())}
     manifest |= {**facts, "versions": versions}
-    write_json(draft / MANIFEST, manifest)
+    write_json(draft / name, manifest)
     return manifest
+
+
+def whole(text: str) -> str:
+    """A text without half surrogate pairs, which no file could hold: each becomes "?"."""
+    return text.encode(errors="replace").decode()
 
 
 def write_json(file: Path, value: object) -> None:

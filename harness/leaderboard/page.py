@@ -15,11 +15,14 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from harness.figures import CSS
 from harness.leaderboard.files import replacing
 from harness.leaderboard.tables import labels, standings
 
 if TYPE_CHECKING:
     import os
+
+    import jinja2
 
     from harness.leaderboard.rows import Contest, Row, Table
 
@@ -48,6 +51,7 @@ RUN_FIELDS = (
 )
 ROW_FIELDS = ("run", "contest", "value", "low", "high", "n", "unscored", "rank", "flags")
 LIMITED, CURRENT, HEADLINE = 1, 2, 4
+_ROOM = "harness.leaderboard"
 
 
 def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Leaderboard") -> None:
@@ -67,22 +71,9 @@ def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Lead
 
 
 def _render(table: Table, title: str) -> str:
-    import jinja2
-
-    room = files("harness.leaderboard")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    script, style, template = (
-        room.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
-        for name in ("page.js", "page.css", "page.html.j2")
-    )
+    script, style, page = (source(_ROOM, name) for name in ("page.js", "page.css", "page.html.j2"))
     runs = table.runs
-    return environment.from_string(template).render(
+    return template(page).render(
         title=title,
         style=style,
         script=script,
@@ -100,6 +91,30 @@ def _render(table: Table, title: str) -> str:
 def _versions(found: list[str]) -> str:
     known = sorted({version for version in found if version})
     return ", ".join(known) if len(known) < 4 else f"{known[0]} to {known[-1]}"
+
+
+def source(room: str, name: str) -> str:
+    """A template, style or script as it stands in a package."""
+    return files(room).joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def report_style(room: str) -> str:
+    """The style of a plugin's report: this page's, that of pictures, its own ``report.css``."""
+    return "\n".join([source(_ROOM, "page.css"), CSS, source(room, "report.css")])
+
+
+def template(text: str) -> jinja2.Template:
+    """A page's template: what is put in is escaped, what is missing is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(text)
 
 
 def source_hash(source: str) -> str:

@@ -47,14 +47,14 @@ def test_the_answer_is_the_same(name: str, kind: str, padded: bool) -> None:
     torch.testing.assert_close(logits(), expected)
     seen: list[int] = []
     handle = model.base_model.layers[-1].mlp.down_proj.register_forward_hook(
-        lambda _module, inputs, _output: seen.append(inputs[0].shape[1])
+        lambda _module, inputs, _output: seen.append(inputs[0].shape[:2].numel())
     )
-    with last_block.read_at(model, places):
+    with last_block.read_at(model, torch.arange(12) == places[:, None]):
         found = logits()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logits(), expected)
     handle.remove()
-    assert seen == [1, 12]
+    assert seen == [3, 3 * 12]  # positions, of three rows
     assert not any(part._forward_hooks for part in model.modules())
 
 

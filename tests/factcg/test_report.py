@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import choose, quiet, texts
 from harness_factcg.assessment import Assessment, Claim, Part
 from harness_factcg.explanation import Explanation, Passage
 from harness_factcg.metrics import document_id
@@ -272,33 +273,6 @@ def test_what_a_page_says_without_explanations(tmp_path: Path) -> None:
 
 def opened(browser: Chrome, found: Sequence[Assessment], folder: Path, title: str = "T") -> None:
     browser.get(write_report(found, folder, ABOUT, title=title).as_uri())
-
-
-def texts(browser: Chrome, selector: str) -> list[str]:
-    found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)",
-        selector,
-    )
-    return found
-
-
-def choose(browser: Chrome, control: str, value: str) -> None:
-    from selenium.webdriver.support.ui import Select
-
-    Select(browser.find_element("id", control)).select_by_visible_text(value)
-    time.sleep(0.1)
-
-
-def quiet(browser: Chrome) -> None:
-    """No console message, no request but for the page."""
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = {
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert {url for url in requested if not url.startswith(("file:", "data:", "chrome:"))} == set()
 
 
 def some() -> list[Assessment]:

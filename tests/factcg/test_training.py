@@ -349,14 +349,14 @@ def test_a_finished_training_is_kept_and_another_refused(tmp_path, data):
     made = training.train(chosen)
     again = training.train(replace(chosen, device_batch_size=4))
     assert (made.present, again.present) == (False, True)
-    with pytest.raises(ArtefactError, match=r"differs in: rate\)"):
+    with pytest.raises(ArtefactError, match=r"holds other data \(they differ in: rate\)"):
         training.train(replace(chosen, rate=2e-3))
     (made.folder / "config.json").write_text("{}")
     with pytest.raises(ArtefactError, match=r"config.json is missing or was changed"):
         training.train(chosen)
     shutil.rmtree(made.folder)
     made.folder.mkdir()
-    with pytest.raises(ArtefactError, match=r"no readable training.json"):
+    with pytest.raises(ArtefactError, match=r"exists and has no training.json"):
         training.train(chosen)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.positionwise import inputs_at, only_at
 
 
 class _Stop(Exception):  # noqa: N818 -- control flow within this module, never seen outside
@@ -138,32 +139,7 @@ def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
     Raises:
         HarnessError: The model has no language head.
     """
-
-    def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
-
-    handle = _head_of(model).register_forward_pre_hook(choose)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _only_at(module: nn.Module, wanted: Tensor) -> Iterator[None]:
-    """Run a module that treats positions apart on chosen ones [batch, tokens]; 0 elsewhere."""
-
-    def choose(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][wanted].unsqueeze(0), *inputs[1:])
-
-    def put_back(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        found = hidden_of(output)
-        whole = found.new_zeros(*wanted.shape, found.shape[-1])
-        return with_hidden(output, whole.index_put((wanted,), found.squeeze(0)))
-
-    with ExitStack() as stack:
-        stack.callback(module.register_forward_pre_hook(choose).remove)
-        stack.callback(module.register_forward_hook(put_back).remove)
+    with inputs_at(_head_of(model), wanted):
         yield
 
 
@@ -213,7 +189,7 @@ class UpperBlocks:
             stack.enter_context(head_on(self.model, wanted))
             if self.layer + 1 < len(every):
                 for own in apart(every[-1]):
-                    stack.enter_context(_only_at(own, wanted))
+                    stack.enter_context(only_at(own, wanted))
             logits: Tensor = self._run(hidden, mask).logits
         return logits.squeeze(0)
 

@@ -45,18 +45,14 @@ def row_of(instruction: str, output: str, label: tuple[str, int], genre: str, ca
     Half a surrogate pair in a text becomes "?": no table could hold it.
     """
     return {
-        "input": _whole(instruction),
-        "output": _whole(output),
-        "output_concept": _whole(label[0]),
+        "input": recipes.whole(instruction),
+        "output": recipes.whole(output),
+        "output_concept": recipes.whole(label[0]),
         "concept_genre": genre,
         "category": category,
         "dataset_category": "instruction",
         "concept_id": label[1],
     }
-
-
-def _whole(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 def sae_columns(ref: str) -> Row:

@@ -182,10 +182,10 @@ class Checker:
     def _read(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-odds [batch], from ids and mask [batch, tokens]."""
         model = self.checkpoint.model
-        places = self.head.places(model, ids)
-        if places is None or not self._prepared:
+        wanted = self.head.read_at(model, ids) if self._prepared else None
+        if wanted is None:
             return self.head.margins(model, ids, mask)
-        with last_block.read_at(model, places):
+        with last_block.read_at(model, wanted):
             return self.head.margins(model, ids, mask)
 
     @torch.inference_mode()

@@ -32,10 +32,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import Row, Sourced, read_table
+from harness.datasets import Row, Sourced, choose, read_table
 from harness.errors import DataError
 from harness_factcg import cg2c
-from harness_factcg.rows import SPLITS, checked_row, choose_own, split_file, split_of, text
+from harness_factcg.rows import SPLITS, checked_row, split_file, split_of, text
 
 WICE = ("label", "supporting_sentences", "claim", "evidence")
 ADVICE = (
@@ -57,7 +57,7 @@ def factcg_core(**metadata: Any) -> Sourced:
     Raises:
         DataError: There is no such file, it has other fields, or no pair can be made from it.
     """
-    source = choose_own(metadata, plugin="core", advice=ADVICE)
+    source = choose(metadata, plugin="core", advice=ADVICE)
     split = split_of(metadata, "core")
     if source.kind == "testbed":
         rows = _testbed(split)

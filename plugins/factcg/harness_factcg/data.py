@@ -31,7 +31,6 @@ from harness.errors import DataError
 from harness_factcg.rows import (
     COLUMNS,
     checked_row,
-    choose_own,
     need_both_labels,
     split_file,
     split_of,
@@ -154,7 +153,7 @@ def fact_check(**metadata: Any) -> Sourced:
     Raises:
         DataError: There is no such file, a row of it is bad, or all claims have one label.
     """
-    source = choose_own(metadata, plugin="fact_check", advice=OWN)
+    source = choose(metadata, plugin="fact_check", advice=OWN)
     if source.kind == "testbed":
         split, where, table = _table(source, "test")
     else:

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from harness_factcg.chunking import split_sentences
+from harness_factcg.planning import portions
 from harness_factcg.scoring import Pair, Verdict
 
 MOST_PASSAGES = 64
@@ -132,7 +133,8 @@ def explain(
         An explanation for each question, in their order.
     """
     found: list[Explanation] = []
-    for part in _slices(questions):
+    slices = portions(questions, lambda q: len(q.chunk) * MOST_PASSAGES, budget=_SLICE_CHARACTERS)
+    for part in slices:
         found += _explained(checker, part, threshold, progress)
     return found
 
@@ -192,21 +194,6 @@ def log_odds_of(probability: float) -> float:
     if probability in (0, 1):
         return math.inf if probability else -math.inf
     return math.log(probability / (1 - probability))
-
-
-def _slices(questions: Sequence[Question]) -> Iterator[list[Question]]:
-    """Questions in portions whose occlusions fit in memory."""
-    part: list[Question] = []
-    used = 0
-    for question in questions:
-        size = len(question.chunk) * MOST_PASSAGES
-        if part and used + size > _SLICE_CHARACTERS:
-            yield part
-            part, used = [], 0
-        part.append(question)
-        used += size
-    if part:
-        yield part
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,28 @@ def _stated(stated: object, head: Head, name: str) -> Family:
         raise ArtefactError(f"'{name}': {CONFIG_KEY} in its config.json: {cause}") from cause
 
 
+def options(
+    *, template: str | Path | None, no: object, yes: object, **fields: Any
+) -> dict[str, Any]:
+    """Model arguments as ``Family.override`` takes them.
+
+    Args:
+        template: A template's file.
+        no: The answer, in whatever type it came from the command line.
+        yes: Likewise.
+        **fields: Other fields of a family.
+
+    Raises:
+        HarnessError: The template's file cannot be read.
+    """
+    return {
+        "template": None if template is None else read_template(template),
+        "no": None if no is None else str(no),
+        "yes": None if yes is None else str(yes),
+        **fields,
+    }
+
+
 def read_template(path: str | Path) -> str:
     """A template from a text file, without the line break that ends the file.
 

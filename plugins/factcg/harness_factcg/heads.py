@@ -31,8 +31,8 @@ class Head(Protocol):
     def margins(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-odds [batch] of "supported" in float32, from ids and mask [batch, tokens]."""
 
-    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
-        """The position [batch] that a decoder is read at; None where it is not one position."""
+    def read_at(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        """Whether a decoder is read at a position [batch, tokens]; None where it is at several."""
 
     def key(self) -> dict[str, Any]:
         """What a stored score depends on beside model and prompt."""
@@ -48,13 +48,13 @@ class ClassifierHead:
     def margins(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return log_odds(model(input_ids=ids, attention_mask=mask).logits, self.supported)
 
-    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
-        """That of the last token that is no padding, as transformers' decoders have it."""
+    def read_at(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        """At the last token that is no padding, as transformers' decoders have it."""
         if not isinstance(model, GenericForSequenceClassification):
             return None
         position = torch.arange(ids.shape[1], device=ids.device)
-        found: torch.Tensor = (position * (ids != model.config.pad_token_id)).argmax(1)
-        return found
+        last: torch.Tensor = (position * (ids != model.config.pad_token_id)).argmax(1)
+        return position == last[:, None]
 
     def key(self) -> dict[str, Any]:
         return {"supported": self.supported}
@@ -79,7 +79,7 @@ class Seq2SeqHead:
         found: torch.Tensor = first[:, self.yes] - first[:, self.no]
         return found
 
-    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+    def read_at(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
         return None
 
     def key(self) -> dict[str, Any]:
@@ -105,8 +105,9 @@ class CausalHead:
         found: torch.Tensor = last[:, self.yes] - last[:, self.no]
         return found
 
-    def places(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
-        return ids.new_full((len(ids),), ids.shape[1] - 1)
+    def read_at(self, model: Any, ids: torch.Tensor) -> torch.Tensor | None:
+        position = torch.arange(ids.shape[1], device=ids.device)
+        return (position == ids.shape[1] - 1).expand_as(ids)
 
     def key(self) -> dict[str, Any]:
         return {"no_token": self.no, "yes_token": self.yes}

@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from harness.positionwise import only_at
+
 NAME = "sdpa_last_at_one_place"
-_PLACES = "read_at"
+_WANTED = "read_at"
 
 
 def prepare(model: Any) -> bool:
@@ -42,46 +43,26 @@ def prepare(model: Any) -> bool:
 
 
 @contextmanager
-def read_at(model: Any, places: Tensor) -> Iterator[None]:
-    """Run a prepared model's last block at these positions alone; it gives 0 elsewhere.
+def read_at(model: Any, wanted: Tensor) -> Iterator[None]:
+    """Run a prepared model's last block at one position a prompt alone; it gives 0 elsewhere.
 
     Args:
         model: The model.
-        places: The position that is read of each prompt. [batch]
+        wanted: Whether a position is the one that is read: once a row. [batch, tokens]
     """
     last = _last_block(model)
     attention = last.self_attn
     with ExitStack() as stack:
-        attention.__dict__[_PLACES] = places
-        stack.callback(attention.__dict__.pop, _PLACES)
+        attention.__dict__[_WANTED] = wanted
+        stack.callback(attention.__dict__.pop, _WANTED)
         for part in (attention.q_proj, attention.o_proj, last.mlp):
-            stack.enter_context(_only_at(part, places))
+            stack.enter_context(only_at(part, wanted))
         yield
 
 
 def _last_block(model: Any) -> Any:
     blocks = getattr(model.base_model, "layers", None)
     return blocks[-1] if isinstance(blocks, nn.ModuleList) and len(blocks) else None
-
-
-@contextmanager
-def _only_at(part: nn.Module, places: Tensor) -> Iterator[None]:
-    rows = torch.arange(len(places), device=places.device)
-    tokens: list[int] = []
-
-    def choose(_part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        tokens.append(inputs[0].shape[1])
-        return (inputs[0][rows, places].unsqueeze(1), *inputs[1:])
-
-    def put_back(_part: nn.Module, _inputs: Any, found: Tensor) -> Tensor:
-        whole = found.new_zeros(len(places), tokens.pop(), found.shape[-1])
-        whole[rows, places] = found[:, 0]
-        return whole
-
-    with ExitStack() as stack:
-        stack.callback(part.register_forward_pre_hook(choose).remove)
-        stack.callback(part.register_forward_hook(put_back).remove)
-        yield
 
 
 def _attention(
@@ -92,25 +73,22 @@ def _attention(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """``sdpa``; where a module is read at places, with their queries [batch, heads, 1, d] alone."""
-    places = module.__dict__.get(_PLACES)
-    if places is None:
+    """``sdpa``; where a module is read at chosen positions, with their queries alone."""
+    wanted = module.__dict__.get(_WANTED)
+    if wanted is None:
         found: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
         )
         return found
-    rows = torch.arange(len(places), device=places.device)
     if attention_mask is None:  # plainly causal
-        seen = torch.arange(key.shape[2], device=places.device) <= places[:, None]
-        mask = seen[:, None, None]
+        mask = wanted.flip(1).cumsum(1).flip(1).bool()[:, None, None]
     else:
-        mask = attention_mask.expand(len(places), -1, -1, -1)[rows, :, places].unsqueeze(2)
+        mask = attention_mask.expand(len(wanted), -1, -1, -1).transpose(1, 2)[wanted][:, :, None]
+    chosen = query.transpose(1, 2)[wanted].unsqueeze(2)  # [batch, heads, 1, head]
     options["is_causal"] = False
-    chosen = query[rows, :, places].unsqueeze(2)
     one, _ = sdpa_attention_forward(module, chosen, key, value, mask, **options)
-    whole = one.new_zeros(len(places), query.shape[2], *one.shape[2:])
-    whole[rows, places] = one[:, 0]
-    return whole, None
+    whole = one.new_zeros(*wanted.shape, *one.shape[2:])
+    return whole.index_put((wanted,), one[:, 0]), None
 
 
 AttentionInterface.register(NAME, _attention)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import textwrap
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from harness.checksums import fingerprint
 from harness.errors import ArtefactError, HarnessError
 from harness.testbed import resolve
 from harness_factcg.families import Head, head_of
@@ -24,10 +24,7 @@ _LOADERS: dict[Head, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model; ``sha`` is its commit on the hub, or a SHA-256 of its files.
-
-    The files hashed of a local checkpoint are its configuration and its weights.
-    """
+    """A loaded model; ``sha`` is its commit on the hub, or a SHA-256 of its files."""
 
     model: Any
     tokenizer: Any
@@ -84,7 +81,7 @@ def load(
     known = isinstance(number_format, torch.dtype) and number_format.is_floating_point
     if dtype != "auto" and not known:
         raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
-    place = _place(pretrained)
+    place = place_of(pretrained)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = transformers.AutoConfig.from_pretrained(place, **options)
@@ -94,12 +91,12 @@ def load(
             place, config=config, dtype=dtype, output_loading_info=True, **options
         )
     except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(_no_checkpoint(pretrained, place, cause)) from cause
+        raise HarnessError(not_loaded(pretrained, place, cause)) from cause
     _check(pretrained, kind, sorted(info["missing_keys"]), tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
-    sha = _sha256(Path(place)) or getattr(model.config, "_commit_hash", None) or ""
+    sha = fingerprint(place) or getattr(model.config, "_commit_hash", None) or ""
     return Checkpoint(model.eval().to(device), tokenizer, pretrained, revision, sha)
 
 
@@ -117,7 +114,8 @@ def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> No
         )
 
 
-def _no_checkpoint(pretrained: str, place: str, cause: Exception) -> str:
+def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
+    """Why a checkpoint at a place could not be loaded, in a line."""
     said = " ".join(str(cause).split()) or type(cause).__name__
     reason = textwrap.shorten(said, 240, placeholder=" …")
     if Path(place).is_dir():
@@ -125,8 +123,12 @@ def _no_checkpoint(pretrained: str, place: str, cause: Exception) -> str:
     return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
 
 
-def _place(pretrained: str) -> str:
-    """The folder of a local checkpoint, or the unchanged name of one on the hub."""
+def place_of(pretrained: str) -> str:
+    """The folder of a local checkpoint, or the unchanged name of one on the hub.
+
+    Raises:
+        HarnessError: A path leads to no folder, or to one that holds no checkpoint.
+    """
     name = resolve(pretrained)
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -136,18 +138,6 @@ def _place(pretrained: str) -> str:
     if not (folder / "config.json").is_file():
         raise HarnessError(f"cannot load the checkpoint '{pretrained}': no config.json in it")
     return str(folder)
-
-
-def _sha256(folder: Path) -> str:
-    """Hash of a local checkpoint's configuration and weights; empty for a name on the hub."""
-    if not folder.is_dir():
-        return ""
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    digest = hashlib.sha256()
-    for file in (folder / "config.json", *weights):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 def accelerator() -> Any | None:

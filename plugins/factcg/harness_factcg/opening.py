@@ -80,15 +80,15 @@ def open_checker(
         raise HarnessError(f"overlong={overlong}: use split or cut")
     if batch_tokens is not None and (type(batch_tokens) is not int or batch_tokens < 1):
         raise HarnessError(f"batch_tokens={batch_tokens}: a whole number above 0 is needed")
-    options = {
-        "template": None if template is None else families.read_template(template),
-        "chunk_size": chunk_size,
-        "chunk_unit": chunk_unit,
-        "aggregation": aggregation,
-        "max_length": max_length,
-        "no": None if no is None else str(no),
-        "yes": None if yes is None else str(yes),
-    }
+    options = families.options(
+        template=template,
+        chunk_size=chunk_size,
+        chunk_unit=chunk_unit,
+        aggregation=aggregation,
+        max_length=max_length,
+        no=no,
+        yes=yes,
+    )
     families.find(family or "factcg").override(**options)  # before a long load
     place = choose_device(device)
     checkpoint = load(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.datasets import Row
+from harness.recipes import whole
 from harness.writers import Desk
 from harness_factcg import graphs, writing
 from harness_factcg.graphs import Path, Triple
@@ -71,13 +72,13 @@ class Pipeline:
             for label, text in ((1, passage.text), (0, passage.rewritten(answer.changes()))):
                 rows.append(
                     {
-                        "doc": _whole(text),
-                        "claim": _whole(draft.claim),
+                        "doc": whole(text),
+                        "claim": whole(draft.claim),
                         "label": label,
                         "hops": draft.hops,
                         "pair_id": draft.id,
                         "source": self._kind,
-                        "removed": [_whole(part) for part in draft.removed],
+                        "removed": [whole(part) for part in draft.removed],
                     }
                 )
         return rows
@@ -155,11 +156,6 @@ def _reader(form: type[writing.F]) -> Callable[[str], writing.F | None]:
 
 def _grounded(triple: Triple, text: str) -> bool:
     return names(text, triple.head) and names(text, triple.tail)
-
-
-def _whole(text: str) -> str:
-    """A text without half surrogate pairs, which no file could hold."""
-    return text.encode(errors="replace").decode()
 
 
 def hard(rows: Sequence[Row], scores: Scores) -> list[Row]:

@@ -9,9 +9,9 @@ A chunk too long for the model is halved until it fits (``overlong="split"``), o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from harness.statistics import Floats
 from harness_factcg.chunking import Chunker, fitted, halves, split_sentences
 from harness_factcg.families import Family
 from harness_factcg.scoring import Pair, Sentence, Verdict
+
+T = TypeVar("T")
 
 Ids = npt.NDArray[np.int32]
 Overlong = Literal["split", "cut"]
@@ -239,17 +241,36 @@ def windows(
         characters: Characters of documents and claims a window, each pair with its own; a single
             longer pair is a window of its own.
     """
-    window: list[Pair] = []
+    return portions(
+        _by_document(pairs),
+        lambda pair: len(pair.document) + len(pair.claim),
+        budget=characters,
+        most=most,
+    )
+
+
+def portions(
+    items: Iterable[T], size: Callable[[T], int], *, budget: int, most: int | None = None
+) -> Iterator[list[T]]:
+    """Items in portions, in their order.
+
+    Args:
+        items: The items.
+        size: Of an item.
+        budget: Of a portion's items together; a single larger item is a portion of its own.
+        most: Items a portion.
+    """
+    part: list[T] = []
     used = 0
-    for pair in _by_document(pairs):
-        length = len(pair.document) + len(pair.claim)
-        if window and (len(window) == most or used + length > characters):
-            yield window
-            window, used = [], 0
-        window.append(pair)
-        used += length
-    if window:
-        yield window
+    for item in items:
+        own = size(item)
+        if part and (len(part) == most or used + own > budget):
+            yield part
+            part, used = [], 0
+        part.append(item)
+        used += own
+    if part:
+        yield part
 
 
 def _by_document(pairs: Iterable[Pair]) -> list[Pair]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import Row, Source, check_keys, find_table
+from harness.datasets import Row, find_table
 from harness.errors import DataError
 
 COLUMNS = ("doc", "claim", "label")
@@ -73,31 +73,6 @@ def need_both_labels(rows: Sequence[Row], where: str) -> None:
             f"{where}: all {count} claims have label {label}; balanced accuracy and AUROC need "
             f"supported claims (label 1) and others (label 0)"
         )
-
-
-def choose_own(metadata: Mapping[str, Any], *, plugin: str, advice: str) -> Source:
-    """Resolve the run's data switch for a task whose data are on no hub.
-
-    Args:
-        metadata: The run's metadata: ``<plugin>_data`` or ``data``.
-        plugin: Prefix of the task's own key.
-        advice: What the user can give.
-
-    Raises:
-        DataError: Nothing was given, or neither ``testbed`` nor an existing file or folder, or a
-            key of the metadata is a misspelt one of the task's.
-    """
-    check_keys(metadata, plugin)
-    own = f"{plugin}_data"
-    key = own if own in metadata else "data"
-    value = str(metadata.get(key, "hub")).strip()
-    if value == "testbed":
-        return Source("testbed", "testbed", key)
-    path = Path(value).expanduser()
-    if not value or value == "hub" or not path.exists():
-        given = f"{key}={value}: no such file or folder. " if value not in ("", "hub") else ""
-        raise DataError(given + advice)
-    return Source("folder", str(path.resolve()), key)
 
 
 def split_of(metadata: Mapping[str, Any], plugin: str) -> str:

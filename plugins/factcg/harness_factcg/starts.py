@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import ArtefactError, HarnessError
-from harness.testbed import resolve
 from harness_factcg import scratch
 from harness_factcg.families import head_of
-from harness_factcg.loading import Checkpoint
+from harness_factcg.loading import Checkpoint, not_loaded, place_of
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ class Start:
     def _pretrained(self) -> tuple[Any, Any]:
         import transformers
 
-        place = str(Path(resolve(self.name)).expanduser())
-        if not Path(place).is_dir() and self.name.startswith(("/", ".", "~")):
-            raise HarnessError(f"--model {self.name}: no such folder")
+        place = place_of(self.name)
         torch.manual_seed(self.seed)  # of a new head
         options: dict[str, Any] = {"revision": self.revision}
         try:
@@ -76,7 +72,7 @@ class Start:
                 place, config=config, dtype=torch.float32, output_loading_info=True, **options
             )
         except Exception as cause:  # transformers raises dozens of types
-            reason = " ".join(str(cause).split())[:240] or type(cause).__name__
+            reason = not_loaded(self.name, place, cause)
             raise HarnessError(f"--model {self.name} cannot be loaded: {reason}") from cause
         self._check(model, tokenizer, sorted(info["missing_keys"]), whole=whole)
         return model, tokenizer

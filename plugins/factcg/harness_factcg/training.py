@@ -19,20 +19,18 @@ norm 1, the Trainer's default.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, recipes
-from harness.checksums import digest, fingerprint
+from harness import recipes
+from harness.checksums import fingerprint
 from harness.datasets import Row
-from harness.errors import ArtefactError, HarnessError
+from harness.errors import HarnessError
 from harness.store import key_of
 from harness.testbed import resolve
 from harness_factcg import scratch, training_data
@@ -125,7 +123,7 @@ def train(options: Options) -> Made:
     }
     dev_files = [Source.of(path) for path in options.dev]
     recipe = _recipe(options, files, dev_files)
-    present = kept(out, recipe)
+    present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
         return Made(out, present, True, in_charge())
     recipes.check_writable(out)
@@ -139,7 +137,7 @@ def train(options: Options) -> Made:
         _write(out, work, recipe, rows, done)
         shutil.rmtree(work)
     settle()
-    manifest = kept(out, recipe)
+    manifest = recipes.kept(out, recipe, name=MANIFEST)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
 
@@ -159,33 +157,6 @@ def summary(made: Made) -> str:
 def at_chance(made: Made) -> bool:
     """Whether the checkpoint tells claims apart on dev no better than a coin does."""
     return bool(made.manifest["stages"][-1]["dev"]["balanced_accuracy"] <= 0.5)
-
-
-def kept(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of the checkpoint already in a folder, if the recipe makes it.
-
-    Raises:
-        ArtefactError: Something else is there, or a file of it has changed since.
-    """
-    if not folder.exists():
-        return None
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        there, files = manifest["recipe"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(
-            f"{folder} exists and has no readable {MANIFEST}; choose another --out"
-        ) from cause
-    unlike = sorted(name for name in {*recipe, *there} if recipe.get(name) != there.get(name))
-    if unlike:
-        raise ArtefactError(
-            f"{folder} holds another checkpoint (its training differs in: {', '.join(unlike)}); "
-            "choose another --out or remove it"
-        )
-    for name, expected in files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise ArtefactError(f"{folder / name} is missing or was changed; remove the folder")
-    return manifest
 
 
 def _check(options: Options) -> None:
@@ -259,17 +230,10 @@ def _write(
     with recipes.appearing(out) as draft:
         shutil.copytree(done[-1].folder, draft, dirs_exist_ok=True)
         shutil.copyfile(work / METRICS, draft / METRICS)
-        versions = {name: metadata.version(name) for name in _LIBRARIES}
-        manifest = {
-            "format": FORM,
-            "recipe": recipe,
-            "stages": [
-                {"stage": stage.name} | _counts(*rows[stage.name]) | stage.facts for stage in done
-            ],
-            "files": {file.name: digest(file) for file in sorted(draft.iterdir())},
-            "versions": {"paperharness": __version__} | versions,
-        }
-        recipes.write_json(draft / MANIFEST, manifest)
+        stages = [
+            {"stage": stage.name} | _counts(*rows[stage.name]) | stage.facts for stage in done
+        ]
+        recipes.write_manifest(draft, FORM, recipe, {"stages": stages}, _LIBRARIES, name=MANIFEST)
 
 
 def _counts(train: Sequence[Row], dev: Sequence[Row]) -> dict[str, Any]:

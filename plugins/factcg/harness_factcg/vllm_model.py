@@ -112,14 +112,14 @@ class VLLMFactCheckingMixin:
 
         _check(kwargs, overlong)
         path = resolve(pretrained)
-        options = {
-            "template": None if template is None else families.read_template(template),
-            "chunk_size": chunk_size,
-            "chunk_unit": chunk_unit,
-            "aggregation": aggregation,
-            "no": None if no is None else str(no),
-            "yes": None if yes is None else str(yes),
-        }
+        options = families.options(
+            template=template,
+            chunk_size=chunk_size,
+            chunk_unit=chunk_unit,
+            aggregation=aggregation,
+            no=no,
+            yes=yes,
+        )
         self._asks_rows = bool(family) or any(value is not None for value in options.values())
         options["max_length"] = kwargs.get("max_length") or kwargs.get("max_model_len")
         chosen, self._reason = _family(pretrained, path, family, kwargs)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import choose, quiet, texts
 from leaderboard_samples import document, save, task
 
 from harness.leaderboard import read_results, write_html
@@ -64,33 +65,6 @@ def test_infinity_is_not_json(tmp_path: Path) -> None:
 def opened(browser: Chrome, table: Path, page: Path) -> None:
     write_html(read_results([table]), page)
     browser.get(page.as_uri())
-
-
-def texts(browser: Chrome, selector: str) -> list[str]:
-    return browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)",
-        selector,
-    )
-
-
-def choose(browser: Chrome, control: str, value: str) -> None:
-    from selenium.webdriver.support.ui import Select
-
-    Select(browser.find_element("id", control)).select_by_visible_text(value)
-    time.sleep(0.1)
-
-
-def quiet(browser: Chrome) -> None:
-    """No console message, no request but for the page (and the browser's start page)."""
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = {
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert {url for url in requested if not url.startswith(("file:", "data:", "chrome:"))} == set()
-    assert len({url for url in requested if url.startswith("file:")}) <= 1
 
 
 @pytest.mark.browser

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.figures import CSS
 from harness.leaderboard.files import replacing, write_cells
-from harness.leaderboard.page import source_hash
+from harness.leaderboard.page import report_style, source, source_hash, template
 from harness.leaderboard.values import mapping, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
 from harness_axbench.report.reading import Runs, Section
 
 PAGE = "report.html"
+_ROOM = "harness_axbench.report"
 
 
 @dataclass(frozen=True)
@@ -97,27 +96,9 @@ def _judge(judge: str) -> str:
 
 
 def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    own = files("harness_axbench.report")
-    style = "\n".join(
-        [
-            files("harness.leaderboard").joinpath("page.css").read_text(encoding="utf-8"),
-            CSS,
-            own.joinpath("report.css").read_text(encoding="utf-8"),
-        ]
-    ).replace("\r\n", "\n")
+    style = report_style(_ROOM)
     series = [one for part in shown for one in part.section.series]
-    return environment.from_string(
-        own.joinpath("report.html.j2").read_text(encoding="utf-8")
-    ).render(
+    return template(source(_ROOM, "report.html.j2")).render(
         title=title,
         style=style,
         style_hash=source_hash(style),

@@ -11,16 +11,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
-from harness.figures import CSS
-from harness.leaderboard.page import embedded_json, source_hash
+from harness.leaderboard.page import (
+    embedded_json,
+    report_style,
+    source,
+    source_hash,
+    template,
+)
 from harness.leaderboard.values import text
 from harness_factcg.assessment import Assessment, Part
 from harness_factcg.report.pictures import reliability, spread
 from harness_factcg.report.summary import About, items_of, summarise
 
+_ROOM = "harness_factcg.report"
 MOST_CHARACTERS = 20_000_000
 """Characters of documents on a page."""
 MOST_MARKED = 12
@@ -37,30 +42,9 @@ def render(found: Sequence[Assessment], about: About, title: str) -> str:
         about: How they were assessed.
         title: The page's heading.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    own = files("harness_factcg.report")
-    shared = files("harness.leaderboard")
-    style = "\n".join(
-        [
-            shared.joinpath("page.css").read_text(encoding="utf-8"),
-            CSS,
-            own.joinpath("report.css").read_text(encoding="utf-8"),
-        ]
-    ).replace("\r\n", "\n")
-    script = own.joinpath("report.js").read_text(encoding="utf-8").replace("\r\n", "\n")
+    style, script = report_style(_ROOM), source(_ROOM, "report.js")
     labelled = [one for one in found if one.claim.label is not None]
-    template = environment.from_string(
-        own.joinpath("report.html.j2").read_text(encoding="utf-8").replace("\r\n", "\n")
-    )
-    return template.render(
+    return template(source(_ROOM, "report.html.j2")).render(
         title=text(title),
         about=about,
         summary=summarise(found, about.threshold),
