@@ -66,7 +66,7 @@ class Answer:
         accepted_at: How often the draft's j-th token was written.
         target_calls: Forward passes of the target this row took part in, its prompt's not counted.
         drafter_calls: Forward passes of the drafter, likewise.
-        near_ties: Tokens written whose choice was within rounding.
+        near_tie_at: Places in ``tokens`` whose choice was within rounding.
         seconds: From entering the batch to leaving it.
     """
 
@@ -77,7 +77,7 @@ class Answer:
     accepted_at: list[int] = field(default_factory=list)
     target_calls: int = 0
     drafter_calls: int = 0
-    near_ties: int = 0
+    near_tie_at: list[int] = field(default_factory=list)
     seconds: float = 0.0
     text: list[int] = field(default_factory=list)  # prompt and answer
     wrong: int = 0
@@ -87,6 +87,11 @@ class Answer:
     def room(self) -> int:
         """Tokens that may still be written."""
         return self.request.limit - len(self.tokens)
+
+    @property
+    def near_ties(self) -> int:
+        """Tokens whose choice was within rounding."""
+        return len(self.near_tie_at)
 
 
 class Decoder:
@@ -222,8 +227,9 @@ class Decoder:
             answer.wrong += accepted < proposed
             answer.accepted_at += [0] * (proposed - len(answer.accepted_at))
             for j in range(accepted + 1):
+                if near[row][j]:
+                    answer.near_tie_at.append(len(answer.tokens))
                 answer.tokens.append(tokens[row][j])
-                answer.near_ties += near[row][j]
                 if j < accepted:
                     answer.accepted += 1
                     answer.accepted_at[j] += 1
