@@ -21,6 +21,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,11 +32,12 @@ from tqdm import tqdm
 from harness.errors import HarnessError
 from harness.responses import Completion
 from harness_specdecode.cache import SlotModel, supported
+from harness_specdecode.comparing import Decoding
 from harness_specdecode.decoding import Answer, Decoder, Request
-from harness_specdecode.loading import NONE, open_source
+from harness_specdecode.loading import NONE, Source, open_source
 from harness_specdecode.measuring import is_measured, measured
 from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.schemes import GUMBEL, NAMES, scheme_for
+from harness_specdecode.schemes import GUMBEL, scheme_for
 from harness_specdecode.settings import Settings, settings_of, stop_test
 
 _Base: Any = object  # whatever the mixin is put in front of
@@ -83,12 +85,8 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
     ) -> None:
         from harness.testbed import resolve
 
-        if not isinstance(gamma, int) or gamma < 1:
-            raise HarnessError(
-                f"gamma={gamma}: give at least 1, or drafter=none for plain decoding"
-            )
-        if scheme not in NAMES:
-            raise HarnessError(f"scheme={scheme}: give one of {', '.join(NAMES)}")
+        _refuse_bypassed(type(self))
+        given = Decoding(drafter=drafter or NONE, gamma=gamma, scheme=scheme, adaptive=adaptive)
         path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
         try:
             super().__init__(pretrained=path, **kwargs)
@@ -102,16 +100,24 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 f"exact=true needs dtype=float32 or float64, and the model is {self.model.dtype}: "
                 f"in fewer bits equal shapes do not make equal tokens"
             )
-        self.gamma, self.scheme_name, self.adaptive, self.exact = gamma, scheme, adaptive, exact
-        self.noise = Noise(int(seed), self.device)
-        self.drafts = open_source(
-            drafter or NONE,
-            self.model,
-            self.tokenizer,
-            revision=drafter_revision,
-            dtype=drafter_dtype,
-        )
+        self.exact, self.noise = exact, Noise(int(seed), self.device)
+        self.decoding = replace(given, batch_size=self._batch())
+        self._opened: dict[str, Source] = {}
+        self._drafter_dtype = drafter_dtype
+        self.drafts = self.source(given.drafter, drafter_revision)
         self._totals: Counter[str] = Counter()
+
+    def source(self, name: str, revision: str = "main") -> Source:
+        """A drafter by its name; what was opened once is kept.
+
+        Raises:
+            HarnessError: It cannot be opened.
+        """
+        if name not in self._opened:
+            self._opened[name] = open_source(
+                name, self.model, self.tokenizer, revision=revision, dtype=self._drafter_dtype
+            )
+        return self._opened[name]
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         if getattr(cache_hook, "dbdict", None) is not None:
@@ -126,9 +132,9 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         drafting = self.drafts.model
         found = dict(super().get_model_info()) | {
             "drafter": self.drafts.name,
-            "gamma": self.gamma,
-            "scheme": self.scheme_name,
-            "adaptive": self.adaptive,
+            "gamma": self.decoding.gamma,
+            "scheme": self.decoding.scheme,
+            "adaptive": self.decoding.adaptive,
             "exact": self.exact,
             "noise_seed": self.noise.seed,
             "speculation": dict(self._totals),
@@ -145,7 +151,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         chosen = [i for i, request in enumerate(requests) if is_measured(request)]
         if chosen:
             rows = [requests[i] for i in chosen]
-            answers |= zip(chosen, measured(self, rows, self._batch(), quiet), strict=True)
+            answers |= zip(chosen, measured(self, rows, quiet), strict=True)
         rest = [i for i in range(len(requests)) if i not in answers]
         with tqdm(total=len(rest), disable=quiet or not rest, desc="Speculative decoding") as bar:
             for places in _alike(requests, rest):
@@ -161,50 +167,79 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: Sequence[Any], places: Sequence[int]
     ) -> Iterator[tuple[int, Completion]]:
         """Answers to requests of equal options, as they end."""
-        end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        options = requests[places[0]].args[1]
-        settings = settings_of(options, self.model.generation_config, self.max_gen_toks, end)
+        settings = self.settings(requests[places[0]].args[1])
         asked = self._asked([requests[i] for i in places], settings.length)
         order = sorted(range(len(asked)), key=lambda k: -len(asked[k].prompt))
-        longest = len(asked[order[0]].prompt)
-        decoder = self._decoder(settings, min(self._batch(), len(asked)), longest)
+        rows = replace(self.decoding, batch_size=min(self.decoding.batch_size, len(asked)))
+        decoder = self.decoder(rows, settings, len(asked[order[0]].prompt))
         for number, answer in decoder.run([asked[k] for k in order]):
-            yield places[order[number]], self._completion(answer, settings)
+            yield places[order[number]], self.completion(answer, settings)
+
+    def settings(self, options: Mapping[str, Any]) -> Settings:
+        """What a request's generation options mean to this model.
+
+        Raises:
+            HarnessError: An option is not supported, or its value is out of range.
+        """
+        end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        return settings_of(options, self.model.generation_config, self.max_gen_toks, end)
 
     def _asked(self, requests: Sequence[Any], length: int) -> list[Request]:
+        found, repeats = [], Counter[int]()
+        for request in requests:
+            found.append(self.request(request.args[0], length, repeats[id(request)]))
+            repeats[id(request)] += 1
+        return found
+
+    def request(self, text: str, length: int, repeat: int = 0) -> Request:
+        """A prompt as tokens, cut at its start where it and the answer exceed the context.
+
+        Args:
+            text: The prompt.
+            length: Tokens of the answer at most.
+            repeat: How often the same was asked before.
+
+        Raises:
+            HarnessError: The answer alone fills the context.
+        """
         room = self.max_length - length
         if room < 1:
             raise HarnessError(
                 f"max_gen_toks={length} leaves no room for a prompt: the model's context is "
                 f"{self.max_length} tokens"
             )
-        found, repeats = [], Counter[int]()
-        for request in requests:
-            ids, mask = self.tok_batch_encode(
-                [request.args[0]], left_truncate_len=room, truncation=self.truncation
-            )
-            prompt = ids[0][mask[0].bool()].tolist() or [self.prefix_token_id]
-            key = request_key(self.noise.seed, prompt, repeats[id(request)])
-            repeats[id(request)] += 1
-            found.append(Request(prompt, key, length))
-        return found
+        ids, mask = self.tok_batch_encode(
+            [text], left_truncate_len=room, truncation=self.truncation
+        )
+        prompt = ids[0][mask[0].bool()].tolist() or [self.prefix_token_id]
+        return Request(prompt, request_key(self.noise.seed, prompt, repeat), length)
 
-    def _decoder(self, settings: Settings, rows: int, longest: int) -> Decoder:
-        widest = max(self.gamma, _EXACT_GAMMA) + 1 if self.exact else self.gamma + 1
+    def decoder(self, decoding: Decoding, settings: Settings, longest: int) -> Decoder:
+        """A decoder of ``decoding.batch_size`` rows.
+
+        Args:
+            decoding: The way to decode.
+            settings: How tokens are drawn, and where answers end.
+            longest: Tokens of the longest prompt.
+
+        Raises:
+            HarnessError: The drafter cannot be opened.
+        """
+        widest = max(decoding.gamma, _EXACT_GAMMA if self.exact else 0) + 1
 
         def slots(model: Any, fixed_width: int = 0) -> SlotModel:
             return SlotModel(
-                model, rows=rows, capacity=longest + settings.length + widest,
+                model, rows=decoding.batch_size, capacity=longest + settings.length + widest,
                 fixed_width=fixed_width, autocast=self._autocast,
             )  # fmt: skip
 
         return Decoder(
             slots(self.model, widest if self.exact else 0),
-            self.drafts.drafter(slots),
-            scheme_for(self.scheme_name, self.noise, greedy=settings.sampling.greedy),
+            self.source(decoding.drafter).drafter(slots),
+            scheme_for(decoding.scheme, self.noise, greedy=settings.sampling.greedy),
             settings.sampling,
-            gamma=self.gamma,
-            adaptive=self.adaptive,
+            gamma=decoding.gamma,
+            adaptive=decoding.adaptive,
             ends=self.ends(),
             stopped=stop_test(
                 settings.until, lambda ids: self.tok_decode(ids, skip_special_tokens=False)
@@ -221,7 +256,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         named = ends if isinstance(ends, list) else [ends]
         return {token for token in (*named, self.eot_token_id) if token is not None}
 
-    def _completion(self, answer: Answer, settings: Settings) -> Completion:
+    def completion(self, answer: Answer, settings: Settings) -> Completion:
         """The text, cut as ``hf`` cuts it, with the trace of its making."""
         trace = {
             name: getattr(answer, name)
@@ -255,3 +290,16 @@ def _alike(requests: Sequence[Any], chosen: Sequence[int]) -> Iterator[list[int]
 
 class SpeculativeHF(SpeculativeMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """``hf-speculative``: lm-eval's ``hf`` with a drafter beside it."""
+
+
+def _refuse_bypassed(model: type) -> None:
+    """Raise if a class generates in a way of its own that would never be called."""
+    order = model.__mro__
+    ours = order.index(SpeculativeMixin)
+    for place, other in enumerate(order):
+        names = {"_model_generate"} | ({"generate_until"} if place > ours else set())
+        for name in sorted(names & set(vars(other)) if other not in HFLM.__mro__ else ()):
+            raise HarnessError(
+                f"{model.__name__}: speculative decoding would pass by {other.__name__}.{name}, so "
+                f"that {other.__name__} would be without effect; use one of the two"
+            )

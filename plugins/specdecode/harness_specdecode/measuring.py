@@ -36,13 +36,12 @@ def is_measured(request: Any) -> bool:
     return isinstance(request.doc, Mapping) and DRAWS in request.doc
 
 
-def measured(model: Any, requests: Sequence[Any], size: int, quiet: bool) -> list[Completion]:
+def measured(model: Any, requests: Sequence[Any], quiet: bool) -> list[Completion]:
     """Answers of the target, with what was measured at each token.
 
     Args:
         model: The ``hf-speculative`` model.
         requests: What is asked.
-        size: Requests at a time.
         quiet: Whether to show no progress.
 
     Raises:
@@ -57,6 +56,7 @@ def measured(model: Any, requests: Sequence[Any], size: int, quiet: bool) -> lis
     for i, request in enumerate(requests):
         alike.setdefault(_settings(request, model.max_gen_toks), []).append(i)
     answers: dict[int, Completion] = {}
+    size = model.decoding.batch_size
     with tqdm(total=len(requests), disable=quiet, desc="Coupling") as bar:
         for (length, temperature), places in alike.items():
             for start in range(0, len(places), size):
