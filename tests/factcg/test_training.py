@@ -21,6 +21,7 @@ from harness_factcg.training import Options
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from harness import trainings
 from harness.errors import ArtefactError, DataError, HarnessError
 
 from .made_up import CITIES, NAMES, write_jsonl
@@ -393,9 +394,9 @@ def test_rows_of_one_label_are_refused(tmp_path):
 
 def test_two_trainings_of_one_checkpoint_do_not_meet(tmp_path):
     with (
-        stages.alone(tmp_path / "work"),
+        trainings.alone(tmp_path / "work"),
         pytest.raises(HarnessError, match="another training works in"),
-        stages.alone(tmp_path / "work"),
+        trainings.alone(tmp_path / "work"),
     ):
         pass
 

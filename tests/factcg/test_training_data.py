@@ -9,6 +9,7 @@ from harness_factcg.training_data import Source
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import trainings
 from harness.errors import DataError
 
 from .made_up import rows as aggrefact_rows
@@ -123,11 +124,11 @@ def test_rows_that_all_hang_together_cannot_be_split():
 
 def test_batches_are_of_like_length_and_every_row_is_read_once():
     lengths = [random.Random(k).randint(10, 400) for k in range(485)]
-    found = training_data.order(lengths, 16, "seed")
+    found = trainings.order(lengths, 16, "seed")
     assert sorted(found) == list(range(485))
     batches = [found[k : k + 16] for k in range(0, 485, 16)]
     assert max(lengths) == max(lengths[place] for place in batches[0])
     padded = sum(16 * max(lengths[p] for p in batch) for batch in batches[:-1])
     assert padded < 1.15 * sum(lengths[p] for batch in batches[:-1] for p in batch)
-    assert found == training_data.order(lengths, 16, "seed")
-    assert found != training_data.order(lengths, 16, "other")
+    assert found == trainings.order(lengths, 16, "seed")
+    assert found != trainings.order(lengths, 16, "other")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.checkpoints import not_loaded, place_of
 from harness.checksums import fingerprint
 from harness.errors import ArtefactError, HarnessError
-from harness.testbed import resolve
 from harness_factcg.families import Head, head_of
 
 _LOADERS: dict[Head, tuple[str, str]] = {
@@ -112,32 +110,6 @@ def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> No
             f"'{pretrained}' has no fast tokenizer (tokenizer.json): convert it with "
             "transformers' AutoTokenizer and save it into the folder"
         )
-
-
-def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
-    """Why a checkpoint at a place could not be loaded, in a line."""
-    said = " ".join(str(cause).split()) or type(cause).__name__
-    reason = textwrap.shorten(said, 240, placeholder=" …")
-    if Path(place).is_dir():
-        return f"cannot load the checkpoint '{pretrained}': {reason}"
-    return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
-
-
-def place_of(pretrained: str) -> str:
-    """The folder of a local checkpoint, or the unchanged name of one on the hub.
-
-    Raises:
-        HarnessError: A path leads to no folder, or to one that holds no checkpoint.
-    """
-    name = resolve(pretrained)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if name.startswith(("/", ".", "~")):
-            raise HarnessError(f"cannot load the checkpoint '{pretrained}': no such folder")
-        return name
-    if not (folder / "config.json").is_file():
-        raise HarnessError(f"cannot load the checkpoint '{pretrained}': no config.json in it")
-    return str(folder)
 
 
 def accelerator() -> Any | None:

@@ -7,7 +7,6 @@ has chosen appears as ``WORK/<stage>-model`` by one rename, with the record ``WO
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from transformers.utils import logging
 from harness import recipes
 from harness.datasets import Row
 from harness.errors import HarnessError
+from harness.trainings import in_charge, settle
 from harness_factcg import metrics
 from harness_factcg.checker import Checker
 from harness_factcg.families import CONFIG_KEY, Family, find, head_of
@@ -69,36 +69,6 @@ class Trained:
     folder: Path
     facts: dict[str, Any]
     lines: list[dict[str, Any]]
-
-
-def in_charge() -> bool:
-    """Whether this process writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def settle() -> None:
-    """Wait until all processes have come this far."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
-
-
-@contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Keep a second training out of a folder.
-
-    Raises:
-        HarnessError: There is one already.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
-        if in_charge():
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as cause:
-                raise HarnessError(f"another training works in {work}; wait for it") from cause
-        yield
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from harness.checkpoints import not_loaded, place_of
 from harness.errors import ArtefactError, HarnessError
 from harness_factcg import scratch
 from harness_factcg.families import head_of
-from harness_factcg.loading import Checkpoint, not_loaded, place_of
+from harness_factcg.loading import Checkpoint
 
 
 @dataclass(frozen=True)

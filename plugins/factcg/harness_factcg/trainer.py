@@ -24,9 +24,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from harness.errors import HarnessError
+from harness.trainings import order
 from harness_factcg.heads import Head
 from harness_factcg.planning import Ids
-from harness_factcg.training_data import order
 
 PREFIX = "eval_"
 """What the Trainer puts before the names of dev figures."""

@@ -33,10 +33,11 @@ from harness.datasets import Row
 from harness.errors import HarnessError
 from harness.store import key_of
 from harness.testbed import resolve
+from harness.trainings import alone, in_charge, settle
 from harness_factcg import scratch, training_data
 from harness_factcg.chunking import CHUNK_SIZE
 from harness_factcg.scoring import prompt
-from harness_factcg.stages import Stage, Trained, alone, in_charge, run, settle
+from harness_factcg.stages import Stage, Trained, run
 from harness_factcg.starts import Start
 from harness_factcg.training_data import Source
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,6 @@ from harness_factcg.families import Family
 from harness_factcg.planning import Ids, Planner
 from harness_factcg.rows import checked_row
 from harness_factcg.scoring import Pair
-
-MEGABATCH = 20
-"""Batches whose rows are sorted by length together."""
 
 _SLICE = 4096
 
@@ -184,36 +181,3 @@ def encoded(
             found.append(plan.ids[place])
             cut += place in plan.cut
     return found, cut
-
-
-def order(lengths: Sequence[int], batch: int, seed: str) -> list[int]:
-    """A random order of rows in which each batch has rows of like length.
-
-    Rows are shuffled, sorted by length within ``MEGABATCH`` batches, and these batches shuffled.
-    The batch with the longest row comes first, so that memory runs out at once or never; an
-    incomplete batch comes last.
-
-    Args:
-        lengths: Tokens of each row.
-        batch: Rows a batch.
-        seed: Tells this order from others.
-    """
-    rng = random.Random(seed)
-    places = list(range(len(lengths)))
-    rng.shuffle(places)
-    whole, rest = len(places) // batch * batch, len(places) % batch
-    batches: list[list[int]] = []
-    for megabatch in _portions(places[:whole], MEGABATCH * batch):
-        ordered = sorted(megabatch, key=lambda place: -lengths[place])
-        batches += _portions(ordered, batch)
-    rng.shuffle(batches)
-    if batches:
-        longest = max(range(len(batches)), key=lambda k: max(lengths[p] for p in batches[k]))
-        batches.insert(0, batches.pop(longest))
-    last = sorted(places[whole:], key=lambda place: -lengths[place]) if rest else []
-    return [place for part in [*batches, last] for place in part]
-
-
-def _portions(places: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(places), size):
-        yield list(places[start : start + size])
