@@ -71,8 +71,7 @@ def open_source(
         model = first_layers(target, int(layers))
     else:
         model = _loaded(name, tokenizer, revision, dtype).to(target.device)
-        if model.num_parameters() > target.num_parameters():
-            log.warning("drafter %s is larger than the target", name)
+        warn_of_size(name, model.num_parameters(), target.num_parameters())
     try:
         supported(model)
     except HarnessError as cause:
@@ -91,11 +90,31 @@ def _loaded(name: str, tokenizer: Any, revision: str, dtype: str) -> Any:
         model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
         raise HarnessError(f"drafter {name} cannot be loaded: {cause}") from cause
-    own, other = tokenizer.get_vocab(), theirs.get_vocab()
-    if own != other:
-        differing = len(set(own.items()) ^ set(other.items()))
+    check_vocabulary(name, theirs, tokenizer)
+    return model.eval().requires_grad_(False)
+
+
+def check_vocabulary(name: str, theirs: Any, own: Any) -> None:
+    """Refuse a drafter whose ids are not the target's.
+
+    Args:
+        name: The drafter, for messages.
+        theirs: Its tokenizer.
+        own: The target's tokenizer.
+
+    Raises:
+        HarnessError: An entry differs.
+    """
+    ours, other = own.get_vocab(), theirs.get_vocab()
+    if ours != other:
+        differing = len(set(ours.items()) ^ set(other.items()))
         raise HarnessError(
-            f"drafter {name} has another vocabulary than the target ({len(other)} and {len(own)} "
+            f"drafter {name} has another vocabulary than the target ({len(other)} and {len(ours)} "
             f"tokens, {differing} entries differ): take a drafter with the target's tokenizer"
         )
-    return model.eval().requires_grad_(False)
+
+
+def warn_of_size(name: str, drafting: int, target: int) -> None:
+    """Warn of a drafter with more parameters than the target."""
+    if drafting > target:
+        log.warning("drafter %s is larger than the target", name)

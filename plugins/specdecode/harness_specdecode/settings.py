@@ -73,7 +73,11 @@ class Settings:
 
 
 def settings_of(
-    options: Mapping[str, Any], defaults: Any, default_length: int, end: str
+    options: Mapping[str, Any],
+    defaults: Any,
+    default_length: int,
+    end: str,
+    model: str = "hf-speculative",
 ) -> Settings:
     """Read a request's generation options.
 
@@ -82,12 +86,12 @@ def settings_of(
         defaults: The model's ``GenerationConfig``.
         default_length: Tokens where none are asked for.
         end: Text of the token that ends an answer.
+        model: Name of the model wrapper, for messages.
 
     Raises:
         HarnessError: An option is not supported, or its value is out of range.
     """
-    if float(options.get("temperature") or 0) < 0:  # lm-eval would sample all the same
-        raise HarnessError(f"temperature={options['temperature']}: give 0 or more; 0 is greedy")
+    check_temperature(options)
     given = dict(normalize_gen_kwargs(copy.deepcopy(dict(options)), default_length))
     until = handle_stop_sequences(given.pop("until", None), eos=end)
     length = int(given.pop("max_gen_toks"))
@@ -105,29 +109,40 @@ def settings_of(
         found["top_k"] = _first(found["top_k"], TOP_K)
     for name, ours in (("repetition_penalty",) * 2, ("suppress_tokens", "suppressed")):
         found[ours] = _first(given.pop(name, None), getattr(defaults, name, None))
-    _refuse(given, defaults)
+    _refuse(given, defaults, model)
     found["suppressed"] = tuple(found["suppressed"] or ())
     chosen = {name: value for name, value in found.items() if value is not None}
     return Settings(Sampling(temperature=temperature, **chosen), length, tuple(until))
+
+
+def check_temperature(options: Mapping[str, Any]) -> None:
+    """Refuse a temperature below 0, which lm-eval would pass over.
+
+    Raises:
+        HarnessError: It is below 0.
+    """
+    if float(options.get("temperature") or 0) < 0:
+        raise HarnessError(f"temperature={options['temperature']}: give 0 or more; 0 is greedy")
 
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _refuse(given: Mapping[str, Any], defaults: Any) -> None:
+def _refuse(given: Mapping[str, Any], defaults: Any, model: str) -> None:
     unknown = [name for name in given if name not in _ORDINARY]
     if unknown:
         raise HarnessError(
-            f"{', '.join(unknown)} in --gen_kwargs is not supported by hf-speculative: leave it out"
+            f"{', '.join(unknown)} in --gen_kwargs is not supported by {model}: leave it out"
         )
     for name, ordinary in _ORDINARY.items():
         value = _first(given.get(name), getattr(defaults, name, None))
         if value is not None and value not in ordinary:
             where = "--gen_kwargs" if name in given else "the model's generation_config.json"
             raise HarnessError(
-                f"{name}={value} in {where} is not supported by hf-speculative: give "
-                f"{name}={ordinary[0] if ordinary else None} in --gen_kwargs, or use --model hf"
+                f"{name}={value} in {where} is not supported by {model}: give "
+                f"{name}={ordinary[0] if ordinary else None} in --gen_kwargs, or use --model "
+                f"{model.split('-', maxsplit=1)[0]}"
             )
 
 
