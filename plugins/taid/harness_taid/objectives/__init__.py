@@ -7,12 +7,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import HarnessError
+from harness_taid.objectives import divergences
+from harness_taid.objectives.adaptive_kl import AdaptiveKL
 from harness_taid.objectives.base import Context, Objective, Terms
-from harness_taid.objectives.divergences import ForwardKL
+from harness_taid.objectives.blended import Blended
+from harness_taid.objectives.ctkd import CTKD
+from harness_taid.objectives.dkd import DKD
+from harness_taid.objectives.minillm import MiniLLM
+from harness_taid.objectives.taid import TAID
+from harness_taid.ranges import require
 
 __all__ = ["COMPATS", "NAMES", "Context", "Objective", "Terms", "build", "described"]
 
-_CLASSES: tuple[type[Objective], ...] = (ForwardKL,)
+_CLASSES: tuple[type[Objective], ...] = (
+    divergences.SFT,
+    divergences.ForwardKL,
+    divergences.ReverseKL,
+    divergences.TotalVariation,
+    divergences.JensenShannon,
+    divergences.SkewForwardKL,
+    divergences.SkewReverseKL,
+    AdaptiveKL,
+    CTKD,
+    DKD,
+    MiniLLM,
+    TAID,
+)
 _BY_NAME = {objective.name: objective for objective in _CLASSES}
 NAMES: tuple[str, ...] = tuple(_BY_NAME)
 COMPATS = ("paper", "reference")
@@ -30,7 +50,9 @@ def build(
 
     Args:
         name: One of ``NAMES``.
-        settings: Its settings; what is left out has the default that ``described`` shows.
+        settings: Its settings; what is left out has the default that ``described`` shows. Beside
+            an objective's own there is ``ratio``, 1 by default, for all but sft: below 1, loss =
+            (1 − ratio) · cross-entropy with the labels + ratio · objective.
         total_steps: Optimiser steps of the whole training.
         steps_per_epoch: Optimiser steps in a pass over the data; by default all of them.
         compat: ``paper``, or ``reference`` for the reference code with its defects.
@@ -47,13 +69,12 @@ def build(
         steps_per_epoch=steps_per_epoch or total_steps,
         reference=compat == "reference",
     )
-    known = _settings(_BY_NAME[name])
-    for key, value in (settings or {}).items():
-        if key not in known:
-            has = f"its settings are {', '.join(known)}" if known else "it has no settings"
-            raise HarnessError(f"objective {name} has no setting {key!r}: {has}")
-        _check_kind(name, key, value, known[key])
-    return _BY_NAME[name](context, **(settings or {}))
+    own = dict(settings or {})
+    for key, value in own.items():
+        _check(name, key, value)
+    ratio = own.pop("ratio", 1.0)
+    objective = _BY_NAME[name](context, **own)
+    return objective if ratio == 1 else Blended(objective, ratio)
 
 
 def described(name: str) -> str:
@@ -65,12 +86,20 @@ def described(name: str) -> str:
 
 
 def _settings(objective: type[Objective]) -> dict[str, Any]:
+    """An objective's own settings with their defaults."""
     parameters = inspect.signature(objective).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def _check_kind(name: str, key: str, value: object, default: object) -> None:
-    wanted = bool if isinstance(default, bool) else (int, float)
-    if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-        kind = "true or false" if wanted is bool else "a number"
+def _check(name: str, key: str, value: Any) -> None:
+    objective = _BY_NAME[name]
+    known = _settings(objective) | ({"ratio": 1.0} if objective.needs_teacher else {})
+    if key not in known:
+        has = f"its settings are {', '.join(known)}" if known else "it has no settings"
+        raise HarnessError(f"objective {name} has no setting {key!r}: {has}")
+    wants_switch, is_switch = isinstance(known[key], bool), isinstance(value, bool)
+    if wants_switch != is_switch or not isinstance(value, (bool, int, float)):
+        kind = "true or false" if wants_switch else "a number"
         raise HarnessError(f"objective {name}: {key}={value!r} is not {kind}")
+    if key == "ratio":
+        require(name, "ratio", value, 0, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,9 +55,9 @@ class Objective(ABC):
         counts_masked: Whether the loss is divided by all positions, masked ones included.
     """
 
-    name: ClassVar[str]
-    needs_teacher: ClassVar[bool] = True
-    needs_weights: ClassVar[bool] = False
+    name: str
+    needs_teacher: bool = True
+    needs_weights: bool = False
     counts_masked: bool = False
 
     def __init__(self, context: Context) -> None:
