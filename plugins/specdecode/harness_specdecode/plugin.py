@@ -10,4 +10,5 @@ from harness.host import task_folder
 def register(registrar: Registrar) -> None:
     """Name the models and the tasks."""
     registrar.model("hf-speculative", "harness_specdecode.hf_model:SpeculativeHF")
+    registrar.model("vllm-speculative", "harness_specdecode.vllm_model:SpeculativeVLLM")
     registrar.tasks(task_folder("specdecode"))

@@ -1,0 +1,168 @@
+"""What ``vllm-speculative`` makes of its arguments, before an engine takes its time to start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from harness.errors import HarnessError
+from harness_specdecode.drafters import LONGEST_MATCH
+from harness_specdecode.loading import EARLY, NGRAM, NONE, check_vocabulary, warn_of_size
+
+NAME = "vllm-speculative"
+SUFFIX, EAGLE = "suffix", "eagle:"
+WORKER = "harness_specdecode.vllm_worker.InvariantWorker"
+RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
+
+# An engine setting that is not supported: the value it must keep, and why.
+_KEPT: Mapping[str, tuple[Any, str]] = {
+    "speculative_config": (None, "it is made of drafter= and gamma="),
+    "data_parallel_size": (1, "drafts are counted in one engine; use tensor_parallel_size"),
+    "disable_log_stats": (False, "drafts are counted by vLLM's statistics"),
+}
+_KEPT_INVARIANT: Mapping[str, tuple[Any, str]] = {
+    "pipeline_parallel_size": (
+        1,
+        "tokens are picked where all scores are; use tensor_parallel_size",
+    ),
+    "async_scheduling": (False, "a token's position is known when the one before is"),
+    "logits_processors": (None, "scores are made by the invariant sampler"),
+    "watermark_config": (None, "it draws tokens itself"),
+    "worker_extension_cls": (WORKER, "it is taken"),
+}
+
+
+def check(kwargs: Mapping[str, Any], *, invariant: bool) -> None:
+    """Refuse settings of the engine that cannot be.
+
+    Args:
+        kwargs: The engine's settings.
+        invariant: Whether tokens are drawn drafter-invariantly.
+
+    Raises:
+        HarnessError: A setting is not supported.
+    """
+    for kept, why in ((_KEPT, ""), (_KEPT_INVARIANT, " with invariant=true")):
+        if why and not invariant:
+            continue
+        for name, (value, reason) in kept.items():
+            given = kwargs.get(name, value)
+            if given != value and not (value in (None, False) and not given):
+                raise HarnessError(f"{NAME}{why} does not run with {name}={given}: {reason}")
+    if not invariant:
+        return
+    from harness_specdecode.vllm_worker import check_version
+
+    check_version()
+    if os.environ.setdefault(RUNNER, "0") == "1":  # read by the engine's processes
+        raise HarnessError(f"invariant=true works with vLLM's model runner V1; unset {RUNNER}")
+
+
+def engine_settings(kwargs: Mapping[str, Any], *, invariant: bool) -> dict[str, Any]:
+    """What the engine gets beside the target and the drafter."""
+    found = dict(kwargs) | {"disable_log_stats": False}
+    if invariant:
+        found |= {"worker_extension_cls": WORKER, "async_scheduling": False}
+    return found
+
+
+def speculative_config(
+    drafter: str, gamma: int, *, revision: str | None = None
+) -> dict[str, Any] | None:
+    """The engine's ``speculative_config``; None for plain decoding.
+
+    Args:
+        drafter: ``none``, ``ngram``, ``suffix``, ``eagle:PATH``, a model id or path, or
+            ``testbed:NAME``.
+        gamma: Tokens drafted a round, at most.
+        revision: The drafter's revision on the hub.
+
+    Raises:
+        HarnessError: vLLM has no such drafter, or lacks what it needs.
+    """
+    from harness.testbed import resolve
+
+    length = {"num_speculative_tokens": gamma}
+    if drafter == NONE:
+        return None
+    if drafter == NGRAM:
+        reach = {"prompt_lookup_min": 1, "prompt_lookup_max": LONGEST_MATCH}
+        return {"method": NGRAM} | length | reach
+    if drafter == SUFFIX:
+        if find_spec("arctic_inference") is None:
+            raise HarnessError(
+                "drafter=suffix is drawn up by Arctic Inference, which is not installed: pip "
+                "install arctic-inference, or take drafter=ngram"
+            )
+        return {"method": SUFFIX} | length
+    if drafter.startswith(EARLY):
+        raise HarnessError(
+            f"drafter={drafter}: vLLM cannot leave a model early; give a model, ngram, suffix or "
+            f"none, or use --model hf-speculative"
+        )
+    method = "eagle" if drafter.startswith(EAGLE) else "draft_model"
+    path = resolve(drafter.removeprefix(EAGLE))
+    return {"method": method, "model": path} | length | ({"revision": revision} if revision else {})
+
+
+def drafter_size(
+    drafter: str, config: Mapping[str, Any] | None, path: str, kwargs: Mapping[str, Any]
+) -> int | None:
+    """Number of a drafting model's parameters, its vocabulary checked.
+
+    Args:
+        drafter: As the user gave it.
+        config: What ``speculative_config`` made of it.
+        path: The target's id or path.
+        kwargs: The engine's settings.
+
+    Returns:
+        None where no model of its own drafts.
+
+    Raises:
+        HarnessError: It cannot be read, or has another vocabulary than the target.
+    """
+    if config is None or config["method"] != "draft_model":
+        return None
+    target, tokenizer = _read(f"model {path}", path, kwargs, kwargs.get("revision"))
+    size, theirs = _read(f"drafter {drafter}", config["model"], kwargs, config.get("revision"))
+    check_vocabulary(drafter, theirs, tokenizer)
+    warn_of_size(drafter, size, target)
+    return size
+
+
+def _read(name: str, path: str, kwargs: Mapping[str, Any], revision: str | None) -> tuple[int, Any]:
+    """Number of parameters and tokenizer of a checkpoint; no weights are read."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    options: dict[str, Any] = {"trust_remote_code": kwargs.get("trust_remote_code", False)}
+    options |= {"revision": revision or "main"}
+    try:
+        config = AutoConfig.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
+        raise HarnessError(f"{name} cannot be loaded: {cause}") from cause
+    _check_heads(name, config.get_text_config())
+    return model.num_parameters(), tokenizer
+
+
+def _check_heads(name: str, config: Any) -> None:
+    """Refuse what kills vLLM's engine on a CPU with its first request."""
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    known = CPUAttentionBackend.get_supported_head_sizes()
+    if width not in known:
+        raise HarnessError(
+            f"{name}: on a CPU vLLM has no attention for heads of {width} numbers, only for "
+            f"{', '.join(map(str, known))}"
+        )
