@@ -118,6 +118,30 @@ class Interval:
         return [round(bound, 4) for bound in self._statistic.interval(items)]
 
 
+class Noting:
+    """A statistic that shows its items to someone before it computes the value.
+
+    What is no single number, such as a table of parts, is made of the items in this way and noted
+    where the results keep it.
+
+    Args:
+        statistic: The statistic.
+        note: Is given the items.
+    """
+
+    def __init__(self, statistic: Statistic, note: Callable[[Sequence[Any]], None]) -> None:
+        self._statistic = statistic
+        self._note = note
+        self.stderr = statistic.stderr
+
+    def __repr__(self) -> str:
+        return repr(self._statistic)
+
+    def __call__(self, items: Sequence[Any]) -> float:
+        self._note(items)
+        return self._statistic(items)
+
+
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson score interval of a share (Wilson 1927), 95 % by default.
 

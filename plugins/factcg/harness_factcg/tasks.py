@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.responses import margin, trace_of
-from harness.statistics import Statistic
+from harness.statistics import Noting
 from harness.tasks import SourcedTask
 from harness_factcg import metrics
 from harness_factcg.scoring import prompt
@@ -85,27 +85,11 @@ class FactCheckTask(SourcedTask):
         named: dict[str, Any] = super().aggregation()
         if "ece" not in named:
             return named
-        return named | {"ece": _Noting(named["ece"], self._note_reliability)}
+        return named | {"ece": Noting(named["ece"], self._note_reliability)}
 
     def _note_reliability(self, items: Sequence[metrics.Item]) -> None:
         table = metrics.reliability(items)
         self.config.metadata = {**self.config.metadata, "reliability": table}
-
-
-class _Noting:
-    """A statistic that shows its items to someone before it computes the value."""
-
-    def __init__(self, statistic: Statistic, note: Callable[[Sequence[Any]], None]) -> None:
-        self._statistic = statistic
-        self._note = note
-        self.stderr = statistic.stderr
-
-    def __repr__(self) -> str:
-        return repr(self._statistic)
-
-    def __call__(self, items: Sequence[Any]) -> float:
-        self._note(items)
-        return self._statistic(items)
 
 
 class TunedTask(FactCheckTask):

@@ -11,8 +11,9 @@ The noise belongs to the requests' keys, so that all ways but ``leviathan`` writ
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +117,7 @@ def decode(
     rows = min(decoding.batch_size, len(requests))
     decoder = model.decoder(replace(decoding, batch_size=rows), settings, longest)
     if warm_up:
-        limit = _WARM_UP_ROUNDS * (decoding.gamma + 1)
+        limit = _WARM_UP_ROUNDS * (1 if decoding.drafter == NONE else decoding.gamma + 1)
         first = [replace(r, limit=min(r.limit, limit)) for r in requests[: decoding.batch_size]]
         for _ in decoder.run(first):
             pass
@@ -133,6 +134,14 @@ def decode(
         decoder.target.calls - before[0],
         decoder.drafter.calls - before[1],
     )
+
+
+def alike(keys: Iterable[object]) -> list[list[int]]:
+    """Places of equal keys, in the order of their first; keys are compared by their JSON."""
+    found: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        found.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(place)
+    return list(found.values())
 
 
 def _now(model: Any) -> float:

@@ -17,7 +17,6 @@ rows; and at the tokenizer's end token, even if the model's generation_config.js
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,11 +30,12 @@ from tqdm import tqdm
 
 from harness.errors import HarnessError
 from harness.responses import Completion
+from harness_specdecode import invariance, measuring, spec_bench
 from harness_specdecode.cache import SlotModel, supported
-from harness_specdecode.comparing import Decoding
+from harness_specdecode.comparing import Decoding, alike
+from harness_specdecode.data import DRAFTERS, DRAWS, TURNS
 from harness_specdecode.decoding import Answer, Decoder, Request
 from harness_specdecode.loading import NONE, Source, open_source
-from harness_specdecode.measuring import is_measured, measured
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.schemes import GUMBEL, scheme_for
 from harness_specdecode.settings import Settings, settings_of, stop_test
@@ -44,6 +44,9 @@ _Base: Any = object  # whatever the mixin is put in front of
 _AUTO_BATCH = 8
 _EXACT_GAMMA = 8
 _EXACT = (torch.float32, torch.float64)
+_MEASURED = {  # by a column of the task's rows
+    DRAWS: measuring.measured, TURNS: spec_bench.measured, DRAFTERS: invariance.measured,
+}  # fmt: skip
 
 
 class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
@@ -101,7 +104,8 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 f"in fewer bits equal shapes do not make equal tokens"
             )
         self.exact, self.noise = exact, Noise(int(seed), self.device)
-        self.decoding = replace(given, batch_size=self._batch())
+        batch = self.batch_size if isinstance(self.batch_size, int) else _AUTO_BATCH
+        self.decoding = replace(given, batch_size=batch)
         self._opened: dict[str, Source] = {}
         self._drafter_dtype = drafter_dtype
         self.drafts = self.source(given.drafter, drafter_revision)
@@ -148,27 +152,27 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         """Answers, each a ``Completion`` whose trace says how it was decoded."""
         answers: dict[int, Any] = {}
         quiet = disable_tqdm or self.rank != 0
-        chosen = [i for i, request in enumerate(requests) if is_measured(request)]
-        if chosen:
-            rows = [requests[i] for i in chosen]
-            answers |= zip(chosen, measured(self, rows, quiet), strict=True)
+        for mark, measured in _MEASURED.items():
+            places = [
+                i for i, r in enumerate(requests) if isinstance(r.doc, dict) and mark in r.doc
+            ]
+            if places:
+                made = measured(self, [requests[i] for i in places], quiet)
+                answers |= zip(places, made, strict=True)
         rest = [i for i in range(len(requests)) if i not in answers]
         with tqdm(total=len(rest), disable=quiet or not rest, desc="Speculative decoding") as bar:
-            for places in _alike(requests, rest):
-                for place, answer in self._decoded(requests, places):
+            for group in alike(requests[i].args[1] for i in rest):
+                for place, answer in self._decoded(requests, [rest[k] for k in group]):
                     answers[place] = answer
                     bar.update()
         return [answers[i] for i in range(len(requests))]
-
-    def _batch(self) -> int:
-        return self.batch_size if isinstance(self.batch_size, int) else _AUTO_BATCH
 
     def _decoded(
         self, requests: Sequence[Any], places: Sequence[int]
     ) -> Iterator[tuple[int, Completion]]:
         """Answers to requests of equal options, as they end."""
         settings = self.settings(requests[places[0]].args[1])
-        asked = self._asked([requests[i] for i in places], settings.length)
+        asked = self.asked([requests[i] for i in places], settings.length)
         order = sorted(range(len(asked)), key=lambda k: -len(asked[k].prompt))
         rows = replace(self.decoding, batch_size=min(self.decoding.batch_size, len(asked)))
         decoder = self.decoder(rows, settings, len(asked[order[0]].prompt))
@@ -184,7 +188,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         return settings_of(options, self.model.generation_config, self.max_gen_toks, end)
 
-    def _asked(self, requests: Sequence[Any], length: int) -> list[Request]:
+    def asked(self, requests: Sequence[Any], length: int) -> list[Request]:
         found, repeats = [], Counter[int]()
         for request in requests:
             found.append(self.request(request.args[0], length, repeats[id(request)]))
@@ -257,7 +261,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         return {token for token in (*named, self.eot_token_id) if token is not None}
 
     def completion(self, answer: Answer, settings: Settings) -> Completion:
-        """The text, cut as ``hf`` cuts it, with the trace of its making."""
+        """The text with the trace of its making, which the run's totals count."""
         trace = {
             name: getattr(answer, name)
             for name in (
@@ -266,26 +270,20 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         }  # fmt: skip
         trace |= {"tokens": len(answer.tokens), "seconds": answer.seconds}
         self._totals.update({"answers": 1} | {k: v for k, v in trace.items() if isinstance(v, int)})
+        return Completion(self.text(answer, settings), {"speculation": trace})
+
+    def text(self, answer: Answer, settings: Settings) -> str:
+        """An answer's text, cut as ``hf`` cuts it."""
         ids, mark = answer.tokens, self.think_end_token
-        thinks = isinstance(mark, int) and mark in ids
-        if thinks:
+        if isinstance(mark, int) and mark in ids:
             ids = ids[len(ids) - ids[::-1].index(mark) :]
         text = self.tok_decode(ids)
-        text = postprocess_generated_text(
+        found: str = postprocess_generated_text(
             generation=text.lstrip() if isinstance(mark, int) else text,
             stop=list(settings.until),
             think_end_token=mark if isinstance(mark, str) else None,
         )
-        return Completion(text, {"speculation": trace})
-
-
-def _alike(requests: Sequence[Any], chosen: Sequence[int]) -> Iterator[list[int]]:
-    """Places of requests with equal options."""
-    groups: dict[str, list[int]] = {}
-    for i in chosen:
-        options: Mapping[str, Any] = requests[i].args[1]
-        groups.setdefault(json.dumps(options, sort_keys=True, default=str), []).append(i)
-    yield from groups.values()
+        return found
 
 
 class SpeculativeHF(SpeculativeMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped

@@ -9,7 +9,7 @@ of the prompt's r-th repeat.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,11 +29,6 @@ from harness_specdecode.tasks import TRACE
 _MEASURED = ("until", "max_gen_toks", "do_sample", "temperature")
 
 log = logging.getLogger(__name__)
-
-
-def is_measured(request: Any) -> bool:
-    """Whether a request asks for couplings."""
-    return isinstance(request.doc, Mapping) and DRAWS in request.doc
 
 
 def measured(model: Any, requests: Sequence[Any], quiet: bool) -> list[Completion]:

@@ -45,7 +45,8 @@ def z_item(records: Sequence[Mapping[str, float]], name: str, draws: int) -> dic
     }
 
 
-def _mean(items: Sequence[Item], weights: Floats) -> Floats:
+def pooled_mean(items: Sequence[Item], weights: Floats) -> Floats:
+    """Mean of all values of which items hold ``sum`` and number ``n``, for each row of weights."""
     sums, counts = (np.array([item[key] for item in items], dtype=float) for key in ("sum", "n"))
     found: Floats = (weights @ sums) / (weights @ counts)
     return found
@@ -61,7 +62,7 @@ def z_score(items: Sequence[Item]) -> float:
 
 
 def _statistic(name: str) -> Statistic:
-    return Statistic(f"{__name__}.{name}", _mean)
+    return Statistic(f"{__name__}.{name}", pooled_mean)
 
 
 total_variation = _statistic("total_variation")
