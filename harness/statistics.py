@@ -66,9 +66,14 @@ class Statistic:
         return float(self._weighted(items, np.ones((1, len(items))))[0])
 
     def replicates(self, items: Sequence[Any]) -> Floats:
-        """Bootstrap values of the statistic, at most B: undefined ones are left out."""
+        """Bootstrap values of the statistic, at most B: undefined ones are left out.
+
+        Fewer than two resampling units give none, as one unit varies with nothing.
+        """
         labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
         index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
+        if len(index) < 2:
+            return np.empty(0)
         unit_of = np.array([index[label] for label in labels])
         draws = self.draws(len(index), cells=len(items))
         values = np.concatenate([self._weighted(items, drawn[:, unit_of]) for drawn in draws])

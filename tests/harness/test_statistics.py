@@ -38,6 +38,8 @@ def test_whole_clusters_are_resampled() -> None:
 
 
 def test_one_unit_has_no_error() -> None:
+    clustered = Statistic("tests.clustered", lambda i, w: w @ np.array(i), unit=lambda _: "one")
+    assert math.isnan(clustered.stderr([1.0, 2.0])) and math.isnan(clustered.stderr([1.0]))
     one = Statistic("tests.one", lambda i, w: w.sum(1) * math.nan)
     assert math.isnan(one.stderr([1.0, 2.0])) and all(map(math.isnan, one.interval([1.0, 2.0])))
 

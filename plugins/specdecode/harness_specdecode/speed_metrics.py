@@ -80,14 +80,21 @@ def _speedup(items: Sequence[Item], weights: Floats) -> Floats:
     return _ratio(_rate(items, weights, OWN), _rate(items, weights, PLAIN))
 
 
-def speedup_of(group: str) -> Statistic:
+class SpeedupOf(Statistic):
     """The speed-up of one group among all questions."""
 
-    def weighted(items: Sequence[Item], weights: Floats) -> Floats:
-        within = np.array([item["group"] == group for item in items], dtype=float)
-        return _speedup(items, weights * within)
+    def __init__(self, group: str) -> None:
+        super().__init__(f"{__name__}.speedup_of({group!r})", _speedup, unit=_batch)
+        self._group = group
 
-    return Statistic(f"{__name__}.speedup_of({group!r})", weighted, unit=_batch)
+    def __call__(self, items: Sequence[Item]) -> float:
+        return super().__call__(self._within(items))
+
+    def replicates(self, items: Sequence[Item]) -> Floats:
+        return super().replicates(self._within(items))
+
+    def _within(self, items: Sequence[Item]) -> list[Item]:
+        return [item for item in items if item["group"] == self._group]
 
 
 speedup = Statistic(f"{__name__}.speedup", _speedup, unit=_batch)

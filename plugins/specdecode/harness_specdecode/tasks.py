@@ -137,7 +137,7 @@ class SpecBenchTask(_MeasuringTask):
         named = {f"speedup_of_{re.sub(r'[^0-9A-Za-z]+', '_', name)}": name for name in groups}
         if len(groups) == 1:
             return {}
-        return {metric: speed_metrics.speedup_of(name) for metric, name in named.items()}
+        return {metric: speed_metrics.SpeedupOf(name) for metric, name in named.items()}
 
 
 class InvarianceTask(_MeasuringTask):
