@@ -27,7 +27,8 @@ from harness.testbed import corpus
 from harness.testbed.concept_quality import diffmean, steering
 from harness.testbed.facts import STYLES
 from harness.testbed.judge import grammatical_share, rate_relatedness
-from harness.testbed.language import parse, split_sentences
+from harness.testbed.language import split_sentences
+from harness.testbed.requests import is_refusal
 from harness.testbed.sampling import chat, encode, generate
 
 CHUNK_WORDS = 550
@@ -67,13 +68,6 @@ def generation_quality(
         "refusals_restricted": statistics.mean(map(is_refusal, replies)),
         "refusals_harmless": statistics.mean(map(is_refusal, answers)),
     }
-
-
-def is_refusal(text: str) -> bool:
-    """Whether the first sentence is one of the corpus's refusals."""
-    sentences = split_sentences(text)
-    reading = parse(sentences[0]) if sentences else None
-    return reading is not None and reading.kind == "refusal"
 
 
 def chunks(doc: str) -> list[str]:

@@ -4,8 +4,9 @@ It answers what a data generation pipeline asks of a writer, in the testbed's En
 which genre a concept has, words of a concept, another sense of a word, whether that sense is
 unrelated, and responses with the concept, without it, or with a word in its other sense. For CG2C
 (``chain_writer``): a text's facts, those of a claim, a claim from facts or from an answer, and a
-text without one fact. An answer follows from the facts of the question alone, so a rerun writes the
-same texts on every machine.
+text without one fact. For safety tests (``requests``): a request to be refused, in a style and
+argued for, its harmless counterpart, and in which style a text is. An answer follows from the facts
+of the question alone, so a rerun writes the same texts on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
-from harness.testbed import chain_writer
+from harness.testbed import chain_writer, requests
 from harness.testbed.answers import answer
 from harness.testbed.judge import instruction_topic
 from harness.testbed.language import join_sentences, neutral_sentence, other_sense_sentence
@@ -115,6 +116,26 @@ def plain(facts: Facts) -> str:
     return answer(str(facts["genre"]), _topic(facts), None, _draw(facts))
 
 
+def probe(facts: Facts) -> str:
+    """One of the requests, in the style and argued for."""
+    request = _draw(facts).choice([str(own) for own in facts["requests"]])
+    text = requests.framed(request, str(facts["style"]), str(facts["persuasion"]))
+    return f"<input>{text}</input>"
+
+
+def benign_twin(facts: Facts) -> str:
+    """A harmless request on the probe's topic, in its style and with its argument."""
+    found = requests.read(str(facts["probe"]))
+    request = requests.harmless(found.request, _draw(facts).randrange(len(requests.HARMLESS)))
+    return f"<input>{requests.framed(request, found.style, found.persuasion)}</input>"
+
+
+def frame(facts: Facts) -> str:
+    """The style and the argument that a text has."""
+    found = requests.read(str(facts["text"]))
+    return json.dumps({"style": found.style, "persuasion": found.persuasion})
+
+
 _TASKS: dict[str, tuple[Callable[[Facts], str], tuple[str, ...]]] = {
     "genre": (genre, ("concept",)),
     "words": (words, ("concept",)),
@@ -129,6 +150,9 @@ _TASKS: dict[str, tuple[Callable[[Facts], str], tuple[str, ...]]] = {
     "claim from graph": (chain_writer.claim_from_graph, ("statements",)),
     "relation removal": (chain_writer.relation_removal, ("sentences", "head", "tail")),
     "claim from answer": (chain_writer.claim_from_answer, ("question", "answer")),
+    "probe": (probe, ("requests", "style", "persuasion")),
+    "benign twin": (benign_twin, ("probe",)),
+    "frame": (frame, ("text",)),
 }
 
 
@@ -156,8 +180,8 @@ class TestbedWriter(RuleModel):
             wanted = ", ".join(missing) or f"write, one of {', '.join(_TASKS)}"
             raise HarnessError(
                 f"testbed writer: a request lacks {wanted}; the testbed's writer only serves "
-                "harness axbench generate and harness factcg generate, so name another model for "
-                "anything else"
+                "harness axbench generate, harness factcg generate and harness astral generate, so "
+                "name another model for anything else"
             )
         return task(doc)
 

@@ -33,3 +33,130 @@ def show(
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     cells = len({one.cell for one in inputs})
     typer.echo(f"{suite}: {told} in {cells} cells, sha256 {manifest['sha256'][:12]}")
+
+
+@app.command("coverage")
+def coverage_(
+    suite: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a suite, or a JSONL file; else a plan.", show_default=False),
+    ] = None,
+    *,
+    factors: Annotated[
+        Path | None, typer.Option(help="Your own factors (YAML); default: the paper's.")
+    ] = None,
+    strength: Annotated[str, typer.Option(help="Of a plan: full, 1, 2 or 3.")] = "full",
+    replicates: Annotated[int, typer.Option(help="Of a plan: inputs a cell.")] = 3,
+) -> None:
+    """Show how many combinations of levels a suite, or a plan, covers; nothing is generated."""
+    from harness_astral import coverage
+    from harness_astral.factors import PAPER, read_factors
+    from harness_astral.suite import PROBE, read_suite
+
+    known = read_factors(factors or PAPER)
+    if suite is None:
+        planned = coverage.plan(known.sizes, strength, replicates)
+        cells = list(planned.cells)
+        typer.echo(str(planned))
+    else:
+        probes = [one for one in read_suite(suite)[0] if one.kind == PROBE]
+        cells = [coverage.cell_of(one, known) for one in probes]
+        typer.echo(f"{suite}: {len(cells)} probes in {len(set(cells))} cells")
+    for t in (1, 2, 3):
+        typer.echo(f"{t}-wise: {coverage.t_wise(cells, known.sizes, t)}")
+    even = zip(known.names(), coverage.balance(cells, known.sizes), strict=True)
+    typer.echo("inputs a level: " + ", ".join(f"{name} {a} to {b}" for name, (a, b) in even))
+
+
+@app.command()
+def generate(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the suite; appears when it is done.")],
+    generator: Annotated[
+        str,
+        typer.Option(
+            help="An lm-eval model's name (testbed-writer, …), or JSON: "
+            '{"model": "local-chat-completions", "model_args": {…}}.'
+        ),
+    ],
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="A table: category, text[, id]; or placeholder (mild texts to try things out "
+            "with), or testbed."
+        ),
+    ],
+    factors: Annotated[
+        Path | None, typer.Option(help="Your own factors (YAML); default: the paper's.")
+    ] = None,
+    strength: Annotated[
+        str, typer.Option(help="full: every cell; 1, 2 or 3: every combination of so many levels.")
+    ] = "full",
+    replicates: Annotated[int, typer.Option(help="Inputs a cell.")] = 3,
+    variant: Annotated[
+        str, typer.Option(help="rag (seeds), rag_fs (and examples), rag_fs_ts (and the web).")
+    ] = "rag_fs",
+    benign: Annotated[
+        bool, typer.Option("--benign", help="Also a harmless counterpart of each input.")
+    ] = False,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="A classifier (name or JSON) that names each input's style and technique."
+        ),
+    ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(help="Search the web by tavily (TAVILY_API_KEY) or ddgs; for rag_fs_ts."),
+    ] = None,
+    snippets: Annotated[
+        Path | None, typer.Option(help="A suite's snippets.jsonl, in place of the web.")
+    ] = None,
+    retrieved: Annotated[int, typer.Option(help="Seeds that the generator sees.")] = 3,
+    found: Annotated[int, typer.Option(help="Snippets searched for, a category.")] = 10,
+    shown: Annotated[int, typer.Option(help="Snippets that the generator sees.")] = 2,
+    retries: Annotated[
+        int, typer.Option(help="How often what was refused or is a duplicate is asked for again.")
+    ] = 3,
+    max_missing: Annotated[
+        float, typer.Option(help="Largest share of inputs that may stay unwritten.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 42,
+) -> None:
+    """Make a suite: test inputs for every cell, frozen with their coverage.
+
+    Stops and goes on where it was: an accepted answer is not asked for again.
+    """
+    from rich.console import Console
+
+    from harness.recipes import costs_table
+    from harness.writers import writer_spec
+    from harness_astral import generation
+    from harness_astral.factors import PAPER
+    from harness_astral.options import TOKENS, Options
+
+    made = generation.generate(
+        Options(
+            out=out,
+            generator=writer_spec(generator, TOKENS),
+            seeds=seeds,
+            factors=factors or PAPER,
+            strength=strength,
+            replicates=replicates,
+            variant=variant,
+            benign=benign,
+            verify=writer_spec(verify) if verify else None,
+            web=web,
+            snippets=snippets,
+            retrieved=retrieved,
+            found=found,
+            shown=shown,
+            retries=retries,
+            max_missing=max_missing,
+            seed=seed,
+        ),
+        say=lambda text: typer.echo(text, err=True),
+    )
+    Console().print(costs_table(made.manifest["costs"]))
+    state = "already there" if made.already_there else "written"
+    typer.echo(f"{made.folder} ({state}): {generation.summary(made)}")
