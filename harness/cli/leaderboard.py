@@ -13,16 +13,17 @@ import typer
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.table import Table as Screen
 
-    from harness.leaderboard.rows import Row, Skipped, Table
+    from harness.leaderboard.rows import Row, Share, Skipped, Table
     from harness.leaderboard.tables import Standing
 
 _PATIENCE = 2.0
 """Seconds before progress is shown."""
 _PLACES = 3
+_COMPARED = 20
 _CONTESTS = 12
 
 
@@ -54,19 +55,45 @@ def leaderboard(
         typer.Option(metavar="FILE", help="One self-contained page.", show_default=False),
     ] = None,
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Leaderboard",
+    *,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Show what share of this run's scores above chance the others retain: a model's "
+            "name as on the leaderboard, a results file or folder.",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="With --teacher: also what share of the gap from this run, the student before "
+            "distillation, to the teacher they recover.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Turn results of lm_eval, whoever ran it, into one leaderboard.
 
     Without --csv, --wide or --html, only the summary is printed. Runs with --limit are never
     ranked above full ones.
     """
-    from harness.leaderboard import read_results, write_csv, write_html, write_wide
+    from harness.leaderboard import compared, read_results, write_csv, write_html, write_wide
+    from harness.leaderboard.relative import paths_of
+
+    if base is not None and teacher is None:
+        raise HarnessError("--base needs --teacher: the gap is between the two")
 
     targets = [path for path in (csv, wide, html) if path is not None]
     if len({path.resolve() for path in targets}) < len(targets):
         raise HarnessError("--csv, --wide and --html must name different files")
     with _progress() as on_file:
-        table = read_results(results, on_file=on_file, on_skip=_report)
+        paths = paths_of(results, (teacher, base))
+        table = read_results(paths, on_file=on_file, on_skip=_report)
+    if teacher is not None:
+        table = compared(table, teacher=teacher, base=base)
     if csv is not None:
         write_csv(table, csv)
     if wide is not None:
@@ -114,7 +141,7 @@ def _summarise(table: Table, written: list[Path]) -> None:
     ranked = standings(row for row in table.rows if row.headline)
     console = Console(highlight=False)
     named = labels(ranked)
-    console.print(_screen([(named[c], ranked[c]) for c in list(ranked)[:_CONTESTS]]))
+    console.print(_screen([(named[c], ranked[c]) for c in list(ranked)[:_CONTESTS]], table))
     left = [f"{len(ranked) - _CONTESTS} more comparisons"] if len(ranked) > _CONTESTS else []
     counts = [
         _counted(len(table.runs), "run"),
@@ -132,8 +159,11 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _screen(contests: list[tuple[str, list[Standing]]]) -> Screen:
-    """The first places of each contest, as a table for the terminal."""
+def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
+    """The first places of each contest, as a table for the terminal.
+
+    In a comparison more are shown: who is compared need not be among the first.
+    """
     from rich import box
     from rich.table import Table as Screen
     from rich.text import Text
@@ -142,24 +172,36 @@ def _screen(contests: list[tuple[str, list[Standing]]]) -> Screen:
     screen.add_column("", justify="right", no_wrap=True)
     screen.add_column("Task and model", overflow="fold")
     screen.add_column("Method", overflow="fold")
-    for name in ("Score", "95 % interval", "n"):
+    percentages = (f"{name.capitalize()} %" for name in table.shares)
+    for name in ("Score", "95 % interval", *percentages, "n"):
         screen.add_column(name, justify="right", no_wrap=True)
+    places = _COMPARED if table.shares else _PLACES
     for name, standing in contests:
         arrow = {True: "↑", False: "↓", None: ""}[standing[0].row.higher_is_better]
         screen.add_row("", Text(_plain(f"{name} {arrow}"), "bold"))
-        for entry in standing[:_PLACES]:
+        for entry in standing[:places]:
             rank = "–" if entry.rank is None else str(entry.rank)
             run = entry.row.run
             model = Path(run.model).name if run.model.startswith("/") else run.model
-            cells = (rank, model, run.method or run.model_type, *_numbers(entry.row))
+            cells = (rank, model, run.method or run.model_type, *_numbers(entry.row, table.shares))
             screen.add_row(*(Text(_plain(cell)) for cell in cells))
         screen.add_section()
     return screen
 
 
-def _numbers(row: Row) -> tuple[str, str, str]:
+def _numbers(row: Row, shares: Sequence[str]) -> tuple[str, ...]:
     value = "–" if row.value is None else f"{row.value:.4g}"
     known = row.ci95_low is not None and row.ci95_high is not None
     interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else ""
     mark = " limited" if row.task.limited else ""
-    return value, interval, ("" if row.n is None else f"{row.n:,}") + mark
+    count = ("" if row.n is None else f"{row.n:,}") + mark
+    return value, interval, *(_percent(getattr(row, name)) for name in shares), count
+
+
+def _percent(share: Share | None) -> str:
+    """A percentage with its interval."""
+    if share is None:
+        return ""
+    if share.low is None or share.high is None:
+        return f"{share.value:.1f}"
+    return f"{share.value:.1f} ({share.low:.0f} to {share.high:.0f})"

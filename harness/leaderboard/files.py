@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harness.errors import HarnessError
-from harness.leaderboard.rows import LONG_COLUMNS, Cell, Table
+from harness.leaderboard.rows import Cell, Table, long_columns
 from harness.leaderboard.tables import wide
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def write_csv(table: Table, path: str | os.PathLike[str]) -> None:
     Raises:
         HarnessError: the file cannot be written; what was there before is untouched.
     """
-    lines = ([read(row) for _, read in LONG_COLUMNS] for row in table.rows)
-    write_cells(path, [name for name, _ in LONG_COLUMNS], lines)
+    columns = long_columns(table)
+    lines = ([read(row) for _, read in columns] for row in table.rows)
+    write_cells(path, [name for name, _ in columns], lines)
 
 
 def write_wide(table: Table, path: str | os.PathLike[str]) -> None:

@@ -48,6 +48,8 @@
     return Math.round(value).toLocaleString("en");
   };
   const whole = (value) => (value === null ? "—" : value.toLocaleString("en"));
+  const percent = (share) => (share === null ? "—" : `${share[0].toFixed(1)}\u00a0%`);
+  const percentInterval = (share) => (share === null || share[1] === null ? "" : `${share[1].toFixed(0)} to ${share[2].toFixed(0)}\u00a0%`);
   const interval = (row) => (row.low === null ? "" : `${show(row.low)} to ${show(row.high)}`);
   const joined = (parts) => parts.filter(Boolean).join(" · ");
 
@@ -135,6 +137,10 @@
     { id: "task", name: "Task", key: (row) => row.contest.label },
     { id: "metric", name: "Metric", key: (row) => row.contest.metric },
     { id: "score", name: "Score", key: (row) => row.value, className: "number", down: true },
+    ...data.shares.map((id) => ({
+      id, name: id[0].toUpperCase() + id.slice(1), className: "number share", down: true,
+      key: (row) => (row[id] === null ? null : row[id][0]),
+    })),
     { id: "count", name: "Documents", key: (row) => row.n, className: "number", down: true },
     { id: "date", name: "Date", key: (row) => row.run.date, down: true },
   ];
@@ -201,6 +207,9 @@
       list.append(pair);
     };
     fact("95 % interval", interval(row));
+    for (const id of data.shares) {
+      if (row[id] !== null) fact(id[0].toUpperCase() + id.slice(1), joined([percent(row[id]), percentInterval(row[id])]));
+    }
     fact("Documents", row.n === null ? "" : whole(row.n));
     fact("Unscored", row.unscored === null ? "" : whole(row.unscored));
     fact("Date", row.run.date.replace("T", " ").replace("Z", " UTC"));
@@ -240,11 +249,16 @@
     under.prepend(make("span", "on-phone", `${row.contest.metric} ${row.contest.arrow}${under.textContent ? " · " : ""}`));
     const score = cell("number score", make("span", "value", show(row.value)));
     score.append(make("span", "under", interval(row)));
+    const shares = data.shares.map((id) => {
+      const share = cell("number share", percent(row[id]));
+      share.append(make("span", "under", percentInterval(row[id])));
+      return share;
+    });
     const count = cell("number count", whole(row.n));
     if (row.unscored) count.append(make("span", "under", `${whole(row.unscored)} unscored`));
     node.append(
       cell("rank", row.rank === null ? "–" : String(row.rank)), model, cell("task", task, under),
-      cell("metric", ...breakable(`${row.contest.metric}\u00a0${row.contest.arrow}`)), score, count,
+      cell("metric", ...breakable(`${row.contest.metric}\u00a0${row.contest.arrow}`)), score, ...shares, count,
       cell("date", row.run.date.slice(0, 10) || "—"));
     return node;
   };

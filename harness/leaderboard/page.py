@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import jinja2
 
-    from harness.leaderboard.rows import Contest, Row, Table
+    from harness.leaderboard.rows import Contest, Row, Share, Table
 
 RUN_FIELDS = (
     "run_id",
@@ -85,6 +85,8 @@ def _render(table: Table, title: str) -> str:
         n_tasks=len({row.task.task for row in table.rows}),
         versions=_versions([run.lm_eval_version for run in runs]),
         made=datetime.now(UTC),
+        teacher=table.teacher,
+        base=table.base,
     )
 
 
@@ -158,13 +160,16 @@ def payload(table: Table) -> dict[str, Any]:
         for entry in standing:
             place = runs[entry.row.run.run_id]
             rows.append(_cells(entry.row, place, number, entry.rank, current=True))
+            rows[-1] += [_share(getattr(entry.row, name)) for name in table.shares]
         for row in replaced[contest]:
             rows.append(_cells(row, runs[row.run.run_id], number, None, current=False))
+            rows[-1] += [_share(getattr(row, name)) for name in table.shares]
     return {
         "runFields": RUN_FIELDS,
         "runs": [[getattr(run, name) for name in RUN_FIELDS] for run in table.runs],
         "contests": contests,
-        "rowFields": ROW_FIELDS,
+        "rowFields": [*ROW_FIELDS, *table.shares],
+        "shares": table.shares,
         "rows": rows,
     }
 
@@ -173,3 +178,7 @@ def _cells(row: Row, run: int, contest: int, rank: int | None, *, current: bool)
     flags = LIMITED * row.task.limited + CURRENT * current + HEADLINE * row.headline
     numbers = (row.value, row.ci95_low, row.ci95_high)
     return [run, contest, *numbers, row.n, row.n_unscored, rank, flags]
+
+
+def _share(share: Share | None) -> list[float | None] | None:
+    return None if share is None else [share.value, share.low, share.high]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _NOT_METRICS = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version", " "})
 _UNSCORED = "n_unscored"
 _Z95 = 1.96
+_OF_CHOICES = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
+"""Metrics of which a guess among n choices earns 1/n."""
 
 
 def rows_of(document: dict[str, Any], *, run_id: str, file: str) -> list[Row]:
@@ -140,6 +142,7 @@ def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Itera
             n=_count(view, name, f"{metric},{filter_name}"),
             n_unscored=metrics.unscored.get(filter_name),
             headline=key == headline,
+            chance=_chance(view, name, metric),
         )
 
 
@@ -177,6 +180,28 @@ def _headline(view: _Document, name: str, metrics: _Metrics) -> tuple[str, str]:
                 if key[0] == metric and filter_name in ("", key[1]):
                     return key
     return next(iter(metrics.values))
+
+
+def _chance(view: _Document, name: str, metric: str) -> float | None:
+    """What guessing earns: what the task's metadata say, else 1/n where n choices are listed.
+
+    A group's is that of its tasks if it is the same for all.
+    """
+    tasks = view.leaves(name) if view.is_group(name) else [name]
+    found = {_chance_of(view, task, metric) for task in tasks}
+    return found.pop() if len(found) == 1 else None
+
+
+def _chance_of(view: _Document, task: str, metric: str) -> float | None:
+    stated = view.metadata(task).get("chance")
+    if stated is not None:
+        return real(stated.get(metric) if isinstance(stated, dict) else stated)
+    config = view.config(task)
+    choices = config.get("doc_to_choice")
+    listed = config.get("output_type") == "multiple_choice" and isinstance(choices, list)
+    if listed and choices and metric in _OF_CHOICES:
+        return 1 / len(choices)
+    return None
 
 
 def _task_run(view: _Document, run: Run, name: str, metrics: _Metrics) -> TaskRun:

@@ -83,9 +83,22 @@ class Contest:
     judge: str
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A percentage with its 95 % interval, where it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One metric of one task of one run; intervals are 95 %."""
+    """One metric of one task of one run; intervals are 95 %.
+
+    ``chance`` is what guessing earns, where that is known; ``retained`` and ``recovered`` are set
+    by ``relative.compared``.
+    """
 
     run: Run
     task: TaskRun
@@ -99,6 +112,9 @@ class Row:
     n: int | None
     n_unscored: int | None
     headline: bool
+    chance: float | None = None
+    retained: Share | None = None
+    recovered: Share | None = None
 
     @property
     def contest(self) -> Contest:
@@ -128,16 +144,27 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Everything that was read: rows in the order of the files, and what was left out."""
+    """Everything that was read: rows in the order of the files, and what was left out.
+
+    ``teacher`` and ``base`` name the runs that others are compared with; empty for none.
+    """
 
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...] = ()
     duplicates: int = 0
+    teacher: str = ""
+    base: str = ""
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs behind the rows, each once, in order of appearance."""
         return tuple({row.run.run_id: row.run for row in self.rows}.values())
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """The shares that its rows have: ``retained``, ``recovered``."""
+        known = (("retained", self.teacher), ("recovered", self.base))
+        return tuple(name for name, run in known if run)
 
 
 LONG_COLUMNS: tuple[tuple[str, Callable[[Row], Cell]], ...] = (
@@ -185,3 +212,20 @@ LONG_COLUMNS: tuple[tuple[str, Callable[[Row], Cell]], ...] = (
     ("file", lambda r: r.run.file),
 )
 """The long table: a column's name and how it is read off a row."""
+
+
+def _share_columns(name: str) -> tuple[tuple[str, Callable[[Row], Cell]], ...]:
+    def part(which: str) -> Callable[[Row], Cell]:
+        return lambda row: getattr(getattr(row, name), which, None)
+
+    return (
+        (f"{name}_percent", part("value")),
+        (f"{name}_ci95_low", part("low")),
+        (f"{name}_ci95_high", part("high")),
+    )
+
+
+def long_columns(table: Table) -> tuple[tuple[str, Callable[[Row], Cell]], ...]:
+    """The long table's columns, with those of a comparison where there is one."""
+    columns = LONG_COLUMNS + ((("chance", lambda r: r.chance),) if table.shares else ())
+    return sum((_share_columns(name) for name in table.shares), columns)

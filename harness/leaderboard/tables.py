@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.leaderboard.rows import Cell, Contest, Row, Run, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _QUALIFIERS = ("filter", "version", "data_source", "split", "n_shot", "judge", "data_sha256")
 WIDE_RUN_COLUMNS = (
@@ -119,6 +119,8 @@ def labels(contests: Iterable[Contest]) -> dict[Contest, str]:
 def wide(table: Table) -> tuple[list[str], list[list[Cell]]]:
     """One line per variant, one column per contest over a headline metric, groups first.
 
+    Behind it, in a comparison, a column of what is retained and one of what is recovered.
+
     Full and limited results never share a line: a variant that has both gets two, and all
     limited lines come last. Within each part the best in the first column is on top, ties and
     gaps decided by the next.
@@ -137,12 +139,21 @@ def wide(table: Table) -> tuple[list[str], list[list[Cell]]]:
             lines[key][contest] = entry
             places[key][column] = entry.rank or position + 1
     named = labels(ordered)
-    header = [*WIDE_RUN_COLUMNS, "limited", "limit", "newest", *(named[c] for c in ordered)]
+    behind = ("", *(f" {name} %" for name in table.shares))
+    columns = [f"{named[contest]}{more}" for contest in ordered for more in behind]
+    header = [*WIDE_RUN_COLUMNS, "limited", "limit", "newest", *columns]
     body: list[list[Cell]] = []
     for key in sorted(lines, key=lambda key: (key[0], places[key], key[1])):
         cells = lines[key]
         newest: Run = max((entry.row.run for entry in cells.values()), key=lambda run: run.date)
-        values = [cells[c].row.value if c in cells else None for c in ordered]
+        values = [value for c in ordered for value in _values(cells.get(c), table.shares)]
         about: list[Cell] = [getattr(newest, name) for name in WIDE_RUN_COLUMNS]
         body.append([*about, key[0], newest.limit, newest.date, *values])
     return header, body
+
+
+def _values(entry: Standing | None, shares: Sequence[str]) -> list[Cell]:
+    """A row's value and shares, as cells."""
+    if entry is None:
+        return [None] * (1 + len(shares))
+    return [entry.row.value, *(getattr(getattr(entry.row, s), "value", None) for s in shares)]
