@@ -118,7 +118,8 @@ def write_manifest(
 
     versions = {"paperharness": __version__} | {own: metadata.version(own) for own in libraries}
     manifest: dict[str, Any] = {"format": form, "recipe": dict(recipe)}
-    manifest["files"] = {file.name: digest(file) for file in sorted(draft.iterdir())}
+    files = sorted(path for path in draft.rglob("*") if path.is_file())
+    manifest["files"] = {file.relative_to(draft).as_posix(): digest(file) for file in files}
     manifest |= {**facts, "versions": versions}
     write_json(draft / name, manifest)
     return manifest

@@ -49,6 +49,20 @@ def alone(work: Path, what: str = "training") -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Without transformers' bars of its own, one for each file that it reads or writes."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def order(lengths: Sequence[int], batch: int, seed: str) -> list[int]:
     """A random order of rows in which each batch has rows of like length.
 

@@ -12,8 +12,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
-from transformers.utils import logging
 
 from harness import recipes
 from harness.datasets import Row
 from harness.errors import HarnessError
-from harness.trainings import in_charge, settle
+from harness.trainings import in_charge, settle, without_bars
 from harness_factcg import metrics
 from harness_factcg.checker import Checker
 from harness_factcg.families import CONFIG_KEY, Family, find, head_of
@@ -71,18 +69,6 @@ class Trained:
     lines: list[dict[str, Any]]
 
 
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Without transformers' bars of its own, one for each file that it writes."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Trained]) -> Trained:
     """Train a stage, or go on with it; one that is done already is read.
 
@@ -102,7 +88,7 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
         trainer, facts = _trainer(stage, start.load(texts), arguments, before)
         started = time.monotonic()
         try:
-            with _without_bars():
+            with without_bars():
                 trainer.train(resume_from_checkpoint=_last_checkpoint(stage))
         except torch.OutOfMemoryError as cause:
             raise HarnessError(
