@@ -68,8 +68,8 @@ def student_folder(tmp_path, manifest=None):
 
 
 RECIPE = {
-    "objective": "taid", "teacher": "testbed:teacher", "seed": 3, "steps": 7,
-    "settings": {"alpha": 0.0005},
+    "objective": "taid", "teacher": "testbed:teacher", "seed": 3, "compat": "paper",
+    "settings": {"alpha": 0.0005}, "sampler": "mixed",
 }  # fmt: skip
 
 
@@ -224,17 +224,19 @@ def test_a_padded_vocabulary_is_cut_to_the_shared_one(pair, tmp_path):
         assert other.trace["fidelity"]["reference"][name] == pytest.approx(values, abs=1e-5)
 
 
-def test_a_distilled_folder_names_teacher_and_method(tmp_path):
-    folder = student_folder(tmp_path, {"recipe": RECIPE, "files": {}})
+def test_a_distilled_folder_names_teacher_and_method(tmp_path, caplog):
+    folder = student_folder(tmp_path, {"recipe": RECIPE, "steps": 7})
     model = DistilledHF(str(folder), device="cpu")
     info = model.get_model_info()
     assert info["method"] == "taid" and info["teacher"] == "testbed:teacher"
     assert info["method_args"] == {
-        "teacher": "testbed:teacher", "seed": 3, "steps": 7, "settings": {"alpha": 0.0005},
+        "teacher": "testbed:teacher", "seed": 3, "settings": {"alpha": 0.0005},
+        "sampler": "mixed", "steps": 7,
     }  # fmt: skip
     assert len(info["artefact_hash"]) == 64 and "teacher_dtype" not in info
     answer = model.generate_until([request()], disable_tqdm=True)[0]
     assert answer.trace["fidelity"]["reference"]["tvd"]
+    assert "was distilled in its chat template" in caplog.text
     assert model.get_model_info()["teacher_num_parameters"] == 3_279_104
 
 
@@ -253,7 +255,7 @@ def test_other_tasks_never_load_the_teacher():
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({"recipe": {"teacher": "x", "seed": 1, "steps": 2}}, "its recipe has no objective"),
+        ({"recipe": {"teacher": "x", "seed": 1}, "steps": 2}, "its recipe has no objective"),
         ({"files": {}}, r"distillation\.json is damaged \(KeyError: 'recipe'\)"),
         ([], r"distillation\.json is damaged \(TypeError"),
     ],

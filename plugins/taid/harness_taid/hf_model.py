@@ -11,6 +11,7 @@ that was not distilled is the baseline.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ from harness_taid.measuring import Pair, asked, measured
 from harness_taid.provenance import Distillation, read_distillation
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
 from harness_taid.teachers import load_teacher, shared_vocabulary
+
+log = logging.getLogger(__name__)
 
 _Base: Any = object  # whatever the mixin is put in front of
 _AUTO_BATCH = 8
@@ -125,11 +128,9 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         if self.teacher_name:
             found["teacher"] = self.teacher_name
         if self.distillation is not None:
-            recipe = self.distillation.recipe
-            named = ("teacher", "seed", "steps", "settings")
             found |= {
                 "method": self.distillation.objective,
-                "method_args": {name: recipe[name] for name in named if recipe.get(name)},
+                "method_args": self.distillation.arguments,
                 "artefact_hash": self.distillation.sha256,
             }
         if self._pair is not None:
@@ -176,6 +177,12 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
 
     def encoded(self, prompt: str, response: str) -> tuple[list[int], list[int]]:
         """Tokens of a prompt, at least one, and of a response with its end token."""
+        if self.distillation and self.tokenizer.chat_template and not self._behind_an_answer:
+            log.warning(
+                "%s was distilled in its chat template, and is asked without one: give "
+                "--apply_chat_template",
+                self.student_name,
+            )
         before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
         after: list[int] = self.tokenizer.encode(
             response + self._behind_an_answer, add_special_tokens=False

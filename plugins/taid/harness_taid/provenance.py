@@ -21,23 +21,30 @@ class Distillation:
 
     Attributes:
         folder: Its folder.
-        recipe: What it follows from: teacher, student, objective, settings, data, seed, steps, ….
+        recipe: What it follows from: teacher, student, objective, settings, data, seed, ….
+        steps: Optimiser steps that were taken.
         sha256: Content hash of the manifest.
     """
 
     folder: Path
     recipe: Mapping[str, Any]
+    steps: int
     sha256: str
-
-    @property
-    def teacher(self) -> str | None:
-        """The teacher's name; None where the objective has none."""
-        return self.recipe.get("teacher")
 
     @property
     def objective(self) -> str:
         """The objective's name."""
         return str(self.recipe["objective"])
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What tells students of one objective from each other."""
+        named = ("teacher", "seed", "settings", "compat", "sampler")
+        usual = (None, "", {}, "off", "paper")
+        given = {name: self.recipe.get(name) for name in named}
+        return {name: value for name, value in given.items() if value not in usual} | {
+            "steps": self.steps
+        }
 
 
 def read_distillation(folder: Path) -> Distillation | None:
@@ -51,13 +58,13 @@ def read_distillation(folder: Path) -> Distillation | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        recipe = dict(manifest["recipe"])
-        missing = [name for name in ("objective", "teacher", "seed", "steps") if name not in recipe]
+        recipe, steps = dict(manifest["recipe"]), int(manifest["steps"])
+        missing = [name for name in ("objective", "teacher", "seed") if name not in recipe]
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise ArtefactError(f"{path} is damaged ({type(cause).__name__}: {cause})") from cause
     if missing:
         raise ArtefactError(f"{path} is damaged: its recipe has no {', '.join(missing)}")
-    return Distillation(folder, recipe, digest(path))
+    return Distillation(folder, recipe, steps, digest(path))
 
 
 def read_metrics(folder: Path) -> list[Row]:
