@@ -200,13 +200,15 @@ def _listed(
 ) -> list[T]:
     """A list of the metadata, as JSON or with + between the values; each value once."""
     value = metadata.get(key, _INVARIANCE[key])
-    parts = value if isinstance(value, list | tuple) else str(value).split("+")
+    if isinstance(value, str):
+        value = value.split("+")
+    parts = value if isinstance(value, list | tuple) else [value]
     try:
         found = list(dict.fromkeys(read(part) for part in parts))
     except (TypeError, ValueError):
         found = []
     if not found:
-        raise DataError(f"{key}={value}: give {wanted}")
+        raise DataError(f"{key}={metadata[key]}: give {wanted}")
     return found
 
 

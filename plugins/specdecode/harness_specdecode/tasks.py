@@ -91,13 +91,7 @@ class SpecBenchTask(_MeasuringTask):
     _system: str | None = None
 
     def fewshot_context(self, *args: Any, **kwargs: Any) -> Any:
-        """The first turn's prompt; later ones need the system message again.
-
-        Raises:
-            HarnessError: Examples are asked for.
-        """
-        if kwargs.get("num_fewshot"):
-            raise HarnessError(f"{self.config.task} has no examples: leave out --num_fewshot")
+        """The first turn's prompt; later ones need the system message again."""
         self._system = kwargs.get("system_instruction")
         return super().fewshot_context(*args, **kwargs)
 
