@@ -235,11 +235,12 @@ def _check_missing(
     for hole in pipeline.holes:
         reasons[hole.reason] = reasons.get(hole.reason, 0) + 1
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    trouble = f"; {desk.assistant.trouble}" if "unanswered" in reasons else ""
+    advice = "Answers are kept; give more seeds, --retries, another generator or --max-missing"
+    if "unanswered" in reasons:
+        advice = f"{desk.assistant.trouble}. A rerun asks only what is missing"
     raise HarnessError(
         f"generator '{options.generator.model}' left {missing} of {plan.inputs} inputs unwritten "
-        f"({told}), more than --max-missing {options.max_missing}{trouble}. "
-        f"{desk.assistant.kept} A rerun asks only what is missing".replace("  ", " ")
+        f"({told}), more than --max-missing {options.max_missing}. {advice}"
     )
 
 

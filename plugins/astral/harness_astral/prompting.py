@@ -115,7 +115,7 @@ class Message:
 
 def read_message(answer: str) -> Message | None:
     """The message of an answer; None if it cannot be used."""
-    spoken = answer.rpartition("</think>")[2].strip()
+    spoken = _spoken(answer)
     tags = list(_TAG.finditer(spoken))
     if not tags:
         refused = _DECLINED.search(spoken) or (len(spoken) <= _SHORT and _REFUSAL.match(spoken))
@@ -129,6 +129,12 @@ def read_message(answer: str) -> Message | None:
     if _DECLINED.fullmatch(text) or (refusal and refusal["object"]):
         return Message("", declined=True)
     return Message(text, declined=False)
+
+
+def _spoken(answer: str) -> str:
+    """What is said after the thoughts; nothing, where these do not end."""
+    spoken = answer.rpartition("</think>")[2].strip()
+    return "" if "<think>" in spoken else spoken
 
 
 def wording() -> str:
@@ -227,7 +233,7 @@ def read_labels(factors: Factors) -> Callable[[str], dict[str, str] | None]:
     known = factors.names()
 
     def read(answer: str) -> dict[str, str] | None:
-        spoken = answer.rpartition("</think>")[2].strip()
+        spoken = _spoken(answer)
         fenced = _FENCE.match(spoken)
         try:
             found = _Labels.model_validate_json(fenced[1] if fenced else spoken)
