@@ -58,7 +58,7 @@ class AdaptiveKL(Objective):
     def _head_share(self, student: Tensor, p: Tensor) -> Tensor:
         """w_h: [n]."""
         with torch.set_grad_enabled(self.context.reference and torch.is_grad_enabled()):
-            gaps = (p - floored(student)[0].softmax(-1)).abs()
+            gaps = (p - floored(student)[0].log_softmax(-1).exp()).abs()
             head = misplaced_head(p, self.mu) if self.context.reference else head_of(p, self.mu)
             share: Tensor = (gaps * head).sum(-1) / gaps.sum(-1)
             return share if self.context.reference else share.nan_to_num(0.5)

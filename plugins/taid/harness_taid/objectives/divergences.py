@@ -12,8 +12,8 @@ r"""The objectives that compare p, the teacher's distribution, with q, the stude
 
 For p = (0.8, 0.2) and q = (0.5, 0.5):
 
-    fkl 0.6931   rkl 0.2231   tvd 0.3000   js (β 0.1) 0.0181   sfkl (λ 0.1) 0.6420
-    srkl (λ 0.1) 0.1787
+    fkl 0.6931   rkl 0.2231   tvd 0.3000   js (β 0.1) 0.0175   sfkl (λ 0.1) 0.6589
+    srkl (λ 0.1) 0.1724
 
 Probabilities are softmaxes in float32 at temperature 1. fkl and sfkl are cross-entropies, not
 divergences: with p fixed they differ from them by a constant, and fkl is logged as KL(p ‖ q) too.
