@@ -153,4 +153,7 @@ def _bare(request: str) -> tuple[str | None, str]:
                     return kind, topic
             if request in _requests(topic):
                 return None, topic
-    raise HarnessError(f"testbed: {request!r} is no request of the testbed")
+    raise HarnessError(
+        f"testbed: {request!r} is no request of the testbed; it only knows its own, so name another "
+        "model for other texts"
+    )

@@ -1,42 +1,54 @@
 """How unlike the inputs of a suite are: distinct-n, and their mean similarity.
 
 Distinct-n (Li et al. 2016) is the number of different word n-grams over that of all. The mean
-similarity is the mean cosine of the TF-IDF vectors over all pairs of texts, in closed form: for
-unit vectors ``v`` it is ``(‖Σv‖² − N) / (N·(N − 1))``.
+similarity is the mean cosine over all pairs of texts of their TF-IDF vectors (counts times
+``ln((1 + N) / (1 + df)) + 1``, as scikit-learn has it). In closed form it is, for unit vectors
+``v``, ``(‖Σv‖² − N) / (N·(N − 1))``: no pair has to be compared.
 
 >>> round(distinct(["a b a b", "a c"], 2), 3)
 0.75
+>>> round(mean_similarity(["a b", "a b", "c"]), 3)
+0.333
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 _WORD = re.compile(r"\w+")
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 def distinct(texts: Sequence[str], size: int) -> float:
     """Distinct-n; 0 where no text has n words."""
     found = []
     for text in texts:
-        words = _WORD.findall(text.casefold())
+        words = _words(text)
         found += [tuple(words[k : k + size]) for k in range(len(words) - size + 1)]
     return len(set(found)) / len(found) if found else 0.0
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
-    """The mean cosine over all pairs; None for fewer than two texts, or texts without words."""
-    if len(texts) < 2 or not all(_WORD.search(text) for text in texts):
+    """The mean cosine over all pairs; None for fewer than two texts, or a text without words."""
+    counts = [Counter(_words(text)) for text in texts]
+    if len(counts) < 2 or not all(counts):
         return None
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = [_WORD.findall(text.casefold()) for text in texts]
-    vectors = TfidfVectorizer(analyzer=list).fit_transform(words)
-    total = np.asarray(vectors.sum(axis=0)).ravel()
-    count = len(texts)
-    return float(total @ total - count) / (count * (count - 1))
+    number = len(counts)
+    holding = Counter(word for count in counts for word in count)
+    rarity = {word: math.log((1 + number) / (1 + df)) + 1 for word, df in holding.items()}
+    total = dict.fromkeys(holding, 0.0)
+    for count in counts:
+        weights = {word: times * rarity[word] for word, times in count.items()}
+        length = math.hypot(*weights.values())
+        for word, weight in weights.items():
+            total[word] += weight / length
+    return (math.hypot(*total.values()) ** 2 - number) / (number * (number - 1))
 
 
 def diversity(texts: Sequence[str]) -> dict[str, float | None]:
