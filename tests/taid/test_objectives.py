@@ -294,7 +294,7 @@ def test_the_reference_codes_adaptive_kl_takes_the_last_ids_for_the_head() -> No
     gaps = (s - t).abs()
     share = gaps[2] / gaps.sum()
     loss = share * -(t * s.log()).sum() + (1 - share) * (s * (s / t).log()).sum()
-    assert float(terms.losses) == pytest.approx(float(loss), rel=1e-5)
+    assert float(terms.losses.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     torch.testing.assert_close(
         gradient.double(), torch.autograd.grad(loss, exact)[0], rtol=1e-4, atol=1e-6
     )
@@ -327,9 +327,9 @@ def test_ctkds_theta_climbs_the_loss() -> None:
     (slope,) = torch.autograd.grad(FORMULAS["ctkd"](z, w, y, temperature).sum(), exact)
     assert theta.grad is not None
     assert float(theta.grad) == pytest.approx(-0.5 * float(slope), rel=1e-4)
-    before = float(objective.token_losses(z, w, y).sum())
+    before = objective.token_losses(z, w, y).sum()
     torch.optim.SGD([theta], lr=1e-4).step()
-    assert float(objective.token_losses(z, w, y).sum()) > before
+    assert bool(objective.token_losses(z, w, y).sum() > before)
 
 
 def test_ctkds_state_and_log() -> None:
