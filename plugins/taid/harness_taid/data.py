@@ -214,7 +214,8 @@ class Encoder:
 def split(items: Sequence[Item], count: int, seed: int) -> tuple[list[Item], list[Item]]:
     """Items to train on, and at most ``count`` held out, at most a tenth of all, in their order.
 
-    Items of one prompt stay together: what is held out has prompts that are not trained on.
+    Items of one prompt stay together: what is held out has prompts that are not trained on. Where
+    every prompt has more items than are wanted, one prompt is held out.
     """
     groups: dict[bytes, list[int]] = {}
     for place, item in enumerate(items):
@@ -226,6 +227,8 @@ def split(items: Sequence[Item], count: int, seed: int) -> tuple[list[Item], lis
     for part in parts:
         if len(held) + len(part) <= wanted:
             held.update(part)
+    if wanted and not held and len(parts) > 1:  # every prompt has more exchanges than that
+        held.update(min(parts, key=len))
     train = [item for place, item in enumerate(items) if place not in held]
     return train, [items[place] for place in sorted(held)]
 

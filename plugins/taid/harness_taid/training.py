@@ -187,6 +187,8 @@ def _exchanges(
         line = part.told(what)
         if line:
             say(f"note: {line}")
+    if options.dev_rows and not dev:
+        say("note: too few exchanges to hold any out: the last step is kept, not validated")
     highest = max(int(item.ids.max()) for item in (*train, *dev))
     if highest >= cast.vocabulary:
         raise HarnessError(
