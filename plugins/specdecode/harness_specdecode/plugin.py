@@ -8,7 +8,12 @@ from harness.host import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the models and the tasks."""
+    """Name the models, the tasks and the commands."""
     registrar.model("hf-speculative", "harness_specdecode.hf_model:SpeculativeHF")
     registrar.model("vllm-speculative", "harness_specdecode.vllm_model:SpeculativeVLLM")
     registrar.tasks(task_folder("specdecode"))
+    registrar.commands(
+        "specdecode",
+        "harness_specdecode.commands:app",
+        help="Speculative decoding: theory beside measurement.",
+    )

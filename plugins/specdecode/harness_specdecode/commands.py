@@ -1,0 +1,104 @@
+"""``harness specdecode …``: speculative decoding measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Speculative decoding: theory beside measurement.",
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Speculative decoding: theory beside measurement."""
+
+
+@app.command()
+def bench(
+    *,
+    target: Annotated[str, typer.Option(help="Model id or path, or testbed:teacher.")],
+    drafters: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: model ids or paths, testbed:student, ngram, early:N (the "
+            "target's first N layers)."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of table.csv, report.html, …; appears when it is done."),
+    ],
+    gammas: Annotated[str, typer.Option(help="Tokens drafted a round.")] = "1,2,3,5,8",
+    schemes: Annotated[
+        str, typer.Option(help="Some of gumbel, leviathan, minhash.")
+    ] = "gumbel,leviathan",
+    batch_sizes: Annotated[str, typer.Option(help="Rows decoded together.")] = "1,8",
+    prompts: Annotated[
+        str, typer.Option(help="hub (Spec-Bench), testbed, or a file in Spec-Bench's form.")
+    ] = "hub",
+    limit: Annotated[int, typer.Option(help="Prompts to use, categories in turn.")] = 16,
+    tokens: Annotated[int, typer.Option(help="Tokens of an answer, at most.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(help="0 is greedy, where all schemes are one.")
+    ] = 1.0,
+    repeats: Annotated[
+        int, typer.Option(help="Pairs of runs of a way to decode and of plain decoding.")
+    ] = 5,
+    draws: Annotated[
+        int, typer.Option(help="How often a coupling is sampled at a position; 0: not.")
+    ] = 100,
+    device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
+    revision: Annotated[str, typer.Option(help="The target's revision on the hub.")] = "main",
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    chat_template: Annotated[
+        bool | None,
+        typer.Option(
+            "--chat-template/--no-chat-template",
+            help="Whether prompts are turns of a chat; by default if there is a template.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Measure ways to decode against plain decoding, beside what theory expects of them.
+
+    Every drafter, draft length, scheme and batch size. Stops and goes on where it was.
+    """
+    from rich.console import Console
+
+    from harness_specdecode import terminal
+    from harness_specdecode.bench import run
+    from harness_specdecode.bench_options import Options, numbers, words
+
+    options = Options(
+        target=target,
+        drafters=words(drafters),
+        gammas=numbers(gammas, "--gammas"),
+        schemes=words(schemes),
+        batch_sizes=numbers(batch_sizes, "--batch-sizes"),
+        prompts=prompts,
+        limit=limit,
+        tokens=tokens,
+        temperature=temperature,
+        repeats=repeats,
+        draws=draws,
+        out=out,
+        device=None if device == "auto" else device,
+        dtype=dtype,
+        revision=revision,
+        seed=seed,
+        chat_template=chat_template,
+    )
+    result = run(options)
+    for table in terminal.tables(result.lines):
+        Console().print(table)
+    typer.echo("accepted, tokens a pass: expected/measured; then speed-ups over plain decoding")
+    for line in terminal.best(result.lines):
+        typer.echo(f"fastest at {line}")
+    typer.echo(f"{out} ({'already there' if result.present else 'written'})")
