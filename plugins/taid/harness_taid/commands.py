@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness_taid.report.command import report
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -23,6 +25,9 @@ _LOSS_ON = "Tokens that are counted: response, or all."
 @app.callback()
 def _group() -> None:
     """TAID: students distilled from teachers."""
+
+
+app.command()(report)
 
 
 @app.command()

@@ -23,12 +23,14 @@ class Distillation:
         folder: Its folder.
         recipe: What it follows from: teacher, student, objective, settings, data, seed, ….
         steps: Optimiser steps that were taken.
+        facts: The whole manifest.
         sha256: Content hash of the manifest.
     """
 
     folder: Path
     recipe: Mapping[str, Any]
     steps: int
+    facts: Mapping[str, Any]
     sha256: str
 
     @property
@@ -40,7 +42,7 @@ class Distillation:
     def arguments(self) -> dict[str, Any]:
         """What tells students of one objective from each other."""
         named = ("teacher", "seed", "settings", "compat", "sampler")
-        usual = (None, "", {}, "off", "paper")
+        usual: tuple[Any, ...] = (None, "", {}, "off", "paper")
         given = {name: self.recipe.get(name) for name in named}
         return {name: value for name, value in given.items() if value not in usual} | {
             "steps": self.steps
@@ -64,7 +66,7 @@ def read_distillation(folder: Path) -> Distillation | None:
         raise ArtefactError(f"{path} is damaged ({type(cause).__name__}: {cause})") from cause
     if missing:
         raise ArtefactError(f"{path} is damaged: its recipe has no {', '.join(missing)}")
-    return Distillation(folder, recipe, steps, digest(path))
+    return Distillation(folder, recipe, steps, manifest, digest(path))
 
 
 def read_metrics(folder: Path) -> list[Row]:

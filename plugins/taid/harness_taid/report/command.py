@@ -1,0 +1,37 @@
+"""``harness taid report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    students: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="STUDENT…", help="Folders of distilled students, or folders to search for them."
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="The HTML file.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Results of lm_eval with taid_fidelity: files, or folders to search; may be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "Distillation",
+) -> None:
+    """Draw distillations: t over steps, losses, validation, and fidelity by objective."""
+    from harness_taid.report.page import write_report
+    from harness_taid.report.reading import read_comparisons, read_students
+
+    found = read_students(students)
+    comparisons = read_comparisons(results, found) if results else []
+    write_report(found, comparisons, out, title=title)
+    typer.echo(f"{out}: {len(found)} students")
