@@ -26,7 +26,7 @@ from harness.checkpoints import place_of
 from harness.checksums import fingerprint
 from harness.errors import ArtefactError, HarnessError
 from harness.store import key_of
-from harness.trainings import alone
+from harness.trainings import alone, without_bars
 from harness_taid.batching import Layout, collate, shares
 from harness_taid.data import Encoded, Encoder, Item, content_hash
 from harness_taid.head import Head
@@ -69,16 +69,17 @@ def capture(options: CaptureOptions) -> Captured:
     work = out.with_name(f".{out.name}.capturing-{key_of(**recipe)[:12]}")
     device = "cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
-    model, tokenizer = load_teacher(
-        options.teacher, revision=options.revision, dtype=dtype, device=device
-    )
+    with without_bars():
+        model, tokenizer = load_teacher(
+            options.teacher, revision=options.revision, dtype=dtype, device=device
+        )
     encoded = _encoded(options, sources, tokenizer)
     items = list({item.key: item for item in encoded.items}.values())
     items.sort(key=lambda item: (-len(item.ids), item.key))
     rows = model.get_output_embeddings().weight.shape[0]
     vocabulary = min(1 + max(tokenizer.get_vocab().values()), rows)
     reader = _Reader(LiveTeacher(model, vocabulary), options, tokenizer, device)
-    with alone(work, "capture"):
+    with alone(work, "capture"), without_bars():
         _shards(work, items, reader)
         facts = {
             "vocabulary": vocabulary,
@@ -88,6 +89,7 @@ def capture(options: CaptureOptions) -> Captured:
             "data_sha256": content_hash(items),
         }
         (work / "lock").unlink()
+        model.config.save_pretrained(work)
         tokenizer.save_pretrained(work)
         recipes.write_manifest(work, FORM, recipe, facts, _LIBRARIES, name=MANIFEST)
         try:

@@ -105,12 +105,12 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
 
 
 def _config(options: Options) -> Any:
-    """The teacher's configuration."""
+    """The teacher's configuration, also where the teacher itself is not needed."""
     from transformers import AutoConfig
 
-    assert options.teacher is not None
-    place = place_of(options.teacher)
+    name = options.teacher or str(options.teacher_logits)
+    place = place_of(name)
     try:
         return AutoConfig.from_pretrained(place, revision=options.teacher_revision)
     except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(f"--teacher: {not_loaded(options.teacher, place, cause)}") from cause
+        raise HarnessError(f"--teacher: {not_loaded(name, place, cause)}") from cause

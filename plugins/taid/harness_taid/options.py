@@ -135,7 +135,7 @@ def check(options: Options) -> list[Source]:
         if value not in known:
             raise HarnessError(f"--{name} {value}: use one of {', '.join(known)}")
     _check_teacher(options)
-    check_name(options.student, options.teacher)
+    check_name(options.student, has_teacher=bool(options.teacher or options.teacher_logits))
     _check_sampling(options)
     names = [options.data, *([options.dev] if options.dev else [])]
     return [Source.of(name, split=options.split) for name in names]

@@ -35,7 +35,7 @@ class Lora:
         return cls(int(found[1]), float(found[2]))
 
 
-def check_name(name: str, teacher: str | None) -> None:
+def check_name(name: str, *, has_teacher: bool) -> None:
     """Refuse a start that cannot be, without loading anything heavy.
 
     Raises:
@@ -43,7 +43,7 @@ def check_name(name: str, teacher: str | None) -> None:
     """
     if name.startswith(SCRATCH):
         shape_of(name)
-        if teacher is None:
+        if not has_teacher:
             raise HarnessError(
                 f"--student {name} takes its form and its tokenizer from a teacher: give --teacher"
             )
