@@ -28,3 +28,8 @@ def refuse_cache(cache_hook: Any) -> None:
             "--use_cache keeps answers by prompt alone: neither the seed, the scheme, repeats "
             "nor what is measured is in it; leave it out"
         )
+
+
+def in_a_line(cause: Exception) -> str:
+    """An exception's message without its line breaks."""
+    return " ".join(str(cause).split())

@@ -26,7 +26,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.responses import Completion
-from harness_specdecode.arguments import check_gamma, refuse_cache
+from harness_specdecode.arguments import check_gamma, in_a_line, refuse_cache
 from harness_specdecode.loading import NONE
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.settings import check_temperature, settings_of
@@ -107,7 +107,7 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 pretrained=path, seed=self.noise_seed, speculative_config=config, **settings
             )
         except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"vLLM cannot run {pretrained}: {_line(cause)}") from cause
+            raise HarnessError(f"vLLM cannot run {pretrained}: {in_a_line(cause)}") from cause
         if self.invariant:
             for problem in self.model.collective_rpc("make_invariant", args=(self.noise_seed,)):
                 if problem is not None:
@@ -148,7 +148,7 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         try:
             texts = super().generate_until(rows, disable_tqdm=disable_tqdm)
         except (TypeError, ValueError) as cause:
-            raise HarnessError(f"vLLM cannot answer: {_line(cause)}") from cause
+            raise HarnessError(f"vLLM cannot answer: {in_a_line(cause)}") from cause
         made = [self._made[place] for place in range(len(requests))]
         batch = self._of_batch(self._counted().since(before), sum(one["tokens"] for one in made))
         tokens = sum(one["tokens"] for one in made)
@@ -239,10 +239,6 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         if self.invariant:
             found |= self.model.collective_rpc("take_speculation_counts")[0]
         return found
-
-
-def _line(cause: Exception) -> str:
-    return " ".join(str(cause).split())
 
 
 class SpeculativeVLLM(VLLMSpeculativeMixin, VLLM):  # type: ignore[misc]  # lm-eval is untyped

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from harness.errors import HarnessError
+from harness_specdecode.arguments import in_a_line
 from harness_specdecode.drafters import LONGEST_MATCH
 from harness_specdecode.loading import EARLY, NGRAM, NONE, check_vocabulary, warn_of_size
 
@@ -146,7 +147,7 @@ def _read(name: str, path: str, kwargs: Mapping[str, Any], revision: str | None)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"{name} cannot be loaded: {cause}") from cause
+        raise HarnessError(f"{name} cannot be loaded: {in_a_line(cause)}") from cause
     _check_heads(name, config.get_text_config())
     return model.num_parameters(), tokenizer
 
