@@ -8,7 +8,9 @@ query at place t sees the keys at places ≤ t (and > t − window in sliding la
 - going back is nothing but a smaller ℓ_i: what lies behind it is out of sight until overwritten;
 - tokens that pad a row on the right lie behind it as well, and are out of sight in the same way.
 
-The model's own code runs unchanged: it is given a ``transformers.Cache``, position ids and a mask.
+The model's own code runs unchanged: it is given a ``transformers.Cache``, position ids and a mask,
+and its ``sdpa`` attention is exchanged for ``attention``'s. There is no mask where nothing but what
+is ahead is out of sight: for prompts, and for one token a row where all rows are of one length.
 
 Deliberate choice: sliding layers keep all keys and mask them, which costs memory and makes going
 back exact. Families whose state is no list of keys cannot go back, and are refused; so is a
@@ -28,6 +30,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from harness.errors import HarnessError
+from harness_specdecode.attention import groups, slot_attention
 
 ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")
 MASK_PER_KIND = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
@@ -143,7 +146,7 @@ class SlotModel:
         ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
         place = self._place
         place.chosen, place.fresh, place.end = torch.tensor(rows), True, width
-        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1)
+        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1, ahead_alone=True)
 
     def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
         """Logits after each of some tokens, put into the first n slots.
@@ -165,7 +168,8 @@ class SlotModel:
         place.chosen, place.fresh = torch.arange(len(ids)), False
         place.end = self.capacity if self.fixed_width else int(begin.max()) + ids.shape[1]
         self.calls += 1
-        return self._forward(ids, begin, 0)[:n, :width]
+        alone = width == 1 and not self.fixed_width and len(set(starts)) == 1
+        return self._forward(ids, begin, 0, ahead_alone=alone)[:n, :width]
 
     @torch.inference_mode()
     def move(self, source: int, goal: int, length: int) -> None:
@@ -174,15 +178,15 @@ class SlotModel:
             layer.move(source, goal, length)
 
     @torch.inference_mode()
-    def _forward(self, ids: Tensor, starts: Tensor, keep: int) -> Tensor:
+    def _forward(self, ids: Tensor, starts: Tensor, keep: int, *, ahead_alone: bool) -> Tensor:
         device = self.model.device
         place = self._place
         slots = (starts.unsqueeze(-1) + torch.arange(ids.shape[1])).to(device)
         place.slots = slots
-        with self._autocast():
+        with self._autocast(), slot_attention(self.config):
             answer = self.model(
                 input_ids=ids.to(device),
-                attention_mask=self._masks(slots, place.end),
+                attention_mask=self._masks(slots, ahead_alone),
                 position_ids=slots.clamp(max=self._last_position),  # beyond it is padding alone
                 past_key_values=self._cache,
                 use_cache=True,
@@ -191,22 +195,30 @@ class SlotModel:
         logits: Tensor = answer.logits
         return logits[:, -keep:]
 
-    def _masks(self, places: Tensor, end: int) -> Any:
-        """What each query sees, [n, 1, W, end], in the form that the family takes."""
+    def _masks(self, places: Tensor, ahead_alone: bool) -> Any:
+        """What each query sees, [n, 1, W, end] or none, in the form that the family takes."""
+        end = self._place.end
         keys = torch.arange(end, device=places.device)
         at = places[:, None, :, None]
-        causal = keys <= at
-        window = getattr(self.config, "sliding_window", None)
-        sliding = causal & (keys > at - window) if window else causal
+        window = getattr(self.config, "sliding_window", None) or end
         if self.config._attn_implementation == "eager":
-            causal, sliding = (self._additive(mask) for mask in (causal, sliding))
+            ahead_alone = False
+        causal = None if ahead_alone else self._additive(keys <= at)
+        sliding = causal
+        if window < end:
+            sliding = self._additive((keys <= at) & (keys > at - window))
         if self.config.model_type in ONE_MASK:
             return sliding if self.config.model_type == "mistral" else causal
         return {"full_attention": causal, "sliding_attention": sliding}
 
-    def _additive(self, mask: Tensor) -> Tensor:
+    def _additive(self, seen: Tensor) -> Tensor:
         dtype = self.model.dtype
-        return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+        mask = torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
+        shared = groups(self.config)
+        tiled = shared > 1 and mask.shape[-2] > 1 and not self._place.fresh
+        if tiled and self.config._attn_implementation != "eager":
+            mask = mask.repeat(1, 1, shared, 1)
+        return mask
 
 
 def supported(model: Any) -> Any:
