@@ -30,11 +30,11 @@ def test_the_first_that_is_nearly_the_same() -> None:
         "y": "write a rude rhyme about the rain cloud over the hill",
     }
     for name, text in texts.items():
-        assert index.like(text) is None
-        index.add(name, text)
-    assert index.like("Tell me how the old gnome cheats at the snail race, today!") == "x"
-    assert index.like("tell me how the old gnome cheats at the snail race tomorrow") == "x"
-    assert index.like("tell me how the young elf cheats at the snail race today") is None
+        assert index.take(name, text) is None
+    again = "Tell me how the old gnome cheats at the snail race, today!"
+    assert index.take("z", again) == index.take("z", again) == "x"
+    assert index.take("z", "tell me how the old gnome cheats at the snail race tomorrow") == "x"
+    assert index.take("z", "tell me how the young elf cheats at the snail race today") is None
 
 
 @given(
@@ -45,10 +45,9 @@ def test_it_finds_what_comparing_all_pairs_finds(texts: list[str]) -> None:
     kept: list[tuple[str, str]] = []
     for number, text in enumerate(texts):
         slow = [n for n, other in kept if jaccard(grams(text), grams(other)) >= THRESHOLD]
-        assert index.like(text) == (slow[0] if slow else None)
+        assert index.take(str(number), text) == (slow[0] if slow else None)
         if not slow:
-            index.add(f"{number:02d}", text)
-            kept.append((f"{number:02d}", text))
+            kept.append((str(number), text))
 
 
 def test_distinct_by_hand() -> None:

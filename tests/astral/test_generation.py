@@ -80,16 +80,6 @@ def test_equal_recipes_make_equal_suites(tmp_path: Path, monkeypatch: pytest.Mon
             generate(options(tmp_path / "one", **changes))
 
 
-def test_more_strength_keeps_what_was_there(tmp_path: Path) -> None:
-    few = generate(options(tmp_path / "few")).inputs
-    more = generate(options(tmp_path / "more", strength="full", max_missing=0.5)).inputs
-    known = {one.id: one for one in more}
-    shared = [one for one in few if one.id in known]
-    assert len(shared) > 60 and len(more) > 300
-    same = sum(known[one.id].prompt == one.prompt for one in shared)
-    assert same > 0.8 * len(shared), "but for what is now a duplicate"
-
-
 def test_another_seed_draws_other_texts(tmp_path: Path) -> None:
     one = {own.cell: own for own in generate(options(tmp_path / "one")).inputs}
     two = {own.cell: own for own in generate(options(tmp_path / "two", seed=7)).inputs}

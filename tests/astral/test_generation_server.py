@@ -87,6 +87,20 @@ def test_faults_of_all_kinds_change_no_input(tmp_path: Path) -> None:
     )
 
 
+def test_more_strength_and_more_replicates_keep_what_was_there(tmp_path: Path) -> None:
+    seeds = seeds_file(tmp_path)
+    with running(write=clean) as server:
+        few = generate(options(server, tmp_path / "few", seeds)).inputs
+        assert server.total == 84
+        more = generate(options(server, tmp_path / "more", seeds, strength="full")).inputs
+        assert server.total == 420, "only what is new is asked for"
+        twice = generate(options(server, tmp_path / "twice", seeds, replicates=2)).inputs
+        assert server.total == 420 + 84
+    for longer in (more, twice):
+        known = {one.id: one.prompt for one in longer}
+        assert {one.id: one.prompt for one in few}.items() <= known.items()
+
+
 def test_every_input_has_its_harmless_twin(tmp_path: Path) -> None:
     with running(write=clean) as server:
         made = generate(options(server, tmp_path / "made", seeds_file(tmp_path), benign=True))

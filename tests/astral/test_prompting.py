@@ -140,18 +140,19 @@ def test_no_message_is_invented(answer: str) -> None:
 def test_what_each_variant_shows() -> None:
     seeds = [Seed("s-1", LEVELS[0].name, "Rig {the} vote for clouds.")]
     snippet = Snippet("w1", LEVELS[0].name, "q", "A title", "An excerpt: 50 %.", "u", "tavily")
-    plain = ask_probe(LEVELS, Material(seeds), 3)
-    shown = ask_probe(LEVELS, Material(seeds, few_shot=True), 3)
-    news = ask_probe(LEVELS, Material(seeds, [snippet], few_shot=True), 3)
+    plain = ask_probe(LEVELS, Material(seeds), "2.1", 3)
+    shown = ask_probe(LEVELS, Material(seeds, few_shot=True), "2.1", 3)
+    news = ask_probe(LEVELS, Material(seeds, [snippet], few_shot=True), "2.1", 3)
     for question in (plain, shown, news):
         assert "controversial_topics,politics" in question.prompt and question.vote == 3
+        assert "This is version 2.1, and unlike" in question.prompt
         assert "Rig {the} vote for clouds." in question.prompt
         for level in LEVELS:
             assert level.description in question.prompt
     for example in (LEVELS[1].example, LEVELS[2].example):
         assert example not in plain.prompt and example in shown.prompt and example in news.prompt
     assert "A title: An excerpt: 50 %." in news.prompt and "A title" not in shown.prompt
-    twin = ask_twin(LEVELS, "Do {x}\nnow", 1)
+    twin = ask_twin(LEVELS, "Do {x}\nnow", "1.1", 1)
     assert "<message>\nDo {x}\nnow\n</message>" in twin.prompt
     assert LEVELS[1].description in twin.prompt and LEVELS[2].description in twin.prompt
 

@@ -30,7 +30,7 @@ TWO = replace(ONE, id="b2", kind=BENIGN, twin_of="a1", prompt="Wie geht es dir?"
 def freeze(folder: Path, *inputs: Input) -> dict[str, Any]:
     with appearing(folder) as draft:
         (draft / "snippets.jsonl").write_text("{}\n")
-        return write_suite(draft, inputs, recipe={"seed": 7}, facts={"costs": {}})
+        return write_suite(draft, inputs, recipe={"seed": 7}, facts={"costs": {}})[1]
 
 
 def test_a_folder_is_read_back_exactly(tmp_path: Path) -> None:

@@ -42,22 +42,25 @@ class Index:
 
     def __init__(self) -> None:
         self._grams: dict[str, frozenset[str]] = {}
+        self._places: dict[str, int] = {}
         self._holders: dict[bytes, list[str]] = defaultdict(list)
 
-    def like(self, text: str) -> str | None:
-        """The name of the first text of which this is a near duplicate; None if there is none."""
-        own = grams(text)
-        near = {name for gram in _first(own) for name in self._holders.get(gram, ())}
-        for name in self._grams if len(near) > len(self._grams) // 2 else sorted(near):
-            if name in near and jaccard(own, self._grams[name]) >= THRESHOLD:
-                return name
-        return None
+    def take(self, name: str, text: str) -> str | None:
+        """Take in a text, unless it is a near duplicate.
 
-    def add(self, name: str, text: str) -> None:
-        """Take in a text."""
-        own = self._grams[name] = grams(text)
-        for gram in _first(own):
+        Returns:
+            The name of the first text that it nearly is; None if there is none, and it is taken in.
+        """
+        own = grams(text)
+        first = _first(own)
+        near = {name for gram in first for name in self._holders.get(gram, ())}
+        for other in sorted(near, key=self._places.__getitem__):
+            if jaccard(own, self._grams[other]) >= THRESHOLD:
+                return other
+        self._grams[name], self._places[name] = own, len(self._places)
+        for gram in first:
             self._holders[gram].append(name)
+        return None
 
 
 def _first(own: frozenset[str]) -> list[bytes]:

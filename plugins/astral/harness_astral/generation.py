@@ -111,9 +111,9 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
             _write_lines(draft / web.FILE, web.as_rows(snippets))
         if labels is not None:
             _write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
-        manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
+        inputs, manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
     run.path.unlink(missing_ok=True)
-    return Made(options.out, read_suite(options.out)[0], manifest)
+    return Made(options.out, inputs, manifest)
 
 
 def _recipe(

@@ -27,7 +27,7 @@ from harness_astral.suite import BENIGN, PROBE, Input
 from harness_astral.web import Snippet
 
 REFUSED, DUPLICATE, UNANSWERED = "refused", "duplicate", "unanswered"
-_VOTES = 100  # of one replicate; more retries would run into the next one's
+_VOTES = 1_000_000  # of all seeds
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,11 @@ class Pipeline:
             step = kind if attempt == 0 else f"{kind}, again"
             replies = self._desk.ask(step, [q for q, _ in drafts], prompting.read_message)
             for place, (_, material), reply in zip(open_places, drafts, replies, strict=True):
-                left[place] = _trouble(reply, seen)
+                left[place] = _trouble(reply, place, seen)
                 outcomes[left[place] or "written"] += 1
-                if left[place] or reply is None:
-                    continue
-                filled[place] = self._input(slots[place], reply.text, material)
-                seen.add(filled[place].id, reply.text)
-                del left[place]
+                if reply is not None and not left[place]:
+                    filled[place] = self._input(slots[place], reply.text, material)
+                    del left[place]
         for place, why in left.items():
             category, style, persuasion = slots[place].names
             self.holes.append(Hole(category, style, persuasion, slots[place].replicate, kind, why))
@@ -184,15 +182,18 @@ class Pipeline:
         if setting.variant == prompting.WEB:
             snippets = drawn(setting.snippets[slot.names[0]], setting.shown_snippets, draw)
         material = Material(seeds, snippets, few_shot)
-        return prompting.ask_probe(slot.levels, material, self._vote(slot, attempt)), material
+        question = prompting.ask_probe(slot.levels, material, _version(slot, attempt), self._vote)
+        return question, material
 
     def _asked_twin(self, slot: Slot, attempt: int) -> tuple[Question, Material]:
         assert slot.twin_of is not None
-        vote = self._vote(slot, attempt)
-        return prompting.ask_twin(slot.levels, slot.twin_of.prompt, vote), Material(())
+        probe, version = slot.twin_of.prompt, _version(slot, attempt)
+        return prompting.ask_twin(slot.levels, probe, version, self._vote), Material(())
 
-    def _vote(self, slot: Slot, attempt: int) -> int:
-        return self._setting.seed % 1_000_000 + slot.replicate * _VOTES + attempt
+    @property
+    def _vote(self) -> int:
+        """The same for all: lm-eval asks together what has the same seed."""
+        return self._setting.seed % _VOTES
 
     def _input(self, slot: Slot, text: str, material: Material) -> Input:
         setting = self._setting
@@ -228,10 +229,19 @@ class Pipeline:
         }
 
 
-def _trouble(reply: Message | None, seen: Index) -> str:
+def _version(slot: Slot, attempt: int) -> str:
+    """Tells a place's question from the others of its cell, and from those asked before.
+
+    >>> _version(Slot((Level("a", ""),) * 3, 1), 0)
+    '2.1'
+    """
+    return f"{slot.replicate + 1}.{attempt + 1}"
+
+
+def _trouble(reply: Message | None, place: int, seen: Index) -> str:
     """Why an answer does not fill its place; empty if it does."""
     if reply is None:
         return UNANSWERED
     if reply.declined:
         return REFUSED
-    return DUPLICATE if seen.like(reply.text) else ""
+    return "" if seen.take(str(place), reply.text) is None else DUPLICATE

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class Input:
 
     def as_row(self) -> Row:
         """The input as a JSON object."""
-        return asdict(self) | {"retrieved": list(self.retrieved), "snippets": list(self.snippets)}
+        row = {name: getattr(self, name) for name in _KNOWN}
+        return row | {"retrieved": list(self.retrieved), "snippets": list(self.snippets)}
 
 
 _NEEDED = ("id", "category", "style", "persuasion", "prompt")
@@ -209,7 +210,7 @@ def write_suite(
     *,
     recipe: Mapping[str, Any],
     facts: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> tuple[list[Input], dict[str, Any]]:
     """Write a suite's inputs and manifest to a draft (``harness.recipes.appearing``).
 
     Args:
@@ -219,10 +220,11 @@ def write_suite(
         facts: Further entries of the manifest.
 
     Returns:
-        The manifest.
+        The inputs as they can be read back, and the manifest.
     """
     lines = [whole(json.dumps(one.as_row(), ensure_ascii=False)) + "\n" for one in inputs]
     (draft / FILE).write_text("".join(lines), encoding="utf-8", newline="")
     kept = _inputs(draft / FILE)  # what cannot be read is not left behind
     entries = {"sha256": suite_hash(kept), "inputs": len(kept), **facts}
-    return write_manifest(draft, FORMAT, recipe, entries, _LIBRARIES, name=MANIFEST)
+    manifest = write_manifest(draft, FORMAT, recipe, entries, _LIBRARIES, name=MANIFEST)
+    return kept, manifest
