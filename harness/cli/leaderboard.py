@@ -162,7 +162,8 @@ def _counted(count: int, noun: str) -> str:
 def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
     """The first places of each contest, as a table for the terminal.
 
-    In a comparison more are shown: who is compared need not be among the first.
+    In a comparison more are shown, as who is compared need not be among the first, and the shares
+    stand in place of the interval: a narrow terminal has no room for both.
     """
     from rich import box
     from rich.table import Table as Screen
@@ -172,8 +173,8 @@ def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
     screen.add_column("", justify="right", no_wrap=True)
     screen.add_column("Task and model", overflow="fold")
     screen.add_column("Method", overflow="fold")
-    percentages = (f"{name.capitalize()} %" for name in table.shares)
-    for name in ("Score", "95 % interval", *percentages, "n"):
+    percentages = [f"{name.capitalize()} %" for name in table.shares]
+    for name in ("Score", *(percentages or ["95 % interval"]), "n"):
         screen.add_column(name, justify="right", no_wrap=True)
     places = _COMPARED if table.shares else _PLACES
     for name, standing in contests:
@@ -195,13 +196,9 @@ def _numbers(row: Row, shares: Sequence[str]) -> tuple[str, ...]:
     interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else ""
     mark = " limited" if row.task.limited else ""
     count = ("" if row.n is None else f"{row.n:,}") + mark
-    return value, interval, *(_percent(getattr(row, name)) for name in shares), count
+    behind = [_percent(getattr(row, name)) for name in shares] or [interval]
+    return value, *behind, count
 
 
 def _percent(share: Share | None) -> str:
-    """A percentage with its interval."""
-    if share is None:
-        return ""
-    if share.low is None or share.high is None:
-        return f"{share.value:.1f}"
-    return f"{share.value:.1f} ({share.low:.0f} to {share.high:.0f})"
+    return "" if share is None else f"{share.value:.1f}"

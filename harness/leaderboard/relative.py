@@ -7,7 +7,8 @@ before distillation and c what guessing earns:
 
 both in percent. c is 0 where it is not known; of a metric of which less is better and no chance is
 known nothing is retained. Only scores that may be compared are: of one contest, both on all of the
-data or on equally many documents of it. Where t = c or t = s₀ there is no share.
+data or on equally many documents of it. There is no share where t = c or t = s₀, nor where the two
+are within 1.96 standard errors of each other: it would be noise over noise.
 
 Intervals are by the delta method from the scores' standard errors, the scores taken as independent:
 
@@ -15,8 +16,7 @@ Intervals are by the delta method from the scores' standard errors, the scores t
     Var(recovered) ≈ [σ_s² + g² σ_t² + (1 − g)² σ_{s₀}²]/(t − s₀)²
 
 Models mostly find the same documents hard; then the scores are positively correlated and these
-intervals are too wide rather than too narrow. There is none where a standard error is missing, or
-where the divisor is within 1.96 standard errors of 0.
+intervals are too wide rather than too narrow. There is none where a standard error is missing.
 
 Worked example: s = 0.6, t = 0.7, s₀ = 0.5 and c = 0.25 give 77.8 % retained, 50 % recovered.
 """
@@ -123,31 +123,38 @@ def _retained(row: Row, teacher: Row) -> Share | None:
     if chance is None and row.higher_is_better is False:
         return None
     chance = chance or 0.0
-    own = row.run.run_id == teacher.run.run_id
-    if row.value is None or teacher.value is None or teacher.value == chance:
+    if row.value is None or teacher.value is None:
         return None
     gap = teacher.value - chance
+    if _is_noise(gap, teacher):
+        return None
     share = (row.value - chance) / gap
     terms = [(1.0, row.stderr), (share, teacher.stderr)]
-    return _percent(share, gap, terms, [(1.0, teacher.stderr)], exact=own)
+    return _percent(share, gap, terms, exact=row.run.run_id == teacher.run.run_id)
 
 
 def _recovered(row: Row, teacher: Row, base: Row) -> Share | None:
     if row.value is None or teacher.value is None or base.value is None:
         return None
     gap = teacher.value - base.value
-    if gap == 0:
+    if _is_noise(gap, teacher, base):
         return None
     share = (row.value - base.value) / gap
-    own = row.run.run_id in (teacher.run.run_id, base.run.run_id)
     terms = [(1.0, row.stderr), (share, teacher.stderr), (1 - share, base.stderr)]
-    return _percent(share, gap, terms, [(1.0, teacher.stderr), (1.0, base.stderr)], exact=own)
+    exact = row.run.run_id in (teacher.run.run_id, base.run.run_id)
+    return _percent(share, gap, terms, exact=exact)
 
 
-def _percent(share: float, gap: float, terms: _Terms, divisor: _Terms, *, exact: bool) -> Share:
+def _is_noise(gap: float, *rows: Row) -> bool:
+    """Whether a gap is 0, or within 1.96 standard errors of it where these are known."""
+    deviation = _deviation([(1.0, row.stderr) for row in rows])
+    return gap == 0 or (deviation is not None and abs(gap) <= _Z95 * deviation)
+
+
+def _percent(share: float, gap: float, terms: _Terms, *, exact: bool) -> Share:
     """A share in percent, with the interval of its terms (weight, standard error) over the gap."""
-    deviation, of_gap = _deviation(terms), _deviation(divisor)
-    if exact or deviation is None or of_gap is None or abs(gap) <= _Z95 * of_gap:
+    deviation = None if exact else _deviation(terms)
+    if deviation is None:
         return Share(100 * share)
     half = _Z95 * deviation / abs(gap)
     return Share(100 * share, 100 * (share - half), 100 * (share + half))
