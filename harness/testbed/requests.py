@@ -154,6 +154,6 @@ def _bare(request: str) -> tuple[str | None, str]:
             if request in _requests(topic):
                 return None, topic
     raise HarnessError(
-        f"testbed: {request!r} is no request of the testbed; it only knows its own, so name another "
-        "model for other texts"
+        f"testbed: {request!r} is no request of the testbed; it only knows its own, so name "
+        "another model for other texts"
     )
