@@ -45,13 +45,21 @@ class _Place:
 
     rows: int = 0  # slots of the cache
     capacity: int = 0
-    chosen: Tensor = field(default_factory=lambda: torch.tensor(0))  # slots of this pass [n]
+    first: int = 0  # slot of this pass's first row; the others are behind it
     slots: Tensor = field(default_factory=lambda: torch.tensor(0))  # [n, W]
+    common: int | None = None  # where every row starts, if it is the same place
     end: int = 0  # keys that can be seen by anyone
     fresh: bool = True  # nothing is there before
 
-    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        return self.chosen.to(device).unsqueeze(-1), self.slots.to(device)
+    def put(self, held: Tensor, new: Tensor) -> None:
+        """Scatter new keys [n, heads, W, width] into those held [rows, heads, capacity, width]."""
+        n, width = self.slots.shape
+        if self.common is not None:
+            held[self.first : self.first + n, :, self.common : self.common + width] = new
+            return
+        slots = self.slots.to(held.device)
+        rows = torch.arange(self.first, self.first + n, device=held.device).unsqueeze(-1)
+        held[rows, :, slots] = new.transpose(1, 2)
 
 
 class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
@@ -78,9 +86,8 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is unty
     ) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        rows, slots = self._place.on(key_states.device)
-        self.keys[rows, :, slots] = key_states.transpose(1, 2)
-        self.values[rows, :, slots] = value_states.transpose(1, 2)
+        self._place.put(self.keys, key_states)
+        self._place.put(self.values, value_states)
         if self._place.fresh:
             return key_states, value_states
         n, end = len(key_states), self._place.end
@@ -134,19 +141,23 @@ class SlotModel:
         self._cache = Cache(layer_class_to_replicate=lambda: _SlotLayer(self._place))
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last_position = int(self.config.max_position_embeddings) - 1
+        self._kind = str(self.config.model_type)
+        self._window: int | None = getattr(self.config, "sliding_window", None)
+        self._eager = self.config._attn_implementation == "eager"
+        self._groups = 1 if self._eager else groups(self.config)
 
     def prefill(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         """Put prompts into empty slots; those of one call are padded to one length.
 
         Args:
-            rows: The slots.
+            rows: The slots, one behind the other.
             prompts: Their token ids; may be empty, but not all.
         """
         width = max(map(len, prompts))
         ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
         place = self._place
-        place.chosen, place.fresh, place.end = torch.tensor(rows), True, width
-        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1, ahead_alone=True)
+        place.first, place.common, place.fresh, place.end = rows[0], 0, True, width
+        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1)
 
     def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
         """Logits after each of some tokens, put into the first n slots.
@@ -165,11 +176,11 @@ class SlotModel:
             ids = torch.nn.functional.pad(ids, missing)
             begin = torch.nn.functional.pad(begin, (0, self.rows - n))
         place = self._place
-        place.chosen, place.fresh = torch.arange(len(ids)), False
-        place.end = self.capacity if self.fixed_width else int(begin.max()) + ids.shape[1]
+        alike = min(starts) == max(starts) and len(ids) == n
+        place.first, place.common, place.fresh = 0, starts[0] if alike else None, False
+        place.end = self.capacity if self.fixed_width else max(starts) + width
         self.calls += 1
-        alone = width == 1 and not self.fixed_width and len(set(starts)) == 1
-        return self._forward(ids, begin, 0, ahead_alone=alone)[:n, :width]
+        return self._forward(ids, begin, 0)[:n, :width]
 
     @torch.inference_mode()
     def move(self, source: int, goal: int, length: int) -> None:
@@ -178,7 +189,7 @@ class SlotModel:
             layer.move(source, goal, length)
 
     @torch.inference_mode()
-    def _forward(self, ids: Tensor, starts: Tensor, keep: int, *, ahead_alone: bool) -> Tensor:
+    def _forward(self, ids: Tensor, starts: Tensor, keep: int) -> Tensor:
         device = self.model.device
         place = self._place
         slots = (starts.unsqueeze(-1) + torch.arange(ids.shape[1])).to(device)
@@ -186,7 +197,7 @@ class SlotModel:
         with self._autocast(), slot_attention(self.config):
             answer = self.model(
                 input_ids=ids.to(device),
-                attention_mask=self._masks(slots, ahead_alone),
+                attention_mask=self._masks(slots),
                 position_ids=slots.clamp(max=self._last_position),  # beyond it is padding alone
                 past_key_values=self._cache,
                 use_cache=True,
@@ -195,29 +206,26 @@ class SlotModel:
         logits: Tensor = answer.logits
         return logits[:, -keep:]
 
-    def _masks(self, places: Tensor, ahead_alone: bool) -> Any:
+    def _masks(self, places: Tensor) -> Any:
         """What each query sees, [n, 1, W, end] or none, in the form that the family takes."""
-        end = self._place.end
+        place, width = self._place, places.shape[1]
+        end, window = place.end, self._window or place.end
         keys = torch.arange(end, device=places.device)
         at = places[:, None, :, None]
-        window = getattr(self.config, "sliding_window", None) or end
-        if self.config._attn_implementation == "eager":
-            ahead_alone = False
-        causal = None if ahead_alone else self._additive(keys <= at)
+        alone = place.fresh or (width == 1 and place.common is not None and not self.fixed_width)
+        causal = None if alone and not self._eager else self._additive(keys <= at)
         sliding = causal
         if window < end:
             sliding = self._additive((keys <= at) & (keys > at - window))
-        if self.config.model_type in ONE_MASK:
-            return sliding if self.config.model_type == "mistral" else causal
+        if self._kind in ONE_MASK:
+            return sliding if self._kind == "mistral" else causal
         return {"full_attention": causal, "sliding_attention": sliding}
 
     def _additive(self, seen: Tensor) -> Tensor:
         dtype = self.model.dtype
         mask = torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
-        shared = groups(self.config)
-        tiled = shared > 1 and mask.shape[-2] > 1 and not self._place.fresh
-        if tiled and self.config._attn_implementation != "eager":
-            mask = mask.repeat(1, 1, shared, 1)
+        if self._groups > 1 and mask.shape[-2] > 1 and not self._place.fresh:
+            mask = mask.repeat(1, 1, self._groups, 1)
         return mask
 
 

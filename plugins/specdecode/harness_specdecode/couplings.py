@@ -193,16 +193,53 @@ def icws_sketch(
     log_p: Tensor, noise: Noise, keys: Keys, positions: Positions
 ) -> tuple[Tensor, Tensor]:
     """The token each row picks and its level t, both [B]; arguments as for ``icws_sample``."""
-    log_p = log_p.double()
+    log_p, numbers = log_p.double(), _consistent(log_p, noise, keys, positions)
+    level, log_a = _icws(log_p, *numbers)
+    best = log_a.argmin(-1, keepdim=True)
+    return best.squeeze(-1), level.gather(-1, best).squeeze(-1)
+
+
+def icws_pick(
+    log_p: Tensor, off: Tensor, noise: Noise, keys: Keys, positions: Positions
+) -> tuple[Tensor, Tensor]:
+    """The token each row picks, and whether it could be another for log-probabilities near by.
+
+    ln a is a step function that falls with ln p, so that the extremes are where each ln p is
+    highest, and that of the token picked lowest.
+
+    Args:
+        log_p: Log-probabilities [B, V].
+        off: How far each may be off, at least 0 [B, V].
+        noise: The shared field.
+        keys: Request keys [B].
+        positions: Output positions: one for all, or [B].
+
+    Returns:
+        Ids [B] and bool [B].
+    """
+    log_p, numbers = log_p.double(), _consistent(log_p, noise, keys, positions)
+    best = _icws(log_p, *numbers)[1].argmin(-1, keepdim=True)
+    lowest = _icws(log_p + off, *numbers)[1].scatter(-1, best, torch.inf)
+    highest = _icws(log_p - off, *numbers)[1].gather(-1, best)
+    return best.squeeze(-1), (lowest <= highest).any(-1)
+
+
+def _consistent(
+    log_p: Tensor, noise: Noise, keys: Keys, positions: Positions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """r, ln c and β of each token, float64 [B, V]."""
     keys, positions = _per_row(log_p.shape[0], noise, keys, positions)
     ids = 2 * torch.arange(log_p.shape[-1], device=noise.device)
     u = [as_uniform(w) for w in noise.words(CONSISTENT, keys, positions, ids)]
     beta = as_uniform(noise.words(CONSISTENT, keys, positions, ids + 1)[0])
-    r, c = -(u[0] * u[1]).log(), -(u[2] * u[3]).log()
+    return -(u[0] * u[1]).log(), (-(u[2] * u[3]).log()).log(), beta
+
+
+def _icws(log_p: Tensor, r: Tensor, log_c: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Level t and ln a of each token [B, V]; ∞ where a token is ruled out."""
     level = (log_p / r + beta).floor()
-    log_a = c.log() - r * (level - beta) - r
-    best = log_a.where(log_p > -torch.inf, torch.inf).argmin(-1, keepdim=True)
-    return best.squeeze(-1), level.gather(-1, best).squeeze(-1)
+    log_a = log_c - r * (level - beta) - r
+    return level, log_a.where(log_p > -torch.inf, torch.inf)
 
 
 def maximal_coupling_sample(p: Tensor, q: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,6 +274,24 @@ def inverse_sample(weights: Tensor, u: Tensor) -> Tensor:
     ids = torch.searchsorted(running, level, right=True).squeeze(-1)
     last = weights.shape[-1] - 1 - (weights > 0).flip(-1).int().argmax(-1)
     return torch.minimum(ids, last)  # rounding may reach the total
+
+
+def inverse_is_near(weights: Tensor, u: Tensor, off: Tensor) -> Tensor:
+    """Whether another id could be drawn by inversion from weights near by.
+
+    A weight's relative error moves a part C of the whole by no more than that times min(C, 1 − C).
+
+    Args:
+        weights: [B, V].
+        u: Uniform numbers [B].
+        off: How far each weight may be off, relative to it [B].
+
+    Returns:
+        bool [B].
+    """
+    by = off * torch.minimum(u, 1 - u)
+    low, high = (inverse_sample(weights, (u + side).clamp(0, 1)) for side in (-by, by))
+    return low != high
 
 
 def _per_row(rows: int, noise: Noise, keys: Keys, positions: Positions) -> tuple[Tensor, Tensor]:

@@ -123,10 +123,10 @@ class Decoder:
         self.target, self.drafter, self.scheme, self.sampling = target, drafter, scheme, sampling
         self._gamma, self._adaptive = gamma, adaptive
         self._ends, self._stopped = frozenset(ends), stopped
-        self._precision = torch.finfo(target.model.dtype).eps
         self._device = scheme.noise.device
         self._vocabulary = int(target.config.vocab_size)
         self._rows: list[Answer] = []
+        self._keys = torch.zeros(target.rows, dtype=torch.int64, device=self._device)
         self._seen: torch.Tensor | None = None
         if sampling.penalises:
             shape = target.rows, self._vocabulary
@@ -166,6 +166,7 @@ class Decoder:
                 self.target.prefill(range(first, first + len(group)), heads)
             self.drafter.enter([request.prompt for request in group])
             for row, request in enumerate(group, start=first):
+                self._keys[row] = self.scheme.noise.rows([request.key], 0)[0][0]
                 self._rows.append(Answer(request, seconds=started, text=list(request.prompt)))
                 if self._seen is not None:
                     self._seen[row] = False
@@ -183,6 +184,7 @@ class Decoder:
         last = len(self._rows) - 1
         if row != last:
             self.target.move(last, row, len(self._rows[last].text) - 1)
+            self._keys[row] = self._keys[last]
             if self._seen is not None:
                 self._seen[row] = self._seen[last]
         self.drafter.leave(row, last)
@@ -195,7 +197,7 @@ class Decoder:
         current = Round(
             texts=[answer.text for answer in rows],
             counts=[min(self._length(answer), answer.room - 1) for answer in rows],
-            keys=self.scheme.noise.rows([answer.request.key for answer in rows], 0)[0],
+            keys=self._keys[: len(rows)],
             positions=[len(answer.tokens) for answer in rows],
             sampling=self.sampling,
             scheme=self.scheme,
@@ -207,7 +209,7 @@ class Decoder:
         last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
         starts = [len(answer.text) - 1 for answer in rows]
         logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
-        verdict = current.verify(logits, draft, self._precision)
+        verdict = current.verify(logits, draft)
         self._write(draft, verdict, self.drafter.calls - before)
 
     def _length(self, answer: Answer) -> int:

@@ -39,8 +39,8 @@ class Round:
     ) -> None:
         self.texts, self.counts = texts, counts
         self._keys, self._sampling, self._scheme = keys, sampling, scheme
-        first = torch.tensor(positions, device=keys.device)
-        self._spots = [Spot(keys, first + j) for j in range(max(counts) + 1)]
+        first = torch.tensor(positions).unsqueeze(-1)
+        self._spots = Spot(keys, (first + torch.arange(max(counts) + 1)).to(keys.device))
         self._vocabulary, self._seen = vocabulary, seen
 
     def start(self) -> Tensor:
@@ -63,16 +63,16 @@ class Round:
         if seen is not None and j:
             seen = along(seen, drafted)[:, -1]
         scores = self._sampling.scores(logits, seen)
-        return self._scheme.draw(scores, self._spots[j])
+        return self._scheme.draw(scores, self._spots.column(j))
 
-    def verify(self, logits: Tensor, draft: Draft, precision: float) -> Verdict:
+    def verify(self, logits: Tensor, draft: Draft) -> Verdict:
         """What the target writes.
 
         Args:
             logits: The target's, behind the last token and each drafted one [n, m + 1, V].
             draft: What was drafted.
-            precision: As ``Scheme.verify``.
         """
+        precision = torch.finfo(logits.dtype).eps
         logits = logits.to(self._keys.device)
         tokens = draft.tokens = draft.tokens.to(logits.device)
         seen = None
@@ -80,7 +80,7 @@ class Round:
             first = self._seen.unsqueeze(1)
             seen = torch.cat([first, along(self._seen, tokens)], dim=1) if len(tokens[0]) else first
         scores = self._sampling.scores(logits, seen)
-        return self._scheme.verify(scores, draft, self._spots[: logits.shape[1]], precision)
+        return self._scheme.verify(scores, draft, self._spots.first(logits.shape[1]), precision)
 
 
 def of_width(logits: Tensor, width: int) -> Tensor:

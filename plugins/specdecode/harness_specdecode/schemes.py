@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness_specdecode.couplings import icws_sample, inverse_sample
+from harness_specdecode.couplings import icws_pick, inverse_is_near, inverse_sample
 from harness_specdecode.noise import PRIVATE, Noise
 
 GUMBEL, MINHASH, LEVIATHAN = "gumbel", "minhash", "leviathan"
@@ -42,6 +42,7 @@ NAMES = (GUMBEL, MINHASH, LEVIATHAN)
 
 _ROUNDINGS = 2  # one for each of the two that are compared
 _FEW = 8
+_SMALL = 1 << 14  # ids: noise for all of them costs no more than a call for some
 
 
 @dataclass
@@ -77,19 +78,31 @@ class Verdict:
 
 @dataclass
 class Spot:
-    """One output position of each row; noise made for the draft serves the check as well.
+    """Output positions of each row; noise made for the draft serves the check as well.
 
     Args:
         keys: Request keys [n].
-        positions: Output positions [n].
+        positions: Output positions, one [n] or several [n, m] of each row.
     """
 
     keys: Tensor
     positions: Tensor
     _gumbel: Tensor | None = None
+    _part_of: tuple[Spot, int] | None = None
+
+    def column(self, j: int) -> Spot:
+        """The j-th position of each row; its noise is made with that of the others, at once."""
+        return Spot(self.keys, self.positions[:, j], _part_of=(self, j))
+
+    def first(self, m: int) -> Spot:
+        """The first m positions of each row."""
+        return self if m == self.positions.shape[1] else Spot(self.keys, self.positions[:, :m])
 
     def gumbel(self, noise: Noise, vocabulary: int) -> Tensor:
-        """Shared Gumbel noise [n, V]."""
+        """Shared Gumbel noise [n, V] or [n, m, V]."""
+        if self._part_of is not None:
+            whole, j = self._part_of
+            return whole.gumbel(noise, vocabulary)[:, j]
         if self._gumbel is None or self._gumbel.shape[-1] != vocabulary:
             self._gumbel = noise.gumbel(self.keys, self.positions, vocabulary)
         return self._gumbel
@@ -120,15 +133,13 @@ class Scheme(ABC):
         """
 
     @abstractmethod
-    def verify(
-        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
-    ) -> Verdict:
+    def verify(self, scores: Tensor, draft: Draft, spot: Spot, precision: float) -> Verdict:
         """What the target writes.
 
         Args:
             scores: The target's processed scores [n, m + 1, V].
             draft: The draft of m tokens at most.
-            spots: The m + 1 positions.
+            spot: The m + 1 positions.
             precision: Rounding of the model's numbers, relative (``torch.finfo(dtype).eps``).
         """
 
@@ -139,16 +150,22 @@ class Match(Scheme):
     def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
         return self.pick(scores, spot, 0)[0], None
 
-    def verify(
-        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
-    ) -> Verdict:
-        columns = [self.pick(scores[:, j], spot, precision) for j, spot in enumerate(spots)]
-        tokens, near = (torch.stack(part, dim=1) for part in zip(*columns, strict=True))
+    def verify(self, scores: Tensor, draft: Draft, spot: Spot, precision: float) -> Verdict:
+        tokens, near = self.pick(scores, spot, precision)
         right = tokens[:, : draft.tokens.shape[1]] == draft.tokens
         return Verdict(tokens, _prefixes(right, draft.counts), near)
 
     def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
-        """Ids [n], and whether they are near-ties [n] (not looked at with ``precision`` 0)."""
+        """Ids, and whether they are near-ties (not looked at with ``precision`` 0).
+
+        Args:
+            scores: Processed scores [n, V] or [n, m, V].
+            spot: The positions, one or m.
+            precision: As for ``verify``.
+
+        Returns:
+            Two tensors [n] or [n, m].
+        """
         return _best(scores, precision)
 
 
@@ -157,7 +174,9 @@ class Gumbel(Match):
 
     def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         vocabulary = scores.shape[-1]
-        possible = int((scores > -torch.inf).sum(-1).max())
+        possible = vocabulary
+        if len(scores) * vocabulary > _SMALL and scores.amin() == -torch.inf:
+            possible = int((scores > -torch.inf).sum(-1).max())
         if possible > vocabulary // _FEW:
             return _best(scores + spot.gumbel(self.noise, vocabulary), precision)
         ids = scores.topk(possible).indices.sort(-1).values
@@ -167,16 +186,28 @@ class Gumbel(Match):
 
 
 class MinHash(Match):
-    """Weighted MinHash by improved consistent weighted sampling. Its near-ties are not counted."""
+    """Weighted MinHash by improved consistent weighted sampling.
+
+    A near-tie: with each log-probability moved by rounding, another token could be picked.
+    """
 
     def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
-        log_p = scores.double().log_softmax(-1)
-        ids = icws_sample(log_p, self.noise, spot.keys, spot.positions)
-        return ids, torch.zeros_like(ids, dtype=torch.bool)
+        keys, positions = self.noise.rows(spot.keys, spot.positions)
+        flat = scores.double().flatten(0, -2)
+        off = _ROUNDINGS * precision * flat.abs().clamp(min=1)
+        ids, near = icws_pick(
+            flat.log_softmax(-1), off, self.noise, keys.flatten(), positions.flatten()
+        )
+        return ids.reshape(scores.shape[:-1]), near.reshape(scores.shape[:-1])
 
 
 class Leviathan(Scheme):
-    """The ratio test. Its near-ties are not counted."""
+    """The ratio test.
+
+    A near-tie: with each probability moved by rounding, the test of a token could end otherwise, or
+    another one could be drawn for draft or correction. Draws by inversion are seldom clear in few
+    bits: each number of the running sum is moved by all that precede it.
+    """
 
     invariant = False
 
@@ -184,52 +215,58 @@ class Leviathan(Scheme):
         q = scores.double().softmax(-1)
         return inverse_sample(q, self.uniforms(spot)[0]), q
 
-    def verify(
-        self, scores: Tensor, draft: Draft, spots: Sequence[Spot], precision: float
-    ) -> Verdict:
+    def verify(self, scores: Tensor, draft: Draft, spot: Spot, precision: float) -> Verdict:
         p = scores.double().softmax(-1)
-        m = draft.tokens.shape[1]
+        off = _ROUNDINGS * precision * scores.double().amax(-1).abs().clamp(min=1)
+        drawn, tested, _ = self.uniforms(spot)
+        m, near = draft.tokens.shape[1], torch.zeros_like(off, dtype=torch.bool)
         right = torch.zeros_like(draft.tokens, dtype=torch.bool)
         for j in range(m):
             y = draft.tokens[:, j : j + 1]
             q = draft.distributions[j].gather(-1, y) if draft.distributions else torch.ones(())
-            test = self.uniforms(spots[j])[1]
-            right[:, j] = test * q.to(p).squeeze(-1) < p[:, j].gather(-1, y).squeeze(-1)
+            level, p_y = tested[:, j] * q.to(p).squeeze(-1), p[:, j].gather(-1, y).squeeze(-1)
+            right[:, j] = level < p_y
+            near[:, j] = (level - p_y).abs() <= off[:, j] * p_y
+            if draft.distributions:
+                near[:, j] |= inverse_is_near(draft.distributions[j], drawn[:, j], off[:, j])
         accepted = _prefixes(right, draft.counts)
         at = torch.tensor(accepted, device=p.device)
         rows = torch.arange(len(p), device=p.device)
         weights = self._left(p[rows, at], draft, accepted)
-        positions = torch.stack([spot.positions for spot in spots], dim=1)
-        last = self.correction(weights, Spot(spots[0].keys, positions[rows, at]))
+        end = Spot(spot.keys, spot.positions[rows, at])
         tokens = torch.nn.functional.pad(draft.tokens, (0, 1)).to(p.device)
-        tokens[rows, at] = last
-        return Verdict(tokens, accepted, torch.zeros_like(tokens, dtype=torch.bool))
+        tokens[rows, at] = self.correction(weights, end)
+        refused = at < torch.tensor(draft.counts, device=p.device)
+        drawn_near = inverse_is_near(weights, self.uniforms(end)[2], off[rows, at])
+        near[rows, at] = drawn_near | (near[rows, at] & refused)
+        return Verdict(tokens, accepted, near)
 
     def correction(self, weights: Tensor, spot: Spot) -> Tensor:
         """Ids [n] drawn from weights [n, V] where a draft ends."""
         return inverse_sample(weights, self.uniforms(spot)[2])
 
     def uniforms(self, spot: Spot) -> list[Tensor]:
-        """Uniform numbers of 52 bits for draft, test and correction, float64 [n] each."""
+        """Uniform numbers of 52 bits for draft, test and correction, float64, each as positions."""
         words = self.noise.words(PRIVATE, spot.keys, spot.positions, torch.tensor([1, 2]))
         high, low = torch.cat([words[0], words[2]], -1), torch.cat([words[1], words[3]], -1)
         numbers = ((high << 20) | (low >> 12)).double().add_(0.5).mul_(2.0**-52)
-        return list(numbers[:, :3].unbind(-1))
+        return [part.reshape(spot.positions.shape) for part in numbers[:, :3].unbind(-1)]
 
     @staticmethod
     def _left(p: Tensor, draft: Draft, accepted: Sequence[int]) -> Tensor:
         """(p − q)⁺ where a drafted token was refused, p behind a draft that was all right."""
-        weights = p.clone()
-        for row, (n, count) in enumerate(zip(accepted, draft.counts, strict=True)):
-            if n == count:
-                continue
-            if draft.distributions:
-                left = (p[row] - draft.distributions[n][row]).clamp_(min=0)
-            else:
-                left = p[row].index_fill(-1, draft.tokens[row, n], 0.0)
-            if left.sum() > 0:  # rounding alone can refuse where p = q
-                weights[row] = left
-        return weights
+        refused = [k for k, count in enumerate(draft.counts) if accepted[k] < count]
+        if not refused:
+            return p
+        left = p[refused]
+        if draft.distributions:
+            left -= torch.stack([draft.distributions[accepted[k]][k] for k in refused])
+            left.clamp_(min=0)
+        else:
+            y = torch.stack([draft.tokens[k, accepted[k]] for k in refused])
+            left.scatter_(-1, y.unsqueeze(-1), 0.0)
+        some = left.sum(-1, keepdim=True) > 0  # rounding alone can refuse where p = q
+        return p.index_copy(0, torch.tensor(refused, device=p.device), left.where(some, p[refused]))
 
 
 def scheme_for(name: str, noise: Noise, *, greedy: bool) -> Scheme:
@@ -246,14 +283,12 @@ def scheme_for(name: str, noise: Noise, *, greedy: bool) -> Scheme:
 
 
 def _best(values: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    """Argmax [n], the lowest id among equals, and whether the next is within rounding."""
-    ids = values.argmax(-1, keepdim=True)
-    best = values.gather(-1, ids)
-    if not precision or values.shape[-1] == 1:
-        return ids.squeeze(-1), torch.zeros_like(ids.squeeze(-1), dtype=torch.bool)
-    second = values.scatter(-1, ids, -torch.inf).amax(-1, keepdim=True)
-    near = best - second <= _ROUNDINGS * precision * best.abs().clamp(min=1)
-    return ids.squeeze(-1), near.squeeze(-1)
+    """Argmax, the lowest id among equals, and whether the next is within rounding."""
+    best, ids = values.max(-1)
+    if not precision:
+        return ids, torch.zeros_like(ids, dtype=torch.bool)
+    least = best - _ROUNDINGS * precision * best.abs().clamp(min=1)
+    return ids, (values >= least.unsqueeze(-1)).sum(-1) > 1
 
 
 def _prefixes(right: Tensor, counts: Sequence[int]) -> list[int]:
