@@ -132,6 +132,24 @@ def test_an_adapter_on_the_head_is_refused() -> None:
         Head.of(model)
 
 
+class Wrapped(torch.nn.Linear):
+    """A linear layer as sharding makes them: another class, the same computation."""
+
+
+class Quantised(torch.nn.Linear):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).round()
+
+
+def test_a_layer_that_computes_otherwise_is_refused() -> None:
+    model = small("llama")
+    model.lm_head.__class__ = Wrapped
+    assert Head.of(model).weight is model.lm_head.weight
+    model.lm_head.__class__ = Quantised
+    with pytest.raises(HarnessError, match="its head is a Quantised, not a plain linear layer"):
+        Head.of(model)
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -72,7 +72,8 @@ class Head:
                 f"language models of {', '.join(KINDS)}"
             )
         linear = inner.get_output_embeddings()
-        if type(linear) is not nn.Linear:
+        plain = isinstance(linear, nn.Linear) and type(linear).forward is nn.Linear.forward
+        if not plain:
             raise HarnessError(
                 f"{name}: its head is a {type(linear).__name__}, not a plain linear layer; leave "
                 "adapters and quantisation off the head"
