@@ -246,6 +246,7 @@ def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
         ({"invariant": True, "pipeline_parallel_size": 2}, r"invariant=true .*pipeline_parallel"),
         ({"invariant": True, "worker_extension_cls": "x.Y"}, r"worker_extension_cls=x.Y: it is"),
         ({"invariant": True, "logits_processors": ["x"]}, r"logits_processors=\['x'\]: scores"),
+        ({"invariant": True, "draft_sample_method": "probabilistic"}, r"drafts are coupled to"),
         ({"pretrained": "testbed:nobody"}, r"testbed: no model 'nobody'"),
         ({"quantization": "nonsense"}, r"vLLM cannot run testbed:teacher: .*quantization"),
     ],

@@ -69,6 +69,9 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             ``none``.
         drafter_revision: The drafter's revision on the hub.
         gamma: Tokens drafted a round, at most.
+        draft_sample_method: How a drafting model draws, by vLLM's own name: ``greedy`` (its
+            default) or ``probabilistic``, which is accepted more often above temperature 0. Not
+            with ``invariant``.
         invariant: Whether answers are to be the same with any drafter and γ.
         seed: Of the noise, and of vLLM's own draws.
         **kwargs: As for ``VLLM``.
@@ -88,6 +91,7 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         drafter: str | None = NONE,
         drafter_revision: str | None = None,
         gamma: int = 5,
+        draft_sample_method: str | None = None,
         invariant: bool = False,
         seed: int = 0,
         **kwargs: Any,
@@ -97,9 +101,11 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         check_gamma(gamma)
         self.drafter, self.gamma, self.invariant = drafter or NONE, gamma, bool(invariant)
         self.noise_seed = Noise(int(seed)).seed
-        check(kwargs, invariant=self.invariant)
+        check(kwargs | {"draft_sample_method": draft_sample_method}, invariant=self.invariant)
         path = resolve(pretrained)
-        config = speculative_config(self.drafter, gamma, revision=drafter_revision)
+        config = speculative_config(
+            self.drafter, gamma, revision=drafter_revision, sampling=draft_sample_method
+        )
         self._drafter_size = drafter_size(self.drafter, config, path, kwargs)
         settings = engine_settings(kwargs, invariant=self.invariant)
         try:

@@ -29,6 +29,7 @@ _KEPT_INVARIANT: Mapping[str, tuple[Any, str]] = {
         "tokens are picked where all scores are; use tensor_parallel_size",
     ),
     "async_scheduling": (False, "a token's position is known when the one before is"),
+    "draft_sample_method": (None, "drafts are coupled to the target"),
     "logits_processors": (None, "scores are made by the invariant sampler"),
     "watermark_config": (None, "it draws tokens itself"),
     "worker_extension_cls": (WORKER, "it is taken"),
@@ -70,7 +71,7 @@ def engine_settings(kwargs: Mapping[str, Any], *, invariant: bool) -> dict[str, 
 
 
 def speculative_config(
-    drafter: str, gamma: int, *, revision: str | None = None
+    drafter: str, gamma: int, *, revision: str | None = None, sampling: str | None = None
 ) -> dict[str, Any] | None:
     """The engine's ``speculative_config``; None for plain decoding.
 
@@ -79,6 +80,7 @@ def speculative_config(
             ``testbed:NAME``.
         gamma: Tokens drafted a round, at most.
         revision: The drafter's revision on the hub.
+        sampling: vLLM's ``draft_sample_method`` for a model.
 
     Raises:
         HarnessError: vLLM has no such drafter, or lacks what it needs.
@@ -105,7 +107,9 @@ def speculative_config(
         )
     method = "eagle" if drafter.startswith(EAGLE) else "draft_model"
     path = resolve(drafter.removeprefix(EAGLE))
-    return {"method": method, "model": path} | length | ({"revision": revision} if revision else {})
+    options = {"revision": revision, "draft_sample_method": sampling}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"method": method, "model": path} | length | given
 
 
 def drafter_size(
