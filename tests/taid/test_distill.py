@@ -11,8 +11,9 @@ from harness_taid.commands import app
 from harness_taid.data import Encoder, Limits
 from harness_taid.options import Options
 from harness_taid.students import Lora
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError
@@ -268,6 +269,19 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_rerun_goes_on(base, monkeyp
     assert same(weights(resumed.folder), weights(whole.folder))
 
 
+def test_a_disk_that_is_full_in_the_end_costs_no_training(base, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def full(self, *arguments, **options):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+        patch.setattr(LlamaForCausalLM, "save_pretrained", full)
+        with pytest.raises(ArtefactError, match=r"out cannot be written: .*No space left"):
+            training.distill(base)
+    monkeypatch.setattr(loop.Loop, "_step", lambda *a: pytest.fail("a step was taken again"))
+    assert training.distill(base).manifest["steps"] == 8
+
+
 def test_a_finished_distillation_is_kept_and_another_refused(base):
     made = training.distill(replace(base, epochs=1))
     assert training.distill(replace(base, epochs=1, device_batch_size=3)).present
@@ -315,6 +329,7 @@ def test_data_that_have_changed_are_not_gone_on_with(base, models, monkeypatch, 
         ({"objective": "sft", "sampler": "mixed"}, "needs a teacher"),
         ({"objective": "sft", "select": "kl"}, "--select kl needs a teacher"),
         ({"limits": Limits(prompt=0)}, "--max-prompt"),
+        ({"track": ("nothing",)}, "accelerate cannot begin"),
         ({"limits": Limits(prompt=1)}, "no row of 28 can be used"),
     ],
 )

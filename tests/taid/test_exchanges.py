@@ -120,6 +120,27 @@ def test_sources_are_told_from_each_other(tmp_path):
         Source.of(table).rows()
 
 
+def test_the_hub_gives_ultrachats_splits(monkeypatch):
+    import datasets
+
+    there = {"train_gen": 9, "test_gen": 9, "train_sft": 5, "test_sft": 2}
+    asked = []
+
+    def load(name, *, split, revision):
+        asked.append((name, split, revision))
+        name, _, limit = split.partition("[:")
+        return tiny.exchanges(min(there[name], int(limit.rstrip("]") or 99) if limit else 99))
+
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *a, **k: list(there))
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = Source.of("HuggingFaceH4/ultrachat_200k", revision="abc")
+    assert (len(source.rows()), len(source.rows(3)), len(source.dev_rows(9))) == (5, 3, 2)
+    assert [split for _, split, _ in asked] == ["train_sft", "train_sft[:3]", "test_sft[:9]"]
+    assert {revision for _, _, revision in asked} == {"abc"}
+    with pytest.raises(DataError, match="no split other; there are train_gen, test_gen"):
+        Source.of("owner/name", split="other").rows()
+
+
 def test_what_is_held_out_has_prompts_of_its_own():
     items = [item(3 + k % 35, 4) for k in range(70)]
     train, dev = split(items, 12, 1)

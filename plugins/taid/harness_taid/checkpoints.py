@@ -195,6 +195,19 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.cpu().contiguous()
 
 
+def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
+    """The state of a model that processes share; None where each has it whole.
+
+    Every process calls this.
+    """
+    named = dict(model.named_parameters())
+    if not any(isinstance(parameter, DTensor) for parameter in named.values()):
+        return None
+    state = model.state_dict()
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)} - set(named)
+    return {name: _whole(tensor) for name, tensor in state.items() if name not in tied}
+
+
 def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
     """A tensor where a parameter is, shared out as it is."""
     placed = tensor.to(parameter.device)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from harness import recipes
 from harness.errors import HarnessError
@@ -35,6 +36,7 @@ from harness.trainings import alone, in_charge, settle, without_bars
 from harness_taid import objectives
 from harness_taid.batching import Layout
 from harness_taid.casting import Cast, Say, cast_of
+from harness_taid.checkpoints import whole_state
 from harness_taid.course import Course
 from harness_taid.data import Encoded, Encoder, Item, content_hash, split
 from harness_taid.generation import Sampler, Writer
@@ -43,7 +45,7 @@ from harness_taid.network import Network, check_packing, sampled_by
 from harness_taid.offline import Capture
 from harness_taid.optimisation import optimiser_for
 from harness_taid.options import Options, check, recipe_of
-from harness_taid.provenance import MANIFEST
+from harness_taid.provenance import MANIFEST, METRICS
 from harness_taid.sources import Source
 
 FORM = "harness-taid-student-1"
@@ -134,8 +136,7 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
         "processes": accelerator.num_processes,
         "seconds": round(time.monotonic() - started, 1),
     }
-    if in_charge():
-        _write(options.out.expanduser().absolute(), work, recipe, facts, cast)
+    _write(options.out.expanduser().absolute(), work, recipe, facts, cast)
     for tracker in accelerator.trackers:
         tracker.finish()
 
@@ -234,10 +235,11 @@ def _course(
 def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: Path) -> Loop:
     objective = _objective(options, steps=course.steps, per_epoch=course.steps_per_epoch)
     sharded = accelerator.distributed_type.value == "FSDP"
-    if sharded and (options.sampling != "off" or objective.parameters()):
+    alone = options.sampling != "off" or options.lora or options.select == "rouge"
+    if sharded and (alone or objective.parameters()):
         raise HarnessError(
-            f"--objective {options.objective} with --sampler {options.sampling} needs the whole "
-            "student on each device: launch without FSDP"
+            "ctkd, an adapter, ROUGE-L and the student's own outputs need the whole student on "
+            "each device: launch without FSDP"
         )
     student = cast.student
     if options.gradient_checkpointing:
@@ -275,20 +277,24 @@ def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: 
     )
 
 
-def _write(
-    out: Path, work: Path, recipe: dict[str, Any], facts: dict[str, Any], cast: Cast
-) -> None:
-    """The student with its record, by one rename."""
+def _write(out: Path, work: Path, recipe: Recipe, facts: dict[str, Any], cast: Cast) -> None:
+    """The student with its record, by one rename; every process calls this, one writes."""
     student = cast.student
+    state = whole_state(student)
+    if not in_charge():
+        return
     with recipes.appearing(out) as draft:
-        if hasattr(student, "merge_and_unload"):
-            student.save_pretrained(draft / ADAPTER)
-            student = student.merge_and_unload()
-        student.save_pretrained(draft)
+        try:
+            if hasattr(student, "merge_and_unload"):
+                student.save_pretrained(draft / ADAPTER)
+                student, state = student.merge_and_unload(), None
+            student.save_pretrained(draft, state_dict=state)
+        except SafetensorError as cause:  # a full disk, mostly
+            raise OSError(str(cause)) from cause
         if cast.template:
             cast.tokenizer.chat_template = cast.template
         cast.tokenizer.save_pretrained(draft)
-        shutil.copyfile(work / "metrics.jsonl", draft / "metrics.jsonl")
+        shutil.copyfile(work / METRICS, draft / METRICS)
         recipes.write_manifest(draft, FORM, recipe, facts, _LIBRARIES, name=MANIFEST)
 
 
