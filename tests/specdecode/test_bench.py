@@ -266,7 +266,9 @@ def test_a_bench_is_resumed_and_kept(tmp_path, monkeypatch):
         ({"drafters": ("no/such",)}, "drafter no/such cannot be loaded"),
         ({"drafters": ("testbed:pupil",)}, "testbed: no model 'pupil'"),
         ({"target": "no/such"}, "model no/such cannot be loaded"),
-        ({"prompts": "no.jsonl"}, "no.jsonl: no such file or folder"),
+        ({"prompts": "no.jsonl"}, "--prompts no.jsonl: no such file or folder; give hub"),
+        ({"device": "quantum"}, "--device quantum: there is none; give cpu, cuda"),
+        ({"dtype": "float99"}, "--dtype float99: give auto, float32"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, changed, message):
@@ -377,9 +379,11 @@ def test_the_table_on_a_terminal():
     console.print(*terminal.tables(lines))
     shown = console.export_text()
     assert "\x1b" not in shown and "a�[31m" in shown
-    assert shown.count("ngram") == 12 and shown.count("2.25 (2.00–2.50)") == 8
+    assert shown.count("ngram") == 12 and shown.count("2.25, 2.00–2.50") == 8
     assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
-    assert terminal.best(lines)[0].startswith("batch 1: a�[31m, γ 5, gumbel, 2.25 × ")
+    assert terminal.best(lines)[0] == "batch 1: a�[31m, γ 5, gumbel, 2.25 × (2.00 to 2.50)"
+    slower = [replace(line, speed_up_low=0.9) for line in lines]
+    assert terminal.best(slower)[1].endswith("no faster than plain decoding for certain")
 
 
 @pytest.mark.browser

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from harness.errors import HarnessError
@@ -60,15 +61,21 @@ class _Bench:
     """The models, the requests, and the units that are done."""
 
     def __init__(self, options: Options, prompts: Sequence[str], recipe: Mapping[str, Any]) -> None:
-        place = options.out.expanduser().absolute()
+        place = options.out.absolute()
         self.store = Store(place.with_name(f".{place.name}.units.jsonl"))
         self.options = options
-        arguments: dict[str, Any] = {"revision": options.revision, "dtype": options.dtype}
+        arguments: dict[str, Any] = {}
         if options.dtype != "auto":
             arguments["drafter_dtype"] = options.dtype
-        if options.device is not None:
-            arguments["device"] = options.device
-        self.model = SpeculativeHF(options.target, batch_size=1, seed=options.seed, **arguments)
+        self.model: Any = SpeculativeHF(
+            options.target,
+            batch_size=1,
+            seed=options.seed,
+            device=_device(options.device),
+            dtype=_dtype(options.dtype),
+            revision=options.revision,
+            **arguments,
+        )
         self.sources = {name: self.model.source(name) for name in options.drafters}
         self.chat = options.chat_template
         if self.chat is None:
@@ -219,6 +226,33 @@ class _Bench:
             },
             "prices": dict(prices),
         }
+
+
+def _device(asked: str | None) -> str:
+    """The device asked for, else the first GPU, else the CPU.
+
+    Raises:
+        HarnessError: There is none of this name.
+    """
+    chosen = asked or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as cause:
+        raise HarnessError(
+            f"--device {chosen}: there is none; give cpu, cuda, cuda:1, …"
+        ) from cause
+    return chosen
+
+
+def _dtype(asked: str) -> str:
+    """The dtype asked for.
+
+    Raises:
+        HarnessError: There is none of this name.
+    """
+    if asked != "auto" and not isinstance(getattr(torch, asked, None), torch.dtype):
+        raise HarnessError(f"--dtype {asked}: give auto, float32, bfloat16, float16 or float64")
+    return asked
 
 
 _SUMMED = ("accepted", "wrong", "proposed", "target_calls", "near_ties")

@@ -79,6 +79,11 @@ class Options:
         unknown = [scheme for scheme in self.schemes if scheme not in NAMES]
         if unknown:
             raise HarnessError(f"--schemes {unknown[0]}: give some of {', '.join(NAMES)}")
+        if self.prompts not in ("hub", "testbed") and not Path(self.prompts).expanduser().exists():
+            raise HarnessError(
+                f"--prompts {self.prompts}: no such file or folder; give hub (Spec-Bench), "
+                f"testbed, or a file in the form of Spec-Bench's question.jsonl"
+            )
         if self.greedy:
             object.__setattr__(self, "schemes", self.schemes[:1])
 

@@ -100,5 +100,5 @@ def bench(
         Console().print(table)
     typer.echo("accepted, tokens a pass: expected/measured; then speed-ups over plain decoding")
     for line in terminal.best(result.lines):
-        typer.echo(f"fastest at {line}")
+        typer.echo(f"best at {line}")
     typer.echo(f"{out} ({'already there' if result.present else 'written'})")

@@ -30,7 +30,7 @@ from harness_specdecode.schemes import Draft, scheme_for
 from harness_specdecode.theory import Costs
 
 LIBRARIES = ("torch", "transformers", "lm_eval")
-TIMES = 15
+TIMES = 25
 """How often each is timed."""
 _ROUNDS = 4
 """Rounds of the decoder in one timing."""
