@@ -37,6 +37,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from structured_pair import parameters, structured_pair
 
+from harness.errors import HarnessError
+
 TEMPERATURES = (0.0, 1.0)
 WORDS = ("sea", "sand", "tide", "reef", "old", "house", "garden", "near", "river", "the")
 
@@ -69,7 +71,11 @@ def measured(lm: Any, options: Any) -> dict[tuple[int, float], dict[str, Any]]:
     for rows in options.rows:
         for temperature in TEMPERATURES:
             asked = requests(rows, options.tokens, temperature)
-            lm.generate_until(requests(rows, 8, temperature), disable_tqdm=True)
+            try:
+                lm.generate_until(requests(rows, 8, temperature), disable_tqdm=True)
+            except HarnessError as refused:
+                found[rows, temperature] = {"refused": refused}
+                continue
             before = dict(getattr(lm, "_totals", {}))
             spent = []
             for _ in range(options.repeats):
@@ -84,6 +90,8 @@ def measured(lm: Any, options: Any) -> dict[tuple[int, float], dict[str, Any]]:
 
 def line(name: str, found: dict[str, Any], plain: float, gamma: int, cost: float) -> str:
     """One engine's figures."""
+    if "refused" in found:
+        return f"{name:28} refused: {found['refused']}"
     text = f"{name:28} {found['rate']:10.1f} {found['rate'] / plain:7.2f}"
     if not found.get("drafts"):
         return text

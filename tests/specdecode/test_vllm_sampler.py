@@ -319,11 +319,55 @@ def test_options_whose_tokens_could_not_be_vouched_for_are_refused(options, mess
 
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
+def test_draws_from_drafts_are_refused_where_vllm_draws_them_wrongly(monkeypatch):
+    """Its own way to spread temperatures is tried; one that works is taken."""
+    from harness_specdecode.vllm_settings import _expands, check_draws
+    from vllm.platforms import current_platform
+    from vllm.utils import cpu_triton_utils
+
+    def right(output, values, ends, replace_from, replace_to, most):
+        output[:] = values
+
+    drawn = {"do_sample": True, "temperature": 0.7}
+    for name, fine in (("stock", not current_platform.is_cpu()), ("right", True)):
+        if name == "right":
+            monkeypatch.setattr(cpu_triton_utils, "_expand_kernel_impl", right)
+        _expands.cache_clear()
+        check_draws({"do_sample": False, "temperature": 0.7})
+        check_draws({"temperature": 0})
+        if fine:
+            check_draws(drawn)
+            continue
+        with pytest.raises(
+            HarnessError, match=r"draws wrongly from drafts .*: give invariant=true"
+        ):
+            check_draws(drawn)
+    _expands.cache_clear()
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+def test_vllm_knows_what_it_is_given():
+    from dataclasses import fields
+
+    from harness_specdecode.vllm_settings import speculative_config
+    from vllm.config import SpeculativeConfig
+
+    known = {field.name for field in fields(SpeculativeConfig)}
+    for drafter in ("ngram", "testbed:student", "eagle:a/b"):
+        made = speculative_config(drafter, 3, revision="x", sampling="probabilistic")
+        assert set(made) <= known
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
 def test_vllms_defaults_where_an_option_is_not_given():
     from harness_specdecode.vllm_model import SpeculativeVLLM
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm._max_gen_toks = 17
+    assert lm._read({"until": []})[1] == Sampling(temperature=1.0)
+    assert lm._read({"until": [], "do_sample": False, "temperature": 0.5})[1] == Sampling()
     kept, sampling = lm._read({"until": ["x"], "temperature": 0.5, "ignore_eos": True})
     assert sampling == Sampling(temperature=0.5)
     assert kept == {

@@ -104,11 +104,11 @@ def test_nor_on_the_order_of_requests(engines, name):
     assert engines[name]["backwards"] == engines[name]["mixed"]
 
 
-def test_without_it_seeded_answers_depend_on_the_drafter(engines):
-    """Unless they are so short or so certain that nothing was left to chance."""
-    for name in ("model", "ngram"):
-        pairs = zip(engines[name]["stock"], engines["none"]["stock"], strict=True)
-        assert sum(a != b for a, b in pairs) > len(FEW) // 2
+def test_without_it_vllm_draws_itself(engines):
+    """Plain; with drafts its CPU engine would draw wrongly, and is not let."""
+    assert len(set(engines["none"]["stock"])) == len(FEW)
+    for name in ("ngram", "model"):
+        assert engines[name]["refused"].startswith("on a CPU this vLLM draws wrongly from drafts")
 
 
 @pytest.mark.parametrize("name", DRAFTERS)

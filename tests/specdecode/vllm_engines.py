@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lm_eval.api.instance import Instance
 
+from harness.errors import HarnessError
 from harness.responses import trace_of
 
 TEACHER = "testbed:teacher"
@@ -101,7 +102,10 @@ def asked_of(lm):
     found["scored"] = lm.loglikelihood(rows, disable_tqdm=True)
     found["info"] = lm.get_model_info()
     lm.invariant = False  # vLLM's own sampler, for requests without a key
-    found["stock"] = generate(lm, ask(SEEDED, FEW))
+    try:
+        found["stock"] = generate(lm, ask(SEEDED, FEW))
+    except HarnessError as refused:
+        found["refused"] = str(refused)
     found["stock greedy"] = generate(lm, ask(GREEDY))
     lm._model_generate = VLLM._model_generate.__get__(lm)
     found["plain greedy"] = VLLM.generate_until(lm, ask(GREEDY), disable_tqdm=True)

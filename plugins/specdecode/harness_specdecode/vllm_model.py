@@ -35,9 +35,11 @@ from harness_specdecode.vllm_sampler import KEY, Asked
 from harness_specdecode.vllm_settings import (
     NAME,
     check,
+    check_draws,
     drafter_size,
     engine_settings,
     speculative_config,
+    temperature_of,
 )
 
 try:
@@ -182,6 +184,8 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             check_temperature(options)
             if self.invariant:
                 options, mark["sampling"] = self._read(options)
+            elif self.drafter != NONE:
+                check_draws(options)
             extra = dict(options.get("extra_args") or {}) | {KEY: mark}
             found.append(
                 replace(request, arguments=(prompt, dict(options) | {"extra_args": extra}))
@@ -192,12 +196,15 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         """A request's options: those for the engine, and how scores are made of logits."""
         kept = {name: options[name] for name in _ENGINE_OPTIONS if name in options}
         rest = {name: value for name, value in options.items() if name not in kept}
+        rest["temperature"] = temperature_of(rest)
         settings = settings_of(
             rest, _DEFAULTS, self.max_gen_toks, "", f"{NAME} with invariant=true"
         )
         sampling = settings.sampling
         kept |= {"max_gen_toks": settings.length, "do_sample": not sampling.greedy}
-        kept |= {"until": options.get("until"), "temperature": sampling.temperature}
+        kept |= {"temperature": sampling.temperature}
+        if "until" in options:
+            kept["until"] = options["until"]
         return kept, sampling
 
     def _model_generate(

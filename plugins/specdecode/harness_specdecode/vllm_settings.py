@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
+
+from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness.errors import HarnessError
 from harness_specdecode.arguments import in_a_line
@@ -171,3 +174,45 @@ def _check_heads(name: str, config: Any) -> None:
             f"{name}: on a CPU vLLM has no attention for heads of {width} numbers, only for "
             f"{', '.join(map(str, known))}"
         )
+
+
+def temperature_of(options: Mapping[str, Any]) -> float:
+    """A request's temperature as lm-eval's ``vllm`` reads it; 1, vLLM's own, if it gives none."""
+    return float(normalize_gen_kwargs(dict(options)).get("temperature", 1.0))
+
+
+def check_draws(options: Mapping[str, Any]) -> None:
+    """Refuse to draw tokens from drafts where vLLM does it wrongly: on a CPU, in vLLM 0.32.
+
+    What gives each drafted token its request's temperature, top-k and top-p
+    (``cpu_triton_utils._expand_kernel_impl``) writes into a copy there, and ``RejectionSampler``
+    goes on with memory that was never set (vllm-project/vllm issue 55005). Greedy requests and the
+    invariant sampler do not pass it.
+
+    Args:
+        options: A request's, without ``invariant`` and with a drafter.
+
+    Raises:
+        HarnessError: The request is drawn, and this vLLM would draw it wrongly.
+    """
+    if temperature_of(options) > 0 and not _expands():
+        raise HarnessError(
+            "on a CPU this vLLM draws wrongly from drafts above temperature 0 (vllm-project/vllm "
+            "issue 55005): give invariant=true, drafter=none or temperature 0"
+        )
+
+
+@cache
+def _expands() -> bool:
+    """Whether vLLM gives drafted tokens their request's temperature."""
+    import torch
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return True
+    current_platform.import_kernels()
+    from vllm.utils import cpu_triton_utils
+
+    expanded, ends = torch.zeros(2), torch.tensor([2])
+    cpu_triton_utils._expand_kernel_impl(expanded, torch.tensor([0.5]), ends, 0, 1, 32)
+    return expanded.tolist() == [0.5, 0.5]
