@@ -13,7 +13,7 @@ def check_gamma(gamma: Any) -> None:
     Raises:
         HarnessError: It is no whole number of at least 1.
     """
-    if not isinstance(gamma, int) or gamma < 1:
+    if not isinstance(gamma, int) or isinstance(gamma, bool) or gamma < 1:
         raise HarnessError(f"gamma={gamma}: give at least 1, or drafter=none for plain decoding")
 
 

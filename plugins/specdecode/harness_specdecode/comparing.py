@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
+from harness_specdecode.arguments import check_gamma
 from harness_specdecode.decoding import Answer, Request
 from harness_specdecode.loading import NONE
 from harness_specdecode.schemes import GUMBEL, NAMES
@@ -50,10 +51,7 @@ class Decoding:
     adaptive: bool = False
 
     def __post_init__(self) -> None:
-        if not _is_count(self.gamma):
-            raise HarnessError(
-                f"gamma={self.gamma}: give at least 1, or drafter=none for plain decoding"
-            )
+        check_gamma(self.gamma)
         if self.scheme not in NAMES:
             raise HarnessError(f"scheme={self.scheme}: give one of {', '.join(NAMES)}")
         if not _is_count(self.batch_size):

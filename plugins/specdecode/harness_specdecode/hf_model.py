@@ -31,6 +31,7 @@ from tqdm import tqdm
 from harness.errors import HarnessError
 from harness.responses import Completion
 from harness_specdecode import invariance, measuring, spec_bench
+from harness_specdecode.arguments import refuse_cache
 from harness_specdecode.cache import SlotModel, supported
 from harness_specdecode.comparing import Decoding, alike
 from harness_specdecode.data import DRAFTERS, DRAWS, TURNS
@@ -124,11 +125,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         return self._opened[name]
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        if getattr(cache_hook, "dbdict", None) is not None:
-            raise HarnessError(
-                "--use_cache keeps answers by prompt alone: neither the seed, the scheme, repeats "
-                "nor what is measured is in it; leave it out"
-            )
+        refuse_cache(cache_hook)
         super().set_cache_hook(cache_hook)
 
     def get_model_info(self) -> dict[str, Any]:
