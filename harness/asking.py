@@ -41,6 +41,8 @@ class Question:
 
     Args:
         prompt: The user turn.
+        reply: An assistant's turn after it, for a model whose chat template makes a question of
+            a conversation (guard models); such a model has to have one.
         facts: Becomes the request's document; the testbed's judge answers from it, real models
             ignore it.
         vote: Independent votes on the same prompt differ only here.
@@ -48,6 +50,7 @@ class Question:
     """
 
     prompt: str
+    reply: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     vote: int = 0
     check: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
@@ -217,9 +220,9 @@ class Batch:
         }
         if takes_seed(self._model):
             options["seed"] = spec.seed + question.vote + 1000 * self._tries[key]
-        context = as_context(self._model, question.prompt)
+        context = as_context(self._model, question.prompt, question.reply)
         inbox.expect(context, options, key)
-        self._usage.update(requests=1, prompt_characters=len(question.prompt))
+        self._usage.update(requests=1, prompt_characters=_length(question))
         return Instance(
             request_type="generate_until",
             doc=dict(question.facts),
@@ -297,15 +300,30 @@ def takes_seed(model: Any) -> bool:
     )
 
 
-def as_context(model: Any, prompt: str) -> Any:
-    """The prompt as a chat model's user turn, in the model's own format; else as it is."""
+def _length(question: Question) -> int:
+    return len(question.prompt) + len(question.reply or "")
+
+
+def as_context(model: Any, prompt: str, reply: str | None = None) -> Any:
+    """The prompt as a chat model's user turn, in the model's own format; else as it is.
+
+    Raises:
+        HarnessError: There is a reply, and the model has no chat template.
+    """
     from lm_eval.models.anthropic_llms import AnthropicChat
     from lm_eval.models.openai_completions import LocalChatCompletion
 
     turn = [{"role": "user", "content": prompt}]
+    if reply is not None:
+        turn.append({"role": "assistant", "content": reply})
     if isinstance(model, (LocalChatCompletion, AnthropicChat)):
         return model.apply_chat_template(turn)
     if getattr(getattr(model, "tokenizer", None), "chat_template", None):
         formatted = model.apply_chat_template(turn)
-        return formatted if type(formatted) is str else prompt
+        if type(formatted) is str:
+            return formatted
+    if reply is not None:
+        raise HarnessError(
+            f"{type(model).__name__} cannot be asked about a conversation: it has no chat template"
+        )
     return prompt

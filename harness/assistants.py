@@ -262,6 +262,7 @@ class Assistant:
         return key_of(
             **self.identity(),
             prompt=question.prompt,
+            **({} if question.reply is None else {"reply": question.reply}),
             vote=question.vote,
             facts=json.dumps(facts, sort_keys=True, default=str),
         )

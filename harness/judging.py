@@ -115,8 +115,16 @@ class JudgedTask(SourcedTask):
     A subclass defines ``questions`` and ``process_results(doc, [judgement])``; the latter emits
     ``n_unscored: judgement.unscored`` beside its metrics, and None for what cannot be computed from
     missing ratings. ``scored_mean``, ``worst_mean`` and ``best_mean`` average such values.
+
+    One that has several judges overrides ``choose_judge``, ``judge``, ``note_judge`` and
+    ``build_all_requests``; a run's ``judge`` may then be a list.
+
+    Attributes:
+        judge_keys: Keys of a run's ``judge`` that are the task's own.
+        max_unscored: The largest share of responses that may stay without a rating.
     """
 
+    judge_keys: ClassVar[frozenset[str]] = frozenset()
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float] = 2.0
 
@@ -124,12 +132,12 @@ class JudgedTask(SourcedTask):
         super().__init__(config)
         metadata = dict(self.config.metadata or {})
         self._strict = _strict(metadata.get("judge_strict"))
-        self._max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))
-        spec = self._choose(metadata)
+        self.max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))
+        spec = self.choose_judge(metadata)
         self.assistant = Assistant(spec) if spec else None
         for pipeline in self._filters:
             pipeline.filters.append(partial(JudgeFilter, self))
-        self._note()
+        self.note_judge()
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
         """What to ask about a response, by rating name; a subclass must say."""
@@ -147,7 +155,7 @@ class JudgedTask(SourcedTask):
         """The rating in a judge's answer; None where there is none within the bounds."""
         return parse_rating(answer, self.lowest, self.highest)
 
-    def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> list[Judgement]:
+    def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> Sequence[Judgement]:
         """Rate all responses of the task in one batch.
 
         Raises:
@@ -161,7 +169,7 @@ class JudgedTask(SourcedTask):
             ratings = {name: self._rating(given) for name, given in votes.items()}
             judgements.append(Judgement(str(response), trace_of(response), ratings, votes))
         if self.assistant is not None:
-            self._note(prompt_hash=prompt_hash(self.wording()))
+            self.note_judge(prompt_hash=prompt_hash(self.wording()))
             self._check(sum(j.unscored for j in judgements), len(judgements))
         return judgements
 
@@ -177,7 +185,7 @@ class JudgedTask(SourcedTask):
             super().override_metric(metric_name)
             return
         self.assistant = None
-        self._note()
+        self.note_judge()
 
     def aggregation(self) -> dict[str, Any]:
         """The YAML's aggregations, and the count of responses without a rating."""
@@ -207,17 +215,21 @@ class JudgedTask(SourcedTask):
         return statistics.median(valid) if valid else None
 
     def _check(self, unscored: int, total: int) -> None:
-        if self.assistant is None or unscored <= self._max_unscored * total:
+        if self.assistant is None or unscored <= self.max_unscored * total:
             return
         raise JudgeError(
             f"task '{self.config.task}': judge '{self.assistant.spec.model}' left {unscored} of "
-            f"{total} responses unscored, more than judge_max_unscored={self._max_unscored}; "
+            f"{total} responses unscored, more than judge_max_unscored={self.max_unscored}; "
             f"{self.assistant.trouble}. {self.assistant.kept} Try again when the judge is well: "
             "only what is missing is asked. To accept the gap, raise judge_max_unscored"
         )
 
-    def _choose(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
-        """The judge the run asks for; None for ``judge=none``."""
+    def choose_judge(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
+        """The judge the run asks for; None for ``judge=none``.
+
+        Raises:
+            JudgeError: It is missing or misconfigured.
+        """
         if "judge" in metadata:
             value = metadata["judge"]
             return None if value in (None, "none") else AssistantSpec.parse(value)
@@ -230,7 +242,7 @@ class JudgedTask(SourcedTask):
             "`harness score RESULTS --judge …`"
         )
 
-    def _note(self, **more: Any) -> None:
+    def note_judge(self, **more: Any) -> None:
         """Put the judge into the configuration that lm-eval saves with the results.
 
         ``prompt_hash`` is of the questions about a stand-in row and response: it changes with
@@ -263,7 +275,7 @@ class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
         """
         texts = [r[0] if isinstance(r, list) else r for r in resps]
         try:
-            return self._task.judge(docs, texts)
+            return list(self._task.judge(docs, texts))
         except HarnessError as error:
             raise type(error)(f"{error}. {self._save(docs, texts)}") from error
         except BaseException:

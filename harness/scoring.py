@@ -81,7 +81,7 @@ def rescore(
 
 
 def _given(judge: str) -> Any:
-    if not judge.lstrip().startswith("{"):
+    if not judge.lstrip().startswith(("{", "[")):
         return judge
     try:
         return json.loads(judge)
@@ -118,7 +118,7 @@ class _Library:
         metadata = config.get("metadata") or {}
         path = self.yaml(name)
         if path is None:
-            if "prompt_hash" in (metadata.get("judge") or {}):
+            if "prompt_hash" in str(metadata.get("judge")):
                 raise DataError(f"unknown task '{name}': install the plugin that brings it")
             return None
         if "class" not in load_yaml(path, resolve_func=False):
@@ -131,7 +131,8 @@ class _Library:
 def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row) -> JudgedTask:
     """The task, on the documents of its samples instead of its data set."""
     metadata = dict(config.get("metadata") or {})
-    metadata["judge"] = _same_judge(metadata.get("judge"), name, override)
+    kind_of_task: type[JudgedTask] = found["class"]
+    metadata["judge"] = _same_judge(metadata.get("judge"), name, kind_of_task.judge_keys, override)
     location = str(metadata.get("data_source", "unknown"))
     kind, _, place = location.partition(":")
     source = Source(kind, place or kind, "data")  # type: ignore[arg-type]  # as it was saved
@@ -144,16 +145,17 @@ def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row)
     rebuilt = {key: value for key, value in found.items() if key not in keys}
     metadata |= override
     rebuilt |= {"task": name, "custom_dataset": rows, "metadata": metadata}
-    kind_of_task: type[JudgedTask] = found["class"]
     task = kind_of_task(rebuilt)
     task.config.metadata |= {key: value for key, value in metadata.items() if key != "judge"}
     return task
 
 
-def _same_judge(note: Any, name: str, override: Row) -> Any:
-    """The run's judge, from what its results say of it."""
+def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> Any:
+    """The run's judge, or judges, from what its results say of them."""
     if "judge" in override:
         return None
+    if isinstance(note, list) and note:
+        return [_same_judge(one, name, keys, override) for one in note]
     if not isinstance(note, Mapping) or note.get("model") in (None, "none"):
         raise JudgeError(f"task '{name}' was not judged before: name a judge with --judge")
     if note.get("hidden"):
@@ -161,7 +163,7 @@ def _same_judge(note: Any, name: str, override: Row) -> Any:
             f"the run's judge had arguments that are not saved ({', '.join(note['hidden'])}): "
             "give the judge again with --judge"
         )
-    known = {field.name for field in fields(AssistantSpec)}
+    known = {field.name for field in fields(AssistantSpec)} | keys
     return {key: value for key, value in note.items() if key in known}
 
 

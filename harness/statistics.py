@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -110,10 +110,22 @@ class Statistic:
         return float(low), float(high)
 
 
+class Measure(Protocol):
+    """An aggregation that knows its own standard error and 95 % interval, however it has them."""
+
+    name: str
+
+    def __call__(self, items: Sequence[Any]) -> float: ...
+
+    def stderr(self, items: Sequence[Any]) -> float: ...
+
+    def interval(self, items: Sequence[Any]) -> tuple[float, float]: ...
+
+
 class Interval:
     """The aggregation ``<metric>_ci95``: ``[low, high]``, rounded to 4 digits for the table."""
 
-    def __init__(self, statistic: Statistic) -> None:
+    def __init__(self, statistic: Measure) -> None:
         self._statistic = statistic
 
     def __repr__(self) -> str:
@@ -134,7 +146,7 @@ class Noting:
         note: Is given the items.
     """
 
-    def __init__(self, statistic: Statistic, note: Callable[[Sequence[Any]], None]) -> None:
+    def __init__(self, statistic: Measure, note: Callable[[Sequence[Any]], None]) -> None:
         self._statistic = statistic
         self._note = note
         self.stderr = statistic.stderr

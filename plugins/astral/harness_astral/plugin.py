@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from harness.hookspecs import Registrar, hookimpl
+from harness.host import task_folder
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the commands."""
+    """Name the task and the commands."""
+    registrar.tasks(task_folder("astral"))
     registrar.commands(
         "astral",
         "harness_astral.commands:app",
