@@ -70,6 +70,7 @@ def distilled(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
             batch_size=options.batch_size,
             device_batch_size=options.batch_size,
             rate=options.lr,
+            warmup=0.1,
             dev_rows=0,  # the last step is taken from all alike
             save_seconds=30.0,
             device="cpu",

@@ -178,7 +178,6 @@ def _adapted(model: Any, lora: Lora, name: str) -> Any:
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=name,
     )
     try:
         return get_peft_model(model, config)
