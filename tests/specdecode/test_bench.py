@@ -200,6 +200,9 @@ def test_a_line_by_hand():
     assert (looked_up.agreement, looked_up.acceptance, looked_up.scheme) == (None, 0.75, "greedy")
     chain = 0.75 + 0.75**2 + 0.75**3 + 0.75**4
     assert looked_up.tokens_expected == pytest.approx(1 + 12 / 4 / 6 * chain)
+    share = 1 - (1 - 12 / 4 / 6) ** 2  # of two rows in a pass, one at least has a draft
+    a_round = 4 * 0.25 + 1 + share * 0.5 + 0.1
+    assert looked_up.speed_up_expected == pytest.approx(1.1 * looked_up.tokens_expected / a_round)
     plain = line_of(Decoding(), measured, None, Costs(), limit=9, greedy=False)
     assert plain.plain and (plain.gamma, plain.speed_up_expected) == (0, 1.0)
 

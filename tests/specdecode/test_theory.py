@@ -84,3 +84,6 @@ def test_speed_ups_by_hand():
     costs = Costs(draft=0.1, verify=1.4, rest=0.3, plain_rest=0.1, prefill=0.5, draft_prefill=0.1)
     a_round = 5 * 0.1 + 1.4 + 0.3
     assert speed_up_here(3.0, 5, costs) == pytest.approx(1.6 / (a_round / 3 + 0.6))
+    half = costs.drafting(0.5)
+    assert (half.verify, half.rest, half.draft) == pytest.approx((1.2, 0.2, 0.1))
+    assert costs.drafting(1.0) == costs

@@ -154,6 +154,8 @@ def line_of(
     looked = counts["accepted"] + counts["wrong"]
     acceptance = counts["accepted"] / looked if looked else None
     expected = _expected(decoding.scheme, gamma, along, counts, limit)
+    rows = counts["target_calls"] / counts["target_passes"]
+    here = costs if along or not gamma else costs.drafting(1 - (1 - _share(counts, gamma)) ** rows)
     ratio, low, high, coverage = median_interval(
         [own / plain for own, plain in zip(measured["speeds"], measured["plain"], strict=True)]
     )
@@ -168,13 +170,13 @@ def line_of(
         verify_cost=costs.verify,
         rest_cost=costs.rest,
         speed_up_theorem=speed_up(expected["tokens_expected"], gamma, costs.draft),
-        speed_up_expected=speed_up_here(expected["tokens_expected"], gamma, costs),
+        speed_up_expected=speed_up_here(expected["tokens_expected"], gamma, here),
         speed_up=ratio,
         speed_up_low=low,
         speed_up_high=high,
         coverage=coverage,
         tokens_per_second=statistics.median(measured["speeds"]),
-        rows_per_pass=counts["target_calls"] / counts["target_passes"],
+        rows_per_pass=rows,
         repeats=len(measured["speeds"]),
         **expected,
         **{name: counts[name] for name in COUNTED},
@@ -200,9 +202,8 @@ def _expected(
         formula = tokens = 1.0
     elif along is None:
         looked = counts["accepted"] + counts["wrong"]
-        drafting = min(1.0, counts["proposed"] / gamma / counts["target_calls"])
         alpha = counts["accepted"] / looked if looked else 0.0
-        formula = tokens = expected_tokens(alpha, gamma, drafting)
+        formula = tokens = expected_tokens(alpha, gamma, _share(counts, gamma))
     else:
         positions = [position for answer in along for position in answer]
         agreement = math.fsum(p[f"agreement_{COUPLING[scheme]}"] for p in positions)
@@ -218,6 +219,11 @@ def _expected(
         "tokens_formula": formula,
         "tokens_expected": tokens,
     }
+
+
+def _share(counts: Mapping[str, int], gamma: int) -> float:
+    """Share of a row's rounds that have a draft, taking each draft to have γ tokens."""
+    return min(1.0, counts["proposed"] / gamma / counts["target_calls"])
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float, float]:

@@ -45,15 +45,16 @@ reading five tokens costs 1.5 passes, S = 3.3616/1.9 = 1.7693.
     >>> f"{speed_up_here(tokens, 4, Costs(draft=0.1, verify=1.5)):.4f}"
     '1.7693'
 
-Deliberate choices: drafts of prompt lookup have no distribution, so that their α is measured, and
-their E counts rounds without a draft as one token. ICWS, by which the scheme ``minhash`` decodes,
+Deliberate choices: drafts of prompt lookup have no distribution, so that their α is measured; where
+it finds nothing, a round writes one token, and costs a plain one's price if no row of the batch has
+a draft. ICWS, by which the scheme ``minhash`` decodes,
 has no closed form; that of darts stands for it, and both are at least (1 − d)/(1 + d).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,12 @@ class Costs:
     plain_rest: float = 0.0
     prefill: float = 0.0
     draft_prefill: float = 0.0
+
+    def drafting(self, share: float) -> Costs:
+        """Prices where only this share of the rounds has a draft in any row."""
+        verify = 1 + share * (self.verify - 1)
+        rest = self.plain_rest + share * (self.rest - self.plain_rest)
+        return replace(self, verify=verify, rest=rest)
 
 
 @dataclass(frozen=True)
