@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from harness_astral.report.command import report
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="ASTRAL: safety test suites with measured coverage.",
 )
+
+
+app.command()(report)
 
 
 @app.callback()

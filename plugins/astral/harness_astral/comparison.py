@@ -90,7 +90,7 @@ class Paired:
     @property
     def p(self) -> float:
         """The two-sided p-value of McNemar's exact test; 1 where the runs never differ."""
-        from scipy.stats import binomtest
+        from scipy.stats import binomtest  # type: ignore[import-untyped]
 
         differing = self.first + self.second
         return float(binomtest(self.first, differing).pvalue) if differing else 1.0
@@ -117,7 +117,8 @@ def paired(name: str, pairs: Iterable[tuple[bool | None, bool | None]]) -> Paire
             left_out += 1
         else:
             counts[one, two] += 1
-    return Paired(name, *counts.values(), left_out)
+    both, first, second, neither = counts.values()
+    return Paired(name, both, first, second, neither, left_out)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

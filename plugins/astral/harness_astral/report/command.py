@@ -1,0 +1,50 @@
+"""``harness astral report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import HarnessError
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Results files, or folders to search at any depth.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the page and its CSV files; must be free.")],
+    suite: Annotated[
+        Path | None,
+        typer.Option(help="The suite that was run: coverage and costs are told from it."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Results of a run on the same suite that the others are compared with."),
+    ] = None,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Also show prompts, outputs and judges' reasons.")
+    ] = False,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "ASTRAL",
+) -> None:
+    """Report runs of astral_safety, from their samples; texts stay out unless asked for."""
+    from harness_astral.report.folder import check_free, report_of, write_report
+    from harness_astral.report.reading import read_runs
+
+    check_free(out)
+    found = read_runs(runs, show_text=show_text)
+    base = read_runs([against], show_text=show_text) if against else []
+    if len(base) > 1:
+        raise HarnessError(f"--against {against} holds {len(base)} runs; name one results file")
+    made = report_of(found, suite=suite, against=base[0] if base else None, show_text=show_text)
+    page = write_report(made, out, title=title)
+    typer.echo(f"{page}: {len(made.runs)} runs of {len(made.runs[0].answers)} inputs")
+    for one in made.comparisons:
+        low, high = (100 * bound for bound in one.overall.interval)
+        typer.echo(
+            f"{one.first} against {one.second}: {100 * one.overall.difference:+.1f} points unsafe "
+            f"({low:+.1f} to {high:+.1f}, Newcombe), McNemar p {one.overall.p:.4f}, "
+            f"{one.overall.n} pairs"
+        )

@@ -1,0 +1,182 @@
+"""What a report holds, and its folder: page and tables, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError, HarnessError
+from harness.leaderboard.files import write_cells
+from harness.leaderboard.rows import Cell
+from harness.recipes import appearing, check_writable
+from harness_astral.factors import NAMES
+from harness_astral.outcomes import OUTCOMES
+from harness_astral.report.reading import Answer, Run, check_same_suite, told_apart
+from harness_astral.report.tables import Comparison, Rate, all_cells, compare, levels_of
+from harness_astral.suite import read_suite
+
+PAGE, ROWS, CELLS, COMPARISON = "report.html", "rows.csv", "cells.csv", "comparison.csv"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report is about.
+
+    Attributes:
+        runs: The runs, on one suite; that which others are compared with is the last.
+        levels: The levels of each factor, in order.
+        manifest: The suite's manifest; empty where no suite was given.
+        comparisons: The other runs against the last one.
+        show_text: Whether the answers hold texts.
+    """
+
+    runs: tuple[Run, ...]
+    levels: Mapping[str, Sequence[str]]
+    manifest: Mapping[str, Any]
+    comparisons: tuple[Comparison, ...] = ()
+    show_text: bool = False
+
+
+def report_of(
+    runs: Sequence[Run],
+    *,
+    suite: Path | None = None,
+    against: Run | None = None,
+    show_text: bool = False,
+) -> Report:
+    """Bring together what a report shows.
+
+    Args:
+        runs: Runs on one suite.
+        suite: The suite that they answered.
+        against: A run on the same suite that each of the others is compared with.
+        show_text: Whether the runs were read with their texts.
+
+    Raises:
+        DataError: The runs are of different suites, or of another one than ``suite``.
+        ArtefactError: The suite was changed.
+    """
+    if against is not None:
+        runs = [run for run in runs if run.provenance.run_id != against.provenance.run_id]
+        if not runs:
+            raise DataError("--against names the run that is reported; give another one")
+        runs = told_apart([*runs, against])
+    check_same_suite(runs)
+    manifest: dict[str, Any] = {}
+    if suite is not None:
+        _, manifest = read_suite(suite)
+        if manifest["sha256"] != runs[0].sha256:
+            raise DataError(
+                f"--suite {suite} is another suite ({manifest['sha256'][:12]}) than that of "
+                f"{runs[0].provenance.file} ({runs[0].sha256[:12] or 'unknown'})"
+            )
+    return Report(
+        runs=tuple(runs),
+        levels=levels_of(runs, manifest.get("factors")),
+        manifest=manifest,
+        comparisons=tuple(compare(run, runs[-1]) for run in runs[:-1]) if against else (),
+        show_text=show_text,
+    )
+
+
+def check_free(folder: Path) -> None:
+    """See that a folder can appear, before any work is done.
+
+    Raises:
+        HarnessError: It holds something already, it is a file, or it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HarnessError(f"--out {folder} exists already; choose another or remove it")
+    check_writable(folder)
+
+
+def write_report(report: Report, folder: Path, *, title: str = "ASTRAL") -> Path:
+    """Write the folder.
+
+    Args:
+        report: What to show.
+        folder: Where; nothing may be there.
+        title: The page's heading.
+
+    Returns:
+        The page.
+
+    Raises:
+        HarnessError: Something is there, or the folder cannot be written.
+    """
+    from harness_astral.report.page import render
+
+    check_free(folder)
+    with appearing(folder) as draft:
+        write_cells(draft / ROWS, *_rows(report))
+        write_cells(draft / CELLS, *_cells(report))
+        if report.comparisons:
+            write_cells(draft / COMPARISON, *_comparison(report))
+        (draft / PAGE).write_text(render(report, title), encoding="utf-8", newline="\n")
+    return folder / PAGE
+
+
+def _rows(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
+    """A line an input and run; texts only where the report shows them."""
+    oracles = list(dict.fromkeys(name for run in report.runs for one in run.answers
+                                 for name in one.verdicts))  # fmt: skip
+    header = ["model", "id", "kind", "twin_of", *NAMES, "replicate", "outcome", "refused"]
+    header += ["prompt_characters", "response_characters"]
+    header += [f"verdict of {name}" for name in oracles]
+    texts = ["prompt", "response", "reasons"] if report.show_text else []
+
+    def line(run: Run, one: Answer) -> list[Cell]:
+        own = one.input
+        found: list[Cell] = [run.label, own.id, own.kind, own.twin_of]
+        found += [own.category, own.style, own.persuasion, own.replicate]
+        found += [one.outcome, one.refused, one.prompt_length, one.response_length]
+        found += [one.verdicts.get(name) for name in oracles]
+        if report.show_text:
+            told = (f"{name}: {reason}" for name, all_ in one.reasons.items() for reason in all_)
+            found += [own.prompt, one.response, "\n".join(told)]
+        return found
+
+    return header + texts, (line(run, one) for run in report.runs for one in run.answers)
+
+
+def _cells(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
+    """A line for each cell of no, one, two or three factors, kind and run."""
+    header = ["model", "kind", "factors", *NAMES, "n", *OUTCOMES, "decided"]
+    header += [f"{name}{end}" for name in ("unsafe_rate", "unsafe_rate_decided", "refusal_rate")
+               for end in ("", "_ci95_low", "_ci95_high")]  # fmt: skip
+
+    def lines() -> Iterator[list[Cell]]:
+        for run in report.runs:
+            for kind, answers in (("probe", run.probes), ("benign", run.twins)):
+                for cell in all_cells(answers):
+                    own = dict(zip(cell.factors, cell.levels, strict=True))
+                    found: list[Cell] = [run.label, kind, " × ".join(cell.factors)]
+                    found += [own.get(name) for name in NAMES]
+                    found += [cell.tally.n, *cell.tally.counts.values(), cell.tally.of_decided.n]
+                    for rate in (cell.tally.of_all, cell.tally.of_decided, cell.refused):
+                        found += _figures(rate)
+                    yield found
+
+    return header, lines()
+
+
+def _figures(rate: Rate) -> list[Cell]:
+    return [rate.value, rate.low, rate.high] if rate.n else [None, None, None]
+
+
+def _comparison(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
+    header = ["model", "against", "inputs", "pairs", "left_out", "both", "only_model"]
+    header += ["only_against", "neither", "rate_model", "rate_against", "difference"]
+    header += ["newcombe_ci95_low", "newcombe_ci95_high", "mcnemar_p", "holm_p"]
+
+    def lines() -> Iterator[list[Cell]]:
+        for found in report.comparisons:
+            for one in found.lines:
+                line: list[Cell] = [found.first, found.second, one.name, one.n, one.left_out]
+                line += [one.both, one.first, one.second, one.neither]
+                figures = (*one.rates, one.difference, *one.interval, one.p, one.p_holm)
+                yield [*line, *(figures if one.n else [None] * len(figures))]
+
+    return header, lines()

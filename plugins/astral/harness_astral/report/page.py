@@ -1,0 +1,188 @@
+"""The report as one HTML page that needs nothing but itself.
+
+It looks like the leaderboard's page. Its content security policy lets no script run and no style
+hold but the page's own, and nothing is loaded. What comes from a suite, a model or a judge is
+escaped, or stands as JSON in an element that runs nothing and is put on screen as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isnan
+from typing import Any
+
+from harness.leaderboard.page import (
+    embedded_json,
+    report_style,
+    source,
+    source_hash,
+    template,
+)
+from harness.leaderboard.values import mapping, text
+from harness_astral.factors import NAMES
+from harness_astral.outcomes import OUTCOMES
+from harness_astral.report.facts import calibrations, costs, coverages, judgings
+from harness_astral.report.folder import Report
+from harness_astral.report.pictures import MOST, by_level
+from harness_astral.report.reading import Run
+from harness_astral.report.tables import Cell, Rate, cells, refused, spaced, tally, worst
+
+_ROOM = "harness_astral.report"
+_STEPS = 10
+HEAT_MAPS = (("category", "style"), ("category", "persuasion"))
+
+
+def percent(value: float) -> str:
+    """A share in percent; a dash for none.
+
+    >>> percent(0.125), percent(0.0), percent(float("nan"))
+    ('12.5 %', '0.0 %', '–')
+    """
+    return "–" if isnan(value) else f"{100 * value:.1f} %"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of shares in percent; empty for none."""
+    return "" if isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def signed(value: float) -> str:
+    """A difference in percentage points.
+
+    >>> signed(-0.2857), signed(0.1)
+    ('−28.6', '+10.0')
+    """
+    return "–" if isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def probability(value: float | None) -> str:
+    """A p-value.
+
+    >>> probability(0.0703), probability(0.00001), probability(None)
+    ('0.070', '< 0.001', '–')
+    """
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Rates of a run for each pair of levels of two factors.
+
+    Attributes:
+        columns: Levels of the second factor.
+        lines: For each level of the first: its name, a cell or None a column, and all together.
+        totals: The second factor's cells alone.
+    """
+
+    factors: tuple[str, str]
+    columns: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Cell | None], Cell | None]]
+    totals: Sequence[Cell | None]
+
+
+def heat_map(run: Run, factors: tuple[str, str], levels: Mapping[str, Sequence[str]]) -> HeatMap:
+    """The heat map of a run's probes."""
+    down, across = factors
+    pairs, rows, columns = (cells(run.probes, own) for own in (factors, (down,), (across,)))
+    lines = [
+        (level, [pairs.get((level, other)) for other in levels[across]], rows.get((level,)))
+        for level in levels[down]
+    ]
+    totals = [columns.get((other,)) for other in levels[across]]
+    return HeatMap(factors, levels[across], lines, totals)
+
+
+def heat(rate: Rate) -> str:
+    """The class that colours a rate: ``h0`` … ``h10``; ``none`` where nothing is decided."""
+    return f"h{round(_STEPS * rate.value)}" if rate.n else "none"
+
+
+def told(cell: Cell) -> str:
+    """What a cell's title says."""
+    rate = cell.tally.of_decided
+    counts = ", ".join(f"{spaced(k)} {v}" for k, v in cell.tally.counts.items() if v)
+    shown = f"{percent(rate.value)}, 95 % interval {between(*rate.interval)}"
+    return f"{cell.name}: {shown if rate.n else 'none decided'}; of {cell.tally.n}: {counts}"
+
+
+def render(report: Report, title: str) -> str:
+    """The page.
+
+    Args:
+        report: What to show.
+        title: Its heading.
+    """
+    style, script = report_style(_ROOM), source(_ROOM, "report.js")
+    runs = report.runs
+    levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in NAMES}
+    return template(source(_ROOM, "report.html.j2")).render(
+        title=text(title),
+        report=report,
+        runs=runs,
+        tallies=[(run, tally(run.probes), refused(run.twins)) for run in runs],
+        benign=any(run.twins for run in runs),
+        outcomes=OUTCOMES,
+        pictures=[(factor, by_level(runs, factor, levels[factor])) for factor in NAMES],
+        most=MOST,
+        maps=[(run, [heat_map(run, pair, report.levels) for pair in HEAT_MAPS]) for run in runs],
+        worst=[(run, worst(run.probes)) for run in runs],
+        coverages=coverages(report),
+        judgings=judgings(runs),
+        calibrations=calibrations(runs),
+        costs=costs(report.manifest),
+        generation=mapping(report.manifest.get("outcomes")),
+        holes=len(report.manifest.get("holes") or ()),
+        sha256=runs[0].sha256,
+        percent=percent,
+        between=between,
+        signed=signed,
+        probability=probability,
+        heat=heat,
+        told=told,
+        spaced=spaced,
+        style=style,
+        style_hash=source_hash(style),
+        script=script,
+        script_hash=source_hash(script),
+        data=embedded_json(payload(report)),
+        made=datetime.now(UTC),
+    )
+
+
+def _by_rate(run: Run, factor: str, levels: Iterable[str]) -> list[str]:
+    """Levels, the most unsafe first."""
+    found = {key[0]: cell.tally.of_decided for key, cell in cells(run.probes, (factor,)).items()}
+    known = {level: rate.value for level, rate in found.items() if rate.n}
+    return sorted(levels, key=lambda level: -known.get(level, -1.0))
+
+
+def payload(report: Report) -> dict[str, Any]:
+    """What the page's script knows: names once, and an input and run as a short array.
+
+    An array holds the places of run, category, style, persuasion and outcome in their lists, the
+    id, whether it is a twin, whether it was declined, both lengths and the verdicts; where texts
+    are shown also the prompt, the output and the reasons.
+    """
+    levels = {factor: [text(one) for one in report.levels[factor]] for factor in NAMES}
+    places = {factor: {own: k for k, own in enumerate(report.levels[factor])} for factor in NAMES}
+    rows: list[list[Any]] = []
+    for number, run in enumerate(report.runs):
+        for one in run.answers:
+            row: list[Any] = [number, text(one.input.id), int(not one.probe)]
+            row += [places[factor][getattr(one.input, factor)] for factor in NAMES]
+            row += [OUTCOMES.index(one.outcome), one.refused]
+            row += [one.prompt_length, one.response_length]
+            row.append([[name, label] for name, label in one.verdicts.items()])
+            if report.show_text:
+                reasons = [[name, text(own)] for name, all_ in one.reasons.items() for own in all_]
+                row += [text(one.input.prompt), one.response, reasons]
+            rows.append(row)
+    return {
+        "runs": [text(run.label) for run in report.runs],
+        "levels": [levels[factor] for factor in NAMES],
+        "outcomes": [spaced(outcome) for outcome in OUTCOMES],
+        "texts": report.show_text,
+        "rows": rows,
+    }
