@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from harness_taid import casting, checkpoints, loop, options, training
+from harness_taid import casting, checkpoints, loop, options, result, training
 from harness_taid.commands import app
 from harness_taid.data import Encoder, Limits
 from harness_taid.options import Options
@@ -155,7 +155,7 @@ def test_an_adapter_is_kept_and_merged(base, models):
     from peft import PeftModel
 
     start = AutoModelForCausalLM.from_pretrained(models[1])
-    adapted = PeftModel.from_pretrained(start, made.folder / training.ADAPTER)
+    adapted = PeftModel.from_pretrained(start, made.folder / result.ADAPTER)
     merged = AutoModelForCausalLM.from_pretrained(made.folder)
     ids = torch.arange(5, 25).unsqueeze(0)
     with torch.inference_mode():
@@ -361,9 +361,9 @@ def test_the_command_says_what_was_made(models, data, tmp_path):
     command += ["--out", str(tmp_path / "out"), "--objective-args", "t_start=0.2,adaptive=false"]
     command += ["--steps", "2", "--batch-size", "8", "--dev-rows", "2", "--device", "cpu"]
     for state in ("written", "already there"):
-        result = CliRunner().invoke(app, command, catch_exceptions=False)
-        assert result.exit_code == 0
-        assert f"({state}): taid, 26 exchanges, step" in result.output
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code == 0
+        assert f"({state}): taid, 26 exchanges, step" in done.output
     found = tiny.lines(tmp_path / "out")
     assert [line["t"] for line in found if "t" in line] == [0.2, 1.0]
     with pytest.raises(HarnessError, match="is not name=value"):

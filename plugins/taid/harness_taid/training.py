@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from harness import recipes
 from harness.errors import HarnessError
@@ -36,24 +35,17 @@ from harness.trainings import alone, in_charge, settle, without_bars
 from harness_taid import objectives
 from harness_taid.batching import Layout
 from harness_taid.casting import Cast, Say, cast_of
-from harness_taid.checkpoints import whole_state
 from harness_taid.course import Course
 from harness_taid.data import Encoded, Encoder, Item, content_hash, split
 from harness_taid.generation import Sampler, Writer
-from harness_taid.loop import Loop, Ran
+from harness_taid.loop import Loop
 from harness_taid.network import Network, check_packing, sampled_by
 from harness_taid.offline import Capture
 from harness_taid.optimisation import optimiser_for
 from harness_taid.options import Options, check, recipe_of
-from harness_taid.provenance import MANIFEST, METRICS
+from harness_taid.provenance import MANIFEST
+from harness_taid.result import Recipe, curve, described, write
 from harness_taid.sources import Source
-
-FORM = "harness-taid-student-1"
-ADAPTER = "adapter"
-_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "tokenizers")
-_CURVE_POINTS = 1000
-
-Recipe = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -123,8 +115,8 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     accelerator.init_trackers("taid", _flat(recipe)) if options.track else None
     ran = loop.run()
     facts = {
-        "teacher": _described(cast.teacher_model, recipe.get("teacher")),
-        "student": _described(cast.student, options.student),
+        "teacher": described(cast.teacher_model, recipe.get("teacher")),
+        "student": described(cast.student, options.student),
         "data": told | {"train_rows": len(train), "dev_rows": len(dev), "sha256": course.content},
         "vocabulary": cast.vocabulary,
         "steps": course.steps,
@@ -132,11 +124,11 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
         "chosen_step": ran.chosen,
         "selected_by": course.select if dev else "last step",
         "dev": ran.figures,
-        "curve": _curve(ran),
+        "curve": curve(ran),
         "processes": accelerator.num_processes,
         "seconds": round(time.monotonic() - started, 1),
     }
-    _write(options.out.expanduser().absolute(), work, recipe, facts, cast)
+    write(options.out.expanduser().absolute(), work, recipe, facts, cast)
     for tracker in accelerator.trackers:
         tracker.finish()
 
@@ -275,41 +267,6 @@ def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: 
         tokenizer=cast.tokenizer,
         work=work,
     )
-
-
-def _write(out: Path, work: Path, recipe: Recipe, facts: dict[str, Any], cast: Cast) -> None:
-    """The student with its record, by one rename; every process calls this, one writes."""
-    student = cast.student
-    state = whole_state(student)
-    if not in_charge():
-        return
-    with recipes.appearing(out) as draft:
-        try:
-            if hasattr(student, "merge_and_unload"):
-                student.save_pretrained(draft / ADAPTER)
-                student, state = student.merge_and_unload(), None
-            student.save_pretrained(draft, state_dict=state)
-        except SafetensorError as cause:  # a full disk, mostly
-            raise OSError(str(cause)) from cause
-        if cast.template:
-            cast.tokenizer.chat_template = cast.template
-        cast.tokenizer.save_pretrained(draft)
-        shutil.copyfile(work / METRICS, draft / METRICS)
-        recipes.write_manifest(draft, FORM, recipe, facts, _LIBRARIES, name=MANIFEST)
-
-
-def _described(model: Any, name: str | None) -> dict[str, Any] | None:
-    if name is None:
-        return None
-    size = {} if model is None else {"parameters": int(model.num_parameters())}
-    return {"name": name, **size}
-
-
-def _curve(ran: Ran) -> dict[str, list[list[float]]]:
-    """Of t over the steps, thinned to ``_CURVE_POINTS``; nothing where there is none."""
-    points = [[line["step"], line["t"]] for line in ran.lines if "t" in line]
-    every = max(1, math.ceil(len(points) / _CURVE_POINTS))
-    return {"t": points[::every] + points[-1:] * ((len(points) - 1) % every > 0)} if points else {}
 
 
 def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
