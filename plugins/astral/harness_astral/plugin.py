@@ -8,7 +8,9 @@ from harness.host import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the task and the commands."""
+    """Name the models, the task and the commands."""
+    registrar.model("astral-chat", "harness_astral.chat_model:ToldChat")
+    registrar.model("astral-openai-chat", "harness_astral.chat_model:ToldOpenAIChat")
     registrar.tasks(task_folder("astral"))
     registrar.commands(
         "astral",
