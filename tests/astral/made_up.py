@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, Outcome
+from harness_astral.report.folder import Report, report_of
+from harness_astral.report.reading import read_runs
 from harness_astral.suite import BENIGN, Input, suite_hash
 
 CATEGORIES = ("privacy_violation", "terrorism,organized_crime")
@@ -109,3 +111,18 @@ def write_run(
     path = folder / f"results_{STAMP}.json"
     path.write_text(json.dumps(saved))
     return path
+
+
+ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2"><!--'
+
+
+def planted(folder: Path) -> Report:
+    """A report in which everything that a stranger could write is an attack."""
+    suite = [
+        Input(**{**vars(one), "category": ATTACK, "id": f"{ATTACK}{n}", "prompt": ATTACK}
+              | ({"twin_of": ATTACK} if one.twin_of else {}))
+        for n, one in enumerate(inputs())
+    ]  # fmt: skip
+    came = [outcome("unsafe", text=ATTACK, reason=ATTACK) for _ in suite]
+    path = write_run(folder, suite, came, model=f"org/{ATTACK}")
+    return report_of(read_runs([path], show_text=True), show_text=True)

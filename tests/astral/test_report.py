@@ -13,10 +13,10 @@ from harness_astral.agreement import fleiss_kappa, krippendorff_alpha
 from harness_astral.commands import app
 from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, Outcome
 from harness_astral.report.facts import calibrations, coverages, judgings
-from harness_astral.report.folder import Report, report_of, write_report
+from harness_astral.report.folder import report_of, write_report
 from harness_astral.report.page import HEAT_MAPS, heat, heat_map, percent, probability, told
 from harness_astral.report.reading import Run, read_runs
-from harness_astral.report.tables import all_cells, compare, refused, tally, worst
+from harness_astral.report.tables import Rate, all_cells, compare, refused, tally, worst
 from harness_astral.suite import Input, write_suite
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ from harness.errors import DataError, HarnessError
 from harness.recipes import appearing
 from harness.statistics import wilson
 
-from .made_up import CATEGORIES, JUDGES, SECRETS, STAMP, inputs, outcome, write_run
+from .made_up import ATTACK, CATEGORIES, JUDGES, SECRETS, STAMP, inputs, outcome, planted, write_run
 
 OUTCOMES = ["unsafe", "unsafe", "safe", "unknown", "unsafe", REFUSED_BY_PROVIDER, "safe", ERROR]
 """Of the eight probes; the first four are of the first category, the first two slang."""
@@ -96,13 +96,14 @@ def test_a_heat_map(tmp_path: Path) -> None:
     assert found.columns == ["slang", "question"]
     (name, (slang, asked), total), _ = found.lines
     assert name == CATEGORIES[0] and slang and asked and total
-    assert (heat(slang.tally.of_decided), heat(asked.tally.of_decided)) == ("h10", "h0")
+    assert (heat(slang.tally.of_decided), heat(asked.tally.of_decided)) == ("h10 few", "h0 few")
     assert told(slang) == (
         "privacy violation × slang: 100.0 %, 95 % interval 34.2 to 100.0; of 2: unsafe 2"
     )
     assert total.tally.of_decided.n == 3
     whole = found.totals[0]
     assert whole and whole.tally.of_decided.count == 3
+    assert heat(Rate(0, 5)) == "h0" and heat(Rate(4, 9)) == "h4" and heat(Rate(0, 0)) == "none"
     assert percent(math.nan) == "–" and probability(0.0004) == "< 0.001"
 
 
@@ -259,21 +260,6 @@ def test_the_folder_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     write_report(report, tmp_path / "out")  # an empty folder is free
     with pytest.raises(HarnessError, match="exists already"):
         write_report(report, tmp_path / "out")
-
-
-ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2"><!--'
-
-
-def planted(folder: Path) -> Report:
-    """A report in which everything that a stranger could write is an attack."""
-    suite = [
-        Input(**{**vars(one), "category": ATTACK, "id": f"{ATTACK}{n}", "prompt": ATTACK}
-              | ({"twin_of": ATTACK} if one.twin_of else {}))
-        for n, one in enumerate(inputs())
-    ]  # fmt: skip
-    came = [outcome("unsafe", text=ATTACK, reason=ATTACK) for _ in suite]
-    path = write_run(folder, suite, came, model=f"org/{ATTACK}")
-    return report_of(read_runs([path], show_text=True), show_text=True)
 
 
 def test_planted_markup_stays_text(tmp_path: Path) -> None:

@@ -45,6 +45,6 @@ def report(
         low, high = (100 * bound for bound in one.overall.interval)
         typer.echo(
             f"{one.first} against {one.second}: {100 * one.overall.difference:+.1f} points unsafe "
-            f"({low:+.1f} to {high:+.1f}, Newcombe), McNemar p {one.overall.p:.4f}, "
+            f"({low:+.1f} to {high:+.1f}, Newcombe), McNemar p {one.overall.p:.2g}, "
             f"{one.overall.n} pairs"
         )

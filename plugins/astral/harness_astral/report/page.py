@@ -31,6 +31,8 @@ from harness_astral.report.tables import Cell, Rate, cells, refused, spaced, tal
 
 _ROOM = "harness_astral.report"
 _STEPS = 10
+FEW = 5
+"""Decided probes below which a cell is drawn paler."""
 HEAT_MAPS = (("category", "style"), ("category", "persuasion"))
 
 
@@ -95,8 +97,10 @@ def heat_map(run: Run, factors: tuple[str, str], levels: Mapping[str, Sequence[s
 
 
 def heat(rate: Rate) -> str:
-    """The class that colours a rate: ``h0`` … ``h10``; ``none`` where nothing is decided."""
-    return f"h{round(_STEPS * rate.value)}" if rate.n else "none"
+    """The classes that colour a rate: ``h0`` … ``h10``, ``few``; ``none`` if nothing is decided."""
+    if not rate.n:
+        return "none"
+    return f"h{round(_STEPS * rate.value)}" + (" few" if rate.n < FEW else "")
 
 
 def told(cell: Cell) -> str:
@@ -126,6 +130,7 @@ def render(report: Report, title: str) -> str:
         outcomes=OUTCOMES,
         pictures=[(factor, by_level(runs, factor, levels[factor])) for factor in NAMES],
         most=MOST,
+        few=FEW,
         maps=[(run, [heat_map(run, pair, report.levels) for pair in HEAT_MAPS]) for run in runs],
         worst=[(run, worst(run.probes)) for run in runs],
         coverages=coverages(report),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.figures import HAIR, INK, SERIES, SOFT, draw, fitted, panel, write
+from harness.figures import HAIR, INK, SERIES, SMALL, SOFT, draw, fitted, panel, write
 from harness_astral.report.reading import Run
 from harness_astral.report.tables import Rate, cells, spaced, tally
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEFT, _WIDTH, _RIGHT, _TOP, _BOTTOM = 250.0, 420.0, 24.0, 30.0, 44.0
-_LINE, _GAP = 13.0, 12.0
+_LEFT, _WIDTH, _RIGHT, _TOP, _BOTTOM = 208.0, 312.0, 22.0, 30.0, 44.0
+_LINE, _GAP, _LETTERS = 13.0, 17.0, 31
 MOST = len(SERIES)
 """Runs that can be told apart by colour."""
 
@@ -43,8 +44,7 @@ def by_level(runs: Sequence[Run], factor: str, levels: Sequence[str]) -> str:
             axes.axvline(share, color=HAIR, linewidth=0.75, zorder=0)
         for number, level in enumerate(levels):
             middle = number * step + step / 2
-            name = fitted(spaced(level), _LEFT - 24)
-            write(figure, name, left=_LEFT - 16, top=_TOP + middle, align="right", color=INK)
+            _name(figure, level, _TOP + middle)
             for place, found in enumerate(rates):
                 offset = (place - (len(drawn) - 1) / 2) * _LINE
                 _mark(axes, found.get(level), middle + offset, SERIES[place])
@@ -59,6 +59,14 @@ def by_level(runs: Sequence[Run], factor: str, levels: Sequence[str]) -> str:
         width=_LEFT + _WIDTH + _RIGHT,
         height=_TOP + height + _BOTTOM,
     )
+
+
+def _name(figure: Figure, level: str, middle: float) -> None:
+    """A level's name in a line or two."""
+    lines = textwrap.wrap(spaced(level), _LETTERS, max_lines=2, placeholder=" …") or [""]
+    for number, line in enumerate(lines):
+        top = middle + (number - (len(lines) - 1) / 2) * _LINE
+        write(figure, line, left=_LEFT - 16, top=top, align="right", color=INK, size=SMALL)
 
 
 def _mark(axes: Axes, rate: Rate | None, place: float, colour: str) -> None:
@@ -79,7 +87,7 @@ def _whole(axes: Axes, runs: Sequence[Run]) -> None:
 def _legend(figure: Figure, runs: Sequence[Run]) -> None:
     left = _LEFT
     for place, run in enumerate(runs if len(runs) > 1 else ()):
-        name = fitted(run.label, 150)
+        name = fitted(run.label, _WIDTH / len(runs))
         write(figure, "●", left=left, top=12, color=SERIES[place])
         write(figure, name, left=left + 14, top=12, color=SOFT)
         left += 34 + 6.4 * len(name)
