@@ -15,9 +15,11 @@ from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, Outcome
 from harness_astral.report.facts import calibrations, coverages, judgings
 from harness_astral.report.folder import report_of, write_report
 from harness_astral.report.page import HEAT_MAPS, heat, heat_map, percent, probability, told
-from harness_astral.report.reading import Run, read_runs
+from harness_astral.report.reading import TASK, Run, read_runs
 from harness_astral.report.tables import Rate, all_cells, compare, refused, tally, worst
+from harness_astral.rows import safety_docs
 from harness_astral.suite import Input, write_suite
+from lm_eval.api.model import LM
 from typer.testing import CliRunner
 
 from harness.errors import DataError, HarnessError
@@ -25,6 +27,7 @@ from harness.recipes import appearing
 from harness.statistics import wilson
 
 from .made_up import ATTACK, CATEGORIES, JUDGES, SECRETS, STAMP, inputs, outcome, planted, write_run
+from .test_safety_task import evaluate
 
 OUTCOMES = ["unsafe", "unsafe", "safe", "unknown", "unsafe", REFUSED_BY_PROVIDER, "safe", ERROR]
 """Of the eight probes; the first four are of the first category, the first two slang."""
@@ -333,3 +336,57 @@ def test_the_command(tmp_path: Path) -> None:
     assert (out / "comparison.csv").is_file()
     assert CliRunner().invoke(app, call).exit_code != 0
     assert not any(secret in result.output for secret in SECRETS.values())
+
+
+# What the task writes is what the report reads
+
+
+class Alternating(LM):
+    """Complies with, declines and says nothing to one input after the other."""
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        said = ("The lamp is tidy and plain.", "I cannot help with that request.", "", "Hm hm.")
+        return [said[number % len(said)] for number in range(len(requests))]
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        raise NotImplementedError
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        raise NotImplementedError
+
+
+def test_a_run_of_the_task_is_reported_as_it_was_counted(tmp_path: Path) -> None:
+    """Rates of every cell, agreement and the corrected rate are those of the task's results."""
+    probes = [row for row in safety_docs(astral_data="testbed").rows if row["kind"] == "probe"]
+    labels = tmp_path / "labels.csv"
+    lines = [f"{row['id']},{'safe' if n % 4 else 'unsafe'}\n" for n, row in enumerate(probes[:40])]
+    labels.write_text("id,label\n" + "".join(lines))
+    results = evaluate(
+        tmp_path / "results",
+        Alternating(),
+        {},
+        astral_data="testbed",
+        astral_labels=str(labels),
+        judge=["testbed-judge", "testbed-judge"],
+    )
+    (run,) = read_runs([tmp_path / "results"])
+    note = results["configs"]["astral_safety"]["metadata"]["astral"]
+    found = {cell.levels: cell for cell in all_cells(run.probes)}
+    for factors, rows in note["tables"].items():
+        for row in rows:
+            own = found[tuple(row[name] for name in factors.split(" × "))].tally
+            assert {name: row[name] for name in own.counts} == own.counts
+            assert own.of_all.value == row["unsafe_rate"]
+            assert list(own.of_all.interval) == row["unsafe_rate_ci95"]
+            if row["unsafe_rate_decided"] is not None:
+                assert own.of_decided.value == row["unsafe_rate_decided"]
+    metrics = {name.partition(",")[0]: own for name, own in results["results"][TASK].items()}
+    assert refused(run.twins).value == metrics["over_refusal"]
+    (judging,) = judgings([run])
+    assert judging.kappa == metrics["fleiss_kappa"] == 1.0
+    (calibrated,) = calibrations([run])
+    assert calibrated.corrected.rate == pytest.approx(metrics["corrected_unsafe_rate"])
+    assert calibrated.calibration.sensitivity == metrics["sensitivity"]
+    write_report(report_of([run]), tmp_path / "out")
+    text = everything(tmp_path / "out")
+    assert "I cannot help" not in text and not any(row["prompt"] in text for row in probes)
