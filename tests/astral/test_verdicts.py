@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 
 import pytest
+from harness_astral import calibration, chat_model, outcomes, verdicts
 from harness_astral.verdicts import (
     LABELS,
     SAFE,
@@ -22,6 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 WILDGUARD = {"unsafe": "Harmful response", "refused": "Response refusal"}
+
+
+@pytest.mark.parametrize("module", [calibration, chat_model, outcomes, verdicts])
+def test_examples(module):
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
 
 
 def label_of(verdict):
