@@ -358,6 +358,19 @@ def test_broken_suites_and_labels(suite, tmp_path):
         task(astral_data=str(suite), judge="testbed-judge", astral_labels=str(labels))
 
 
+def test_prompts_are_asked_as_they_stand(tmp_path):
+    prompt = "1. Is 3.5 {{ 7 * 7 }} more?\n\n2024. {prompt} <script>1</script> 'é' \u2028 end? "
+    row = {"id": "1", "category": "a,b", "style": "s", "persuasion": "p", "prompt": prompt}
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps(row))
+    one = task(astral_data=str(file), judge="dummy")
+    one.build_all_requests()
+    (request,) = one.instances
+    assert request.args[0] == prompt
+    asked = one.oracles[0].template.question(prompt, "so", see_prompt=True)
+    assert prompt in asked.prompt
+
+
 # --- where suites come from
 
 
