@@ -275,9 +275,10 @@ def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path)
     monkeypatch.setattr(vllm_settings, "find_spec", lambda name: name)
     made = vllm_settings.speculative_config("suffix", 4)
     assert made == {"method": "suffix", "num_speculative_tokens": 4}
-    made = vllm_settings.speculative_config("eagle:a/b", 4, revision="x")
+    made = vllm_settings.speculative_config("a/b", 4, revision="x", sampling="greedy")
+    assert made.pop("draft_sample_method") == "greedy"
     assert made == {
-        "method": "eagle", "model": "a/b", "num_speculative_tokens": 4, "revision": "x",
+        "method": "draft_model", "model": "a/b", "num_speculative_tokens": 4, "revision": "x",
     }  # fmt: skip
     monkeypatch.setenv(vllm_settings.RUNNER, "1")
     with pytest.raises(HarnessError, match="model runner V1; unset VLLM_USE_V2_MODEL_RUNNER"):
@@ -347,6 +348,18 @@ def test_draws_from_drafts_are_refused_where_vllm_draws_them_wrongly(monkeypatch
 
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
+def test_metrics_of_another_engine_are_not_taken_for_ones_own():
+    from harness_specdecode.vllm_model import SpeculativeVLLM
+
+    lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
+    lm.invariant = False
+    assert lm._of_batch(DraftCounts(3, 6, 4, (3, 1), 9), 8)["accepted"] == 4
+    with pytest.raises(HarnessError, match="one set of metrics a process, and an engine started"):
+        lm._of_batch(DraftCounts(3, 6, 4, (3, 1), 7), 8)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
 def test_vllm_knows_what_it_is_given():
     from dataclasses import fields
 
@@ -354,7 +367,7 @@ def test_vllm_knows_what_it_is_given():
     from vllm.config import SpeculativeConfig
 
     known = {field.name for field in fields(SpeculativeConfig)}
-    for drafter in ("ngram", "testbed:student", "eagle:a/b"):
+    for drafter in ("ngram", "testbed:student"):
         made = speculative_config(drafter, 3, revision="x", sampling="probabilistic")
         assert set(made) <= known
 

@@ -109,6 +109,9 @@ def test_without_it_vllm_draws_itself(engines):
     assert len(set(engines["none"]["stock"])) == len(FEW)
     for name in ("ngram", "model"):
         assert engines[name]["refused"].startswith("on a CPU this vLLM draws wrongly from drafts")
+    for name in DRAFTERS:
+        assert engines[name]["unknown"].startswith("vLLM cannot answer: ")
+        assert "magic" in engines[name]["unknown"]
 
 
 @pytest.mark.parametrize("name", DRAFTERS)

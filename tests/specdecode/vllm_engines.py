@@ -106,6 +106,10 @@ def asked_of(lm):
         found["stock"] = generate(lm, ask(SEEDED, FEW))
     except HarnessError as refused:
         found["refused"] = str(refused)
+    try:
+        generate(lm, ask(GREEDY | {"magic": 1}, FEW))
+    except HarnessError as unknown:
+        found["unknown"] = str(unknown)
     found["stock greedy"] = generate(lm, ask(GREEDY))
     lm._model_generate = VLLM._model_generate.__get__(lm)
     found["plain greedy"] = VLLM.generate_until(lm, ask(GREEDY), disable_tqdm=True)

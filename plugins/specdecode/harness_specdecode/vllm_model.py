@@ -67,8 +67,7 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
 
     Args:
         pretrained: The target: model id or path, or ``testbed:NAME``.
-        drafter: Model id or path, ``testbed:NAME``, ``ngram``, ``suffix``, ``eagle:PATH`` or
-            ``none``.
+        drafter: Model id or path, ``testbed:NAME``, ``ngram``, ``suffix`` or ``none``.
         drafter_revision: The drafter's revision on the hub.
         gamma: Tokens drafted a round, at most.
         draft_sample_method: How a drafting model draws, by vLLM's own name: ``greedy`` (its

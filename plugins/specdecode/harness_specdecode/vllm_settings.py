@@ -16,7 +16,7 @@ from harness_specdecode.drafters import LONGEST_MATCH
 from harness_specdecode.loading import EARLY, NGRAM, NONE, check_vocabulary, warn_of_size
 
 NAME = "vllm-speculative"
-SUFFIX, EAGLE = "suffix", "eagle:"
+SUFFIX = "suffix"
 WORKER = "harness_specdecode.vllm_worker.InvariantWorker"
 RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
@@ -79,8 +79,7 @@ def speculative_config(
     """The engine's ``speculative_config``; None for plain decoding.
 
     Args:
-        drafter: ``none``, ``ngram``, ``suffix``, ``eagle:PATH``, a model id or path, or
-            ``testbed:NAME``.
+        drafter: ``none``, ``ngram``, ``suffix``, a model id or path, or ``testbed:NAME``.
         gamma: Tokens drafted a round, at most.
         revision: The drafter's revision on the hub.
         sampling: vLLM's ``draft_sample_method`` for a model.
@@ -108,11 +107,9 @@ def speculative_config(
             f"drafter={drafter}: vLLM cannot leave a model early; give a model, ngram, suffix or "
             f"none, or use --model hf-speculative"
         )
-    method = "eagle" if drafter.startswith(EAGLE) else "draft_model"
-    path = resolve(drafter.removeprefix(EAGLE))
     options = {"revision": revision, "draft_sample_method": sampling}
     given = {name: value for name, value in options.items() if value is not None}
-    return {"method": method, "model": path} | length | given
+    return {"method": "draft_model", "model": resolve(drafter)} | length | given
 
 
 def drafter_size(
@@ -132,7 +129,7 @@ def drafter_size(
     Raises:
         HarnessError: It cannot be read, or has another vocabulary than the target.
     """
-    if config is None or config["method"] != "draft_model":
+    if config is None or "model" not in config:
         return None
     target, tokenizer = _read(f"model {path}", path, kwargs, kwargs.get("revision"))
     size, theirs = _read(f"drafter {drafter}", config["model"], kwargs, config.get("revision"))
