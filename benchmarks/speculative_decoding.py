@@ -52,8 +52,8 @@ Answers = list[list[int]]
 Side = Callable[[], Answers]
 
 WORDS = 40
-QUICK = {"hidden": 512, "blocks": 12, "tokens": 24, "prompts": 4, "repeats": 2}
-FULL = {"hidden": 1024, "blocks": 16, "tokens": 48, "prompts": 4, "repeats": 5}
+QUICK = {"hidden": 512, "blocks": 12, "tokens": 24, "prompts": 4, "repeats": 2, "scale": 0.06}
+FULL = {"hidden": 1024, "blocks": 16, "tokens": 48, "prompts": 4, "repeats": 5, "scale": 0.05}
 
 
 @dataclass(frozen=True)
@@ -272,10 +272,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--gammas", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--scale", type=float, default=0.04, help="of the made target's blocks")
     parser.add_argument("--vocabulary", type=int, default=8192, help="of the made pair")
     for name, value in FULL.items():
-        parser.add_argument(f"--{name}", type=int, help=f"default {value}, quick {QUICK[name]}")
+        parser.add_argument(
+            f"--{name}", type=type(value), help=f"default {value}, quick {QUICK[name]}"
+        )
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, help="torch threads; 1 on a shared machine")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")

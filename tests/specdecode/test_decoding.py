@@ -12,6 +12,7 @@ from harness_specdecode.noise import Noise, request_key
 from transformers import AutoModelForCausalLM, MambaConfig
 
 from harness.errors import HarnessError
+from harness.testbed import resolve
 
 from .tiny import CONFIGS, V, decoder, requests, student, tiny, written
 
@@ -72,6 +73,20 @@ def test_no_draft_length_batch_order_or_padding_changes_a_token(name, gamma):
                 adaptive=gamma % 2 == 0,
             )  # fmt: skip
             assert written(made, [ASKED[k] for k in shuffled]) == expected, (kind, rows)
+
+
+def test_the_testbeds_pair_writes_the_same_with_any_drafter():
+    teacher, near = (
+        AutoModelForCausalLM.from_pretrained(resolve(f"testbed:{name}"), dtype=torch.float64).eval()
+        for name in ("teacher", "student")
+    )
+    asked = requests(8, limit=16)
+    plain = written(decoder(teacher, rows=1), asked)
+    known = [[*request.prompt, *answer] for request, answer in zip(asked, plain, strict=True)]
+    for gamma, rows in ((1, 8), (3, 1), (8, 8)):
+        for kind in KINDS:
+            made = decoder(teacher, kind, other=near, answers=known, rows=rows, gamma=gamma)
+            assert written(made, asked[::-1]) == plain[::-1], (kind, gamma, rows)
 
 
 def test_drafting_saves_passes_and_counts_are_right():

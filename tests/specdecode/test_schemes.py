@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 from harness_specdecode.cache import SlotModel
-from harness_specdecode.couplings import agreement_gumbel, agreement_optimal, gumbel_sample
+from harness_specdecode.couplings import (
+    agreement_gumbel,
+    agreement_optimal,
+    gumbel_sample,
+    icws_pick,
+    icws_sample,
+    inverse_is_near,
+)
 from harness_specdecode.decoding import Decoder, Request
 from harness_specdecode.drafters import Drafter, ModelDrafter, NGramDrafter, certain
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.sampling import Sampling
-from harness_specdecode.schemes import Leviathan, Scheme, Spot, scheme_for
+from harness_specdecode.schemes import Draft, Leviathan, Scheme, Spot, scheme_for
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -179,6 +186,96 @@ def test_near_ties_are_counted():
     assert near.tolist() == [True, True, False]
     assert _best(values, torch.finfo(torch.bfloat16).eps)[1].tolist() == [True, True, True]
     assert _best(values, 0)[1].tolist() == [False] * 3
+
+
+def test_near_ties_of_minhash_are_where_rounding_can_change_the_pick():
+    """No move within rounding changes a pick that is none; the extreme one changes all that are."""
+    generator = torch.Generator().manual_seed(2)
+    log_p = torch.randn(2000, 30, generator=generator).double().log_softmax(-1)
+    log_p[0, 3:] = -torch.inf
+    noise = Noise(4)
+    keys, off = torch.arange(len(log_p)), torch.full_like(log_p, 0.02)
+    ids, near = icws_pick(log_p, off, noise, keys, 5)
+    assert torch.equal(ids, icws_sample(log_p, noise, keys, 5))
+    assert 0.01 < near.double().mean() < 0.2
+    changed = torch.zeros_like(near)
+    for _ in range(20):
+        moved = log_p + off * (2 * torch.rand(log_p.shape, generator=generator) - 1)
+        changed |= icws_sample(moved, noise, keys, 5) != ids
+    assert changed.any()
+    assert not (changed & ~near).any()
+    extreme = (log_p + off).scatter(-1, ids[:, None], log_p.gather(-1, ids[:, None]) - 0.02)
+    assert torch.equal(icws_sample(extreme, noise, keys, 5) != ids, near)
+    assert not icws_pick(log_p, 0 * off, noise, keys, 5)[1].any()
+
+
+def test_draws_by_inversion_are_near_at_a_boundary():
+    """Running sums 0.2, 0.7, 1: u = 0.7 ± 0.3 off; u = 0.2 ± 0.2 off."""
+    weights = torch.tensor([[2.0, 5.0, 3.0]] * 6, dtype=torch.float64)
+    u = torch.tensor([0.702, 0.704, 0.698, 0.199, 0.197, 0.9999], dtype=torch.float64)
+    found = inverse_is_near(weights, u, torch.full((6,), 0.01, dtype=torch.float64))
+    assert found.tolist() == [True, False, True, True, False, False]
+
+
+def test_near_ties_of_the_ratio_test():
+    """The test at u q = p (1 ± 2 · 0.01), and the draw of the correction."""
+    scheme, keys = Leviathan(Noise(3)), torch.arange(400)
+    spot = Spot(keys, torch.tensor([[4, 5]]).expand(400, 2))
+    _, tested, last = scheme.uniforms(spot)
+    p, precision = torch.tensor([0.55, 0.3, 0.15], dtype=torch.float64), 0.01
+    scores = p.log().expand(400, 2, 3)
+    draft = Draft(torch.zeros(400, 1, dtype=torch.int64), [1] * 400)  # certain: q = 1
+    verdict = scheme.verify(scores, draft, spot, precision)
+    u = tested[:, 0]
+    test_near = (u - 0.55).abs() <= 2 * precision * 0.55
+    right = u < 0.55
+    assert verdict.accepted == right.int().tolist()
+    assert torch.equal(verdict.near_ties[right, 0], test_near[right])
+    second = last[right, 1]  # behind an accepted draft: sums 0.55, 0.85, 1
+    ends = torch.tensor([0.55, 0.85])
+    reach = 2 * precision * torch.minimum(second, 1 - second)
+    boundary = ((second[:, None] - ends).abs() < reach[:, None]).any(-1)
+    assert torch.equal(verdict.near_ties[right, 1], boundary)
+    first = last[~right, 0]  # in its place: 0.3 and 0.15, the sum at 2/3
+    reach = 2 * precision * torch.minimum(first, 1 - first)
+    boundary = (first - 2 / 3).abs() < reach
+    assert torch.equal(verdict.near_ties[~right, 0], boundary | test_near[~right])
+    assert 0 < verdict.near_ties.double().mean() < 0.2
+    assert not scheme.verify(scores, draft, spot, 0.0).near_ties.any()
+
+
+def test_near_ties_are_few_in_fp64_and_more_in_fewer_bits():
+    from .tiny import requests, tiny
+
+    for name in ("gumbel", "minhash", "leviathan"):
+        shares = []
+        for dtype in (torch.float64, torch.bfloat16):
+            model = tiny("llama", dtype=dtype)
+            made = decoder(model, "model", other=model, scheme=name, rows=3)
+            answers = [answer for _, answer in made.run(requests(6))]
+            tokens = sum(len(answer.tokens) for answer in answers)
+            shares.append(sum(answer.near_ties for answer in answers) / tokens)
+        assert shares[0] == 0, name
+        assert 0 < shares[1] <= 1, name
+
+
+def test_noise_of_a_round_is_made_once_for_draft_and_check(monkeypatch):
+    asked = []
+    gumbel = Noise.gumbel
+
+    def counted(self, keys, positions, vocabulary):
+        asked.append(tuple(positions.shape))
+        return gumbel(self, keys, positions, vocabulary)
+
+    monkeypatch.setattr(Noise, "gumbel", counted)
+    from .tiny import requests, tiny
+
+    model = tiny("llama")
+    for kind, shape in (("model", (1, 5)), ("none", (1, 1))):
+        made = decoder(model, kind, other=model, rows=1, gamma=4)
+        dict(made.run(requests(1, limit=10)))
+        assert asked == [shape] * made.target.calls
+        asked.clear()
 
 
 def test_unknown_schemes_are_refused():

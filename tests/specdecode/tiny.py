@@ -25,6 +25,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 
 V = 60
@@ -39,6 +40,7 @@ CONFIGS = {
     "qwen2": lambda: Qwen2Config(
         **GROUPED, use_sliding_window=True, sliding_window=5, max_window_layers=1
     ),
+    "qwen3": lambda: Qwen3Config(**GROUPED),
     "mistral": lambda: MistralConfig(**GROUPED, sliding_window=5),
     "gemma2": lambda: Gemma2Config(**GROUPED, sliding_window=5, attn_implementation="eager"),
     "gemma3": lambda: Gemma3TextConfig(**GROUPED, sliding_window=5, sliding_window_pattern=2),
