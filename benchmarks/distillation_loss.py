@@ -71,10 +71,6 @@ class Inputs:
         self.head = Head(self.weight, vocabulary)
         self.teacher = HiddenTeacher(self.teacher_hidden, Head(self.teacher_weight, vocabulary))
 
-    def logits(self) -> tuple[Tensor, Tensor]:
-        """All logits, float32, of student and teacher."""
-        return self.head.logits(self.hidden), self.teacher.rows(0, len(self.hidden))
-
 
 def loss_of(way: str, objective: str, inputs: Inputs) -> Callable[[], Tensor]:
     """A loss, ready to be computed.
@@ -90,7 +86,8 @@ def loss_of(way: str, objective: str, inputs: Inputs) -> Callable[[], Tensor]:
             from trl.experimental.gkd import GKDTrainer
 
         return lambda: GKDTrainer.generalized_jsd_loss(
-            *(logits.unsqueeze(0) for logits in inputs.logits()),
+            inputs.head.logits(inputs.hidden).unsqueeze(0),
+            inputs.teacher.rows(0, tokens).unsqueeze(0),
             labels=inputs.labels.unsqueeze(0),
             beta=chosen.beta,
         )
@@ -105,7 +102,12 @@ def loss_of(way: str, objective: str, inputs: Inputs) -> Callable[[], Tensor]:
     if way == "full":
         return lambda: (
             full_loss(
-                chosen, *inputs.logits(), inputs.labels, normaliser=tokens, weights=inputs.weights
+                chosen,
+                inputs.head.logits(inputs.hidden),
+                inputs.teacher.rows(0, tokens) if chosen.needs_teacher else None,
+                inputs.labels,
+                normaliser=tokens,
+                weights=inputs.weights,
             ).value
         )
     return lambda: (
