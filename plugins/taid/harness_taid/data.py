@@ -228,7 +228,8 @@ def split(items: Sequence[Item], count: int, seed: int) -> tuple[list[Item], lis
         if len(held) + len(part) <= wanted:
             held.update(part)
     if wanted and not held and len(parts) > 1:  # every prompt has more exchanges than that
-        held.update(min(parts, key=len))
+        smallest = min(parts, key=len)
+        held.update(smallest)
     train = [item for place, item in enumerate(items) if place not in held]
     return train, [items[place] for place in sorted(held)]
 
