@@ -3,10 +3,10 @@
     python benchmarks/speculative_decoding.py [--quick] [--rows 1 8 32] [--gammas 3 5]
     python benchmarks/speculative_decoding.py --target testbed:teacher --drafter testbed:student
 
-All sides answer the same prompts with the same weights in one process, in turns of changing order:
+All sides answer the same prompts with the same weights in one process, in turns of random order:
 
     plain       hf-speculative without a drafter
-    drafted     hf-speculative with one, each γ
+    gumbel …    hf-speculative with one, each γ and, when sampling, each of two schemes
     generate    transformers' generate, a prompt at a time
     assisted    the same with assistant_model and γ assistant tokens, at each γ
     heuristic   the same with transformers' default of how many to draft
@@ -28,10 +28,11 @@ machine shared with others, --threads 1 --clock cpu counts processor time.
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,25 +49,19 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from harness.testbed import corpus, resolve
 
-Answers = list[list[int]]
+Answers = list[Any]  # tokens of each, or hf's texts
 Side = Callable[[], Answers]
 
 WORDS = 40
-QUICK = {"hidden": 512, "blocks": 12, "tokens": 24, "prompts": 4, "repeats": 2, "scale": 0.06}
-FULL = {"hidden": 1024, "blocks": 16, "tokens": 48, "prompts": 4, "repeats": 5, "scale": 0.05}
+QUICK = {"hidden": 512, "blocks": 12, "tokens": 24, "prompts": 4, "repeats": 2, "scale": 0.07}
+FULL = {"hidden": 1024, "blocks": 16, "tokens": 48, "prompts": 4, "repeats": 5, "scale": 0.04}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured.
+    """``hf-speculative``, lm-eval's ``hf`` with the same target by batch size, and what is asked.
 
-    Args:
-        model: ``hf-speculative`` with the target.
-        stock: lm-eval's ``hf`` with the same target, by batch size.
-        drafter: The drafter's path.
-        options: The command line.
-        temperature: 0 is greedy.
-        made: The last answers of each way to decode.
+    ``made`` has the last answers of each way to decode.
     """
 
     model: Any
@@ -126,17 +121,8 @@ class Bench:
         return side
 
     def hf(self, rows: int) -> Side:
-        """Answers of lm-eval's hf, as tokens of their texts."""
-
-        def side() -> Answers:
-            made = self.stock[rows].generate_until(self.requests(rows), disable_tqdm=True)
-            return [[*text.encode()] for text in made]
-
-        return side
-
-    def text_of(self, tokens: Sequence[int]) -> list[int]:
-        """What ``hf`` gives of an answer."""
-        return [*self.model.tok_decode(tokens).encode()]
+        """Answers of lm-eval's hf."""
+        return lambda: self.stock[rows].generate_until(self.requests(rows), disable_tqdm=True)
 
 
 def scheduled(config: Any, gamma: int) -> None:
@@ -148,10 +134,8 @@ def scheduled(config: Any, gamma: int) -> None:
 
 def texts(count: int) -> list[str]:
     """Beginnings of the testbed's documents."""
-    documents = dict.fromkeys(row["doc"] for row in corpus.claims("test"))
-    found = [" ".join(text.split()[: WORDS - k % 8]) for k, text in enumerate(documents)]
-    assert len(found) >= count, f"the testbed has {len(found)} documents"
-    return found[:count]
+    documents = list(dict.fromkeys(row["doc"] for row in corpus.claims("test")))[:count]
+    return [" ".join(text.split()[: WORDS - k % 8]) for k, text in enumerate(documents)]
 
 
 def made_pair(folder: Path, options: argparse.Namespace) -> tuple[str, str]:
@@ -171,8 +155,7 @@ def made_pair(folder: Path, options: argparse.Namespace) -> tuple[str, str]:
             for part in (block.self_attn.o_proj, block.mlp.down_proj):
                 part.weight.mul_(options.scale)
     drafter = LlamaForCausalLM(LlamaConfig(**shape, num_hidden_layers=1))
-    kept = {name: target.state_dict()[name] for name in drafter.state_dict()}
-    drafter.load_state_dict(kept)
+    drafter.load_state_dict({name: target.state_dict()[name] for name in drafter.state_dict()})
     tokenizer = AutoTokenizer.from_pretrained(resolve("testbed:teacher"))
     for name, model in (("target", target), ("drafter", drafter)):
         model.save_pretrained(folder / name)
@@ -180,46 +163,44 @@ def made_pair(folder: Path, options: argparse.Namespace) -> tuple[str, str]:
     return str(folder / "target"), str(folder / "drafter")
 
 
-def timed(sides: dict[str, Side], options: argparse.Namespace) -> Iterator[tuple[str, float, Any]]:
+def timed(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, list[float]]:
     """Tokens a second of each side, turn by turn, after one turn that does not count."""
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
-    names = list(sides)
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    order, shuffled = list(sides), random.Random(0)
     for turn in range(-1, options.repeats):
-        for name in names if turn % 2 else reversed(names):
+        shuffled.shuffle(order)
+        for name in order:
             start = clock()
             answers = sides[name]()
             if turn >= 0:
-                yield name, len(answers) * options.tokens / (clock() - start), answers
+                found[name].append(len(answers) * options.tokens / (clock() - start))
+    return found
 
 
 def measured(bench: Bench, rows: int) -> None:
     """Print one batch size at one temperature."""
-    ways = {f"drafted γ{g}": Decoding(drafter=bench.drafter, gamma=g) for g in bench.options.gammas}
-    if bench.temperature:
-        ways |= {f"{name} leviathan": replace(w, scheme="leviathan") for name, w in ways.items()}
-    ways = {name: replace(way, batch_size=rows) for name, way in ways.items()}
-    sides = {"plain": bench.ours(Decoding(batch_size=rows))}
+    gammas, peer = bench.options.gammas, "hf" if rows > 1 else "generate"
+    schemes = ["gumbel", "leviathan"] if bench.temperature else ["gumbel"]
+    plain = Decoding(drafter=bench.drafter, batch_size=rows)
+    ways = {f"{s} γ{g}": replace(plain, scheme=s, gamma=g) for s in schemes for g in gammas}
+    sides = {"plain": bench.ours(plain.plain)}
     sides |= {name: bench.ours(way) for name, way in ways.items()}
-    peer = "hf" if rows > 1 else "generate"
     sides[peer] = bench.hf(rows) if rows > 1 else bench.generate()
     if rows == 1:
         assistant = bench.model.source(bench.drafter).model
-        sides |= {f"assisted γ{g}": bench.generate(assistant, g) for g in bench.options.gammas}
+        sides |= {f"assisted γ{gamma}": bench.generate(assistant, gamma) for gamma in gammas}
         sides["heuristic"] = bench.generate(assistant)
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
-    answers: dict[str, Answers] = {}
-    for name, speed, found in timed(sides, bench.options):
-        speeds[name].append(speed)
-        answers[name] = found
+    speeds = timed(sides, bench.options)
     print(f"\nbatch {rows}, temperature {bench.temperature:g}")
     for name, found in speeds.items():
-        peers = [p for p in ("plain", peer, name.split()[-1] if " " in name else "") if p in speeds]
-        peers += [f"assisted {name.split()[1]}"] if name.startswith("drafted") else []
-        peers += ["heuristic"] if name.startswith("drafted") else []
+        peers = ["plain", peer]
+        if name in ways:
+            peers += [f"assisted γ{ways[name].gamma}", "heuristic"]
         ratios = [against(p, found, speeds[p]) for p in peers if p in speeds and p != name]
-        print(f"  {name:24} {statistics.median(found):8.2f} tokens/s   {'   '.join(ratios)}")
+        print(f"  {name:12} {statistics.median(found):8.2f} tokens/s   {'   '.join(ratios)}")
     if not bench.temperature:
-        compare(bench, answers, peer)
+        compare(bench, {name: side() for name, side in sides.items()}, peer)
     expected(bench, ways, rows)
 
 
@@ -230,11 +211,13 @@ def against(peer: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def compare(bench: Bench, answers: dict[str, Answers], peer: str) -> None:
-    """Print how many greedy answers are the peer's."""
+    """Print how many greedy answers are the peer's; hf gives texts."""
+    decode, shares = bench.model.tok_decode, []
     for name, found in answers.items():
-        rows = [bench.text_of(row) for row in found] if peer == "hf" and name != peer else found
+        rows = [decode(row) for row in found] if peer == "hf" and name != peer else found
         same = sum(a == b for a, b in zip(rows, answers[peer], strict=True))
-        print(f"  {name}: {same} of {len(rows)} answers as {peer}'s")
+        shares.append(f"{name} {same} of {len(rows)}")
+    print(f"  answers as {peer}'s: {', '.join(shares)}")
 
 
 def expected(bench: Bench, ways: dict[str, Decoding], rows: int) -> None:

@@ -267,9 +267,9 @@ def test_what_is_no_distribution_is_refused(p, q, words):
 def test_worked_examples():
     import doctest
 
-    from harness_specdecode import couplings, noise
+    from harness_specdecode import couplings, inversion, noise
 
-    for module in (couplings, noise):
+    for module in (couplings, inversion, noise):
         done = doctest.testmod(module)
         assert done.attempted == 2
         assert done.failed == 0

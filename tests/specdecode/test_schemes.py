@@ -14,10 +14,10 @@ from harness_specdecode.couplings import (
     gumbel_sample,
     icws_pick,
     icws_sample,
-    inverse_is_near,
 )
 from harness_specdecode.decoding import Decoder, Request
 from harness_specdecode.drafters import Drafter, ModelDrafter, NGramDrafter, certain
+from harness_specdecode.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.noise import Noise, request_key
 from harness_specdecode.sampling import Sampling
 from harness_specdecode.schemes import Draft, Leviathan, Scheme, Spot, scheme_for
@@ -215,6 +215,14 @@ def test_draws_by_inversion_are_near_at_a_boundary():
     u = torch.tensor([0.702, 0.704, 0.698, 0.199, 0.197, 0.9999], dtype=torch.float64)
     found = inverse_is_near(weights, u, torch.full((6,), 0.01, dtype=torch.float64))
     assert found.tolist() == [True, False, True, True, False, False]
+    ids = inverse_sample(weights, u)
+    assert ids.tolist() == [2, 2, 1, 0, 0, 2]
+
+
+def test_what_has_no_weight_is_not_drawn():
+    weights = torch.tensor([[0.0, 1e-3, 0.0, 0.1, 0.0]], dtype=torch.float64)
+    for u, wanted in ((0.0, 1), (0.009, 1), (0.01, 3), (1 - 2**-53, 3), (1.0, 3)):
+        assert inverse_sample(weights, torch.tensor([u], dtype=torch.float64)).item() == wanted
 
 
 def test_near_ties_of_the_ratio_test():

@@ -38,6 +38,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness_specdecode.inversion import inverse_sample
 from harness_specdecode.noise import CONSISTENT, DARTS, Keys, Noise, Positions, as_uniform
 
 _TOLERANCE = 1e-4
@@ -265,33 +266,6 @@ def maximal_coupling_sample(p: Tensor, q: Tensor, u: Tensor) -> tuple[Tensor, Te
     shared = inverse_sample(common, u[:, 1])
     first, second = (inverse_sample(side - common, u[:, k]) for side, k in ((p, 1), (q, 2)))
     return torch.where(together, shared, first), torch.where(together, shared, second)
-
-
-def inverse_sample(weights: Tensor, u: Tensor) -> Tensor:
-    """Ids [B] drawn from weights [B, V] by inversion of their running sum."""
-    running = weights.cumsum(-1)
-    level = u.unsqueeze(-1) * running[..., -1:]
-    ids = torch.searchsorted(running, level, right=True).squeeze(-1)
-    last = weights.shape[-1] - 1 - (weights > 0).flip(-1).int().argmax(-1)
-    return torch.minimum(ids, last)  # rounding may reach the total
-
-
-def inverse_is_near(weights: Tensor, u: Tensor, off: Tensor) -> Tensor:
-    """Whether another id could be drawn by inversion from weights near by.
-
-    A weight's relative error moves a part C of the whole by no more than that times min(C, 1 − C).
-
-    Args:
-        weights: [B, V].
-        u: Uniform numbers [B].
-        off: How far each weight may be off, relative to it [B].
-
-    Returns:
-        bool [B].
-    """
-    by = off * torch.minimum(u, 1 - u)
-    low, high = (inverse_sample(weights, (u + side).clamp(0, 1)) for side in (-by, by))
-    return low != high
 
 
 def _per_row(rows: int, noise: Noise, keys: Keys, positions: Positions) -> tuple[Tensor, Tensor]:

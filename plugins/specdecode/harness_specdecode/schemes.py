@@ -34,7 +34,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness_specdecode.couplings import icws_pick, inverse_is_near, inverse_sample
+from harness_specdecode.couplings import icws_pick
+from harness_specdecode.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.noise import PRIVATE, Noise
 
 GUMBEL, MINHASH, LEVIATHAN = "gumbel", "minhash", "leviathan"
