@@ -23,18 +23,19 @@ TOKENS = 256
 """Tokens a writer's answer may have, where its specification does not say."""
 
 
-def writer_spec(value: str, tokens: int = TOKENS) -> AssistantSpec:
+def writer_spec(value: str, tokens: int = TOKENS, option: str = "--writer") -> AssistantSpec:
     """The writer: an lm-eval model's name, or an object of ``AssistantSpec``'s fields as JSON.
 
     Args:
-        value: What ``--writer`` was given.
+        value: What the option was given.
         tokens: The longest answer, where the object does not say.
+        option: The option's name, for messages.
 
     Raises:
         HarnessError: It is neither.
     """
-    given = read_json(value, "--writer") if value.lstrip().startswith("{") else {"model": value}
-    return local(parsed({"max_tokens": tokens} | given, "--writer"))
+    given = read_json(value, option) if value.lstrip().startswith("{") else {"model": value}
+    return local(parsed({"max_tokens": tokens} | given, option))
 
 
 def read_json(value: str, option: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from astral.scripted import options
 
 url, seeds, out, kept, *counts = sys.argv[1:]
 STOPS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells switch it off in the background
 
 
 def run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,14 @@ def test_another_suite_is_refused(tmp_path: Path) -> None:
         read_runs([tmp_path])
     with pytest.raises(DataError, match="--against names the run that is reported"):
         report_of([run], against=run)
+
+
+def test_runs_that_were_judged_otherwise_are_not_compared(tmp_path: Path) -> None:
+    one, two = (one_run(tmp_path / name, model=f"org/{name}") for name in ("a", "b"))
+    assert report_of([one], against=two).comparisons
+    other = replace(two, judges=[{**two.judges[0], "model": "another"}, *two.judges[1:]])
+    with pytest.raises(DataError, match=r"judged otherwise than .* harness score does it"):
+        report_of([one], against=other)
 
 
 # What is written

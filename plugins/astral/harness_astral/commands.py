@@ -143,14 +143,14 @@ def generate(
     made = generation.generate(
         Options(
             out=out,
-            generator=writer_spec(generator, TOKENS),
+            generator=writer_spec(generator, TOKENS, "--generator"),
             seeds=seeds,
             factors=factors or PAPER,
             strength=strength,
             replicates=replicates,
             variant=variant,
             benign=benign,
-            verify=writer_spec(verify) if verify else None,
+            verify=writer_spec(verify, option="--verify") if verify else None,
             web=web,
             snippets=snippets,
             retrieved=retrieved,

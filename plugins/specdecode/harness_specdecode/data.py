@@ -49,6 +49,7 @@ def questions(metadata: Mapping[str, Any]) -> tuple[Source, Sequence[Row]]:
     Raises:
         DataError: The source cannot be read or has no rows, or a row is bad.
     """
+    _refuse_unknown(metadata)
     source = choose(metadata, plugin=PLUGIN, hub=HUB)
     if source.kind == "testbed":
         from harness.testbed import corpus
@@ -151,7 +152,6 @@ def invariance_prompts(**metadata: Any) -> Sourced:
     Raises:
         DataError: As for ``questions``, or a list has a bad value, or there is no such key.
     """
-    _refuse_unknown(metadata)
     source, table = questions(metadata)
     ways = {
         DRAFTERS: _listed(metadata, DRAFTERS, _drafter, "names, as in own+ngram+early:1"),
@@ -186,9 +186,10 @@ def _taking_turns(rows: Sequence[Row], column: str) -> list[Row]:
 
 
 def _refuse_unknown(metadata: Mapping[str, Any]) -> None:
+    known = (*_INVARIANCE, DRAWS)
     for key in metadata:
-        near = get_close_matches(key, _INVARIANCE, n=1, cutoff=0.8)
-        if key not in _INVARIANCE and (near or key.startswith("invariance_")):
+        near = get_close_matches(key, known, n=1, cutoff=0.8)
+        if key not in known and (near or key.startswith("invariance_")):
             raise DataError(
                 f"--metadata {key}=…: there is no such key; "
                 f"did you mean {near[0] if near else ', '.join(_INVARIANCE)}?"

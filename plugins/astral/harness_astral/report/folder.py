@@ -13,7 +13,13 @@ from harness.leaderboard.rows import Cell
 from harness.recipes import appearing, check_writable
 from harness_astral.factors import NAMES
 from harness_astral.outcomes import OUTCOMES
-from harness_astral.report.reading import Answer, Run, check_same_suite, told_apart
+from harness_astral.report.reading import (
+    Answer,
+    Run,
+    check_same_judges,
+    check_same_suite,
+    told_apart,
+)
 from harness_astral.report.tables import Comparison, Rate, all_cells, compare, levels_of
 from harness_astral.suite import read_suite
 
@@ -55,7 +61,8 @@ def report_of(
         show_text: Whether the runs were read with their texts.
 
     Raises:
-        DataError: The runs are of different suites, or of another one than ``suite``.
+        DataError: The runs are of different suites, or of another one than ``suite``, or were
+            judged otherwise than ``against``.
         ArtefactError: The suite was changed.
     """
     if against is not None:
@@ -64,6 +71,9 @@ def report_of(
             raise DataError("--against names the run that is reported; give another one")
         runs = told_apart([*runs, against])
     check_same_suite(runs)
+    if against is not None:
+        for run in runs[:-1]:
+            check_same_judges(run, against)
     manifest: dict[str, Any] = {}
     if suite is not None:
         _, manifest = read_suite(suite)

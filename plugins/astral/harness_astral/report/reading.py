@@ -29,6 +29,9 @@ from harness_astral.verdicts import LABELS, SAFE, UNSAFE
 
 TASK = "astral_safety"
 HIDDEN = "(not shown)"
+_OF_JUDGES = (
+    "model", "model_args", "revision", "temperature", "votes", "oracle", "prompt_hash", "see_prompt"
+)  # fmt: skip
 _FIELDS = tuple(Input.__dataclass_fields__)
 
 
@@ -153,6 +156,30 @@ def check_same_suite(runs: Sequence[Run]) -> None:
                 f"than {runs[0].provenance.file} ({runs[0].sha256[:12] or 'unknown'}); one report, "
                 "and one comparison, is of one suite"
             )
+
+
+def check_same_judges(run: Run, base: Run) -> None:
+    """See that two runs were judged alike: what differs is to be the models.
+
+    Raises:
+        DataError: They were not.
+    """
+    of_run, of_base = ([_asked(one) for one in each.judges] for each in (run, base))
+    if of_run != of_base:
+        raise DataError(
+            f"--against {base.provenance.file} was judged otherwise than {run.provenance.file} "
+            f"({_named(base)}; {_named(run)}): judge one of them again, harness score does it "
+            "without the model"
+        )
+
+
+def _asked(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """What a judge's verdicts depend on, as far as results say it."""
+    return {name: judge.get(name) for name in _OF_JUDGES}
+
+
+def _named(run: Run) -> str:
+    return ", ".join(text(one.get("name") or one.get("model")) for one in run.judges)
 
 
 def told_apart(runs: Sequence[Run]) -> list[Run]:

@@ -45,7 +45,7 @@ OVERALL = "overall"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over concepts with its 95 % bootstrap interval; NaN where there is none."""
+    """A mean over concepts with its 95 % bootstrap interval; of one concept the mean alone."""
 
     value: float
     low: float
@@ -161,7 +161,9 @@ def estimate(statistic: ConceptMean, items: Sequence[Item]) -> Estimate:
 def mean_of_values(values: Mapping[int, float]) -> Estimate:
     """The mean of one value a concept, with its interval; NaN leaves a concept out."""
     items = [{"concept_id": concept, "value": value} for concept, value in values.items()]
-    return Estimate(_VALUE(items), *_VALUE.interval(items))
+    mean = _VALUE(items)
+    low, high = (mean if math.isnan(bound) else bound for bound in _VALUE.interval(items))
+    return Estimate(mean, low, high)
 
 
 _VALUE = ConceptMean("value", lambda own: float(own[0]["value"]))
