@@ -126,10 +126,27 @@ def check_keys(metadata: Mapping[str, Any], plugin: str) -> None:
         DataError: Names the key and what it is nearly.
     """
     known = ["data", *(f"{plugin}_{what}" for what in ("data", "split", "subset"))]
+    refuse_misspelt(metadata, known)
+
+
+def refuse_misspelt(
+    metadata: Mapping[str, Any], known: Sequence[str], *, prefix: str | None = None
+) -> None:
+    """Refuse a key that is nearly a known one, or that has the prefix and is not known.
+
+    Args:
+        metadata: A task's run-level metadata.
+        known: Keys that have a meaning.
+        prefix: What all keys of a kind begin with, if nobody else's do.
+
+    Raises:
+        DataError: Names the key and what it is nearly, else what there is.
+    """
     for key in metadata:
         near = get_close_matches(key, known, n=1, cutoff=0.85)
-        if near and key not in known:
-            raise DataError(f"--metadata {key}=…: there is no such key; did you mean {near[0]}?")
+        if key not in known and (near or (prefix is not None and key.startswith(prefix))):
+            meant = ", ".join(near or known)
+            raise DataError(f"--metadata {key}=…: there is no such key; did you mean {meant}?")
 
 
 def three_ways(plugin: str, hub: str) -> str:

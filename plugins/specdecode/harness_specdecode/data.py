@@ -12,10 +12,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from harness.datasets import Row, Source, Sourced, choose, find_table, from_hub, read_table
+from harness.datasets import (
+    Row,
+    Source,
+    Sourced,
+    choose,
+    find_table,
+    from_hub,
+    read_table,
+    refuse_misspelt,
+)
 from harness.errors import DataError
 
 HUB = "https://raw.githubusercontent.com/hemingkx/Spec-Bench/main/data/spec_bench/question.jsonl"
@@ -49,7 +57,7 @@ def questions(metadata: Mapping[str, Any]) -> tuple[Source, Sequence[Row]]:
     Raises:
         DataError: The source cannot be read or has no rows, or a row is bad.
     """
-    _refuse_unknown(metadata)
+    refuse_misspelt(metadata, (*_INVARIANCE, DRAWS), prefix="invariance_")
     source = choose(metadata, plugin=PLUGIN, hub=HUB)
     if source.kind == "testbed":
         from harness.testbed import corpus
@@ -183,17 +191,6 @@ def _taking_turns(rows: Sequence[Row], column: str) -> list[Row]:
         placed.append((seen[row[column]], number, row))
         seen[row[column]] += 1
     return [row for _, _, row in sorted(placed, key=lambda place: place[:2])]
-
-
-def _refuse_unknown(metadata: Mapping[str, Any]) -> None:
-    known = (*_INVARIANCE, DRAWS)
-    for key in metadata:
-        near = get_close_matches(key, known, n=1, cutoff=0.8)
-        if key not in known and (near or key.startswith("invariance_")):
-            raise DataError(
-                f"--metadata {key}=…: there is no such key; "
-                f"did you mean {near[0] if near else ', '.join(_INVARIANCE)}?"
-            )
 
 
 def _listed(
