@@ -32,14 +32,14 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval.models.openai_completions
-from harness_astral import pipeline, retrieval
-from harness_astral.factors import read_factors
-from harness_astral.generation import generate
-from harness_astral.options import Options
+from harness_astral.generation import pipeline, retrieval
+from harness_astral.generation.generate import generate
+from harness_astral.generation.options import Options
+from harness_astral.suites.factors import read_factors
 
-from harness.assistants import AssistantSpec
+from harness.asking.desk import writer_spec
+from harness.asking.spec import AssistantSpec
 from harness.testbed.rule_model import RuleModel
-from harness.writers import writer_spec
 
 ROWS_A_SECOND, RATIO = 1000, 16
 REPEATS = 3
@@ -86,7 +86,7 @@ def pipeline_rate(folder: Path, seeds: str, clock: Callable[[], float]) -> float
     import lm_eval.models  # noqa: F401 -- fills the registry
     from lm_eval.api.registry import model_registry
 
-    from harness import assistants
+    from harness.asking import assistant as assistants
 
     if "instant" not in model_registry:
         model_registry.register("instant", target=Instant)

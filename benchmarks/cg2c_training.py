@@ -30,21 +30,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness_factcg import cg2c, generation, training, training_data
-from harness_factcg.checker import Checker
-from harness_factcg.families import detect
-from harness_factcg.loading import load
+from harness_factcg.checking.checker import Checker
+from harness_factcg.checking.families import detect
+from harness_factcg.checking.loading import load
+from harness_factcg.checking.verdicts import Pair
+from harness_factcg.data import cg2c
+from harness_factcg.generation import generate as generation
 from harness_factcg.metrics import auroc, balanced_accuracy
-from harness_factcg.scoring import Pair
+from harness_factcg.training import rows as training_data
+from harness_factcg.training import train as training
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from harness.datasets import Row
+from harness.asking.desk import writer_spec
+from harness.data.sources import Row
 from harness.statistics import Floats, Statistic
 from harness.testbed import chains
-from harness.writers import writer_spec
 
 TEST_SEED = 1000
 SWAPPED = 8

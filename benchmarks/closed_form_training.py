@@ -23,14 +23,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Library
-from harness_axbench.data import Concept, ConceptData
-from harness_axbench.loading import load_reader, width_of
-from harness_axbench.methods import Lesson, find
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.loading import load_reader, width_of
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import Concept, ConceptData
+from harness_axbench.methods import find
+from harness_axbench.methods.base import Lesson
 from sklearn.decomposition import PCA
 
-from harness.datasets import Row, Source
+from harness.data.sources import Row, Source
 from harness.testbed.answers import answer, prompts
 from harness.testbed.lexicon import CONCEPTS, GENRES
 

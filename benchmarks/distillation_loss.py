@@ -6,7 +6,7 @@ Measured is one loss with its gradients of hidden states and head, the teacher's
 from hidden states of student and teacher:
 
     full     float32 logits of all tokens through the objective and autograd
-    chunked  harness_taid.chunked.chunked_loss
+    chunked  harness_taid.network.chunked.chunked_loss
     trl      GKDTrainer.generalized_jsd_loss on full logits (js only)
     liger    LigerFusedLinearJSDLoss, not compiled (js only)
 
@@ -38,8 +38,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from harness_taid.chunked import HiddenTeacher, chunked_loss, full_loss
-from harness_taid.head import Head
+from harness_taid.network.chunked import HiddenTeacher, chunked_loss, full_loss
+from harness_taid.network.head import Head
 from harness_taid.objectives import NAMES, build
 from torch import Tensor
 

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness_taid import training
-from harness_taid.options import Options
+from harness_taid.training import distill as training
+from harness_taid.training.options import Options
 from tqdm import tqdm
 
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 from harness.leaderboard import read_results, write_csv, write_html
 from harness.statistics import Floats, Statistic
 

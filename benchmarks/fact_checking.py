@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from harness_factcg.checker import Checker, Tally
-from harness_factcg.chunking import CHUNK_SIZE, chunks
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair, Verdict, prompt
+from harness_factcg.checking.checker import Checker, Tally
+from harness_factcg.checking.chunking import CHUNK_SIZE, chunks
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair, Verdict, prompt
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, DebertaV2Tokenizer
 

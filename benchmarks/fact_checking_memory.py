@@ -26,10 +26,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from harness_factcg import checker as engine
-from harness_factcg import planning
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair, prompt
+from harness_factcg.checking import checker as engine
+from harness_factcg.checking import planning
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair, prompt
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 

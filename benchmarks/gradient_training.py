@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_axbench import data
-from harness_axbench.activations import Reader
-from harness_axbench.blocks import apart, blocks, edited
-from harness_axbench.corpus import Corpus, Library
-from harness_axbench.data import Concept, ConceptData
-from harness_axbench.loading import load_reader, width_of
-from harness_axbench.methods import Lesson, find
+from harness_axbench.activations.blocks import apart, blocks, edited
+from harness_axbench.activations.corpus import Corpus, Library
+from harness_axbench.activations.loading import load_reader, width_of
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data import concepts as data
+from harness_axbench.data.concepts import Concept, ConceptData
+from harness_axbench.methods import find
+from harness_axbench.methods.base import Lesson
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM

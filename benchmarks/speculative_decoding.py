@@ -38,11 +38,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_specdecode.comparing import Decoding
-from harness_specdecode.costs import Shape, costs_of, measure
-from harness_specdecode.decoding import Answer
-from harness_specdecode.hf_model import SpeculativeHF
-from harness_specdecode.theory import speed_up, speed_up_here
+from harness_specdecode.couplings.theory import speed_up, speed_up_here
+from harness_specdecode.decoding.decoder import Answer
+from harness_specdecode.measuring.comparing import Decoding
+from harness_specdecode.measuring.costs import Shape, costs_of, measure
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness_specdecode.noise import Noise, request_key
+from harness_specdecode.couplings.noise import Noise, request_key
 from transformers import LlamaConfig, LlamaForCausalLM
 
 GOAL = 0.10

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_axbench import dictionary
-from harness_axbench.blocks import blocks
-from harness_axbench.data import Concept
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.loading import width_of
-from harness_axbench.methods import unit
+from harness_axbench.activations.blocks import blocks
+from harness_axbench.activations.loading import width_of
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary import kinds
+from harness_axbench.methods.base import unit
+from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -68,7 +69,7 @@ def random_dictionary(folder: Path, stock: HFLM) -> Path:
     width = width_of(stock.model)
     vectors = unit(torch.randn(CONCEPTS, width, generator=torch.Generator().manual_seed(1)))
     facts = {"max_act": [1.0] * CONCEPTS, "max_act_origin": ["benchmark"] * CONCEPTS}
-    stored = dictionary.Entry(dictionary.VECTORS, {"weight": vectors}, {}, facts)
+    stored = dictionary.Entry(kinds.VECTORS, {"weight": vectors}, {}, facts)
     concepts = tuple(Concept(k, f"concept {k}", "text") for k in range(CONCEPTS))
     site = {"layer": len(blocks(stock.model)) // 2, "prefix": 1, "chat": False}
     model = {"name": "benchmark", "hidden_size": width}

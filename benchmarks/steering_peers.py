@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_axbench import dictionary
-from harness_axbench.hf_model import SteeredHF
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.hf_steered import SteeredModel
 from lm_eval.models.huggingface import HFLM

@@ -32,14 +32,14 @@ from typing import Any
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 import torch
-from harness_factcg.next_word import by_prefix
-from harness_factcg.scoring import prompt
-from harness_factcg.vllm_model import FactCheckerVLLM
+from harness_factcg.checking.verdicts import prompt
+from harness_factcg.models.next_word import by_prefix
+from harness_factcg.models.vllm import FactCheckerVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from harness.responses import margin
+from harness.models.responses import margin
 from harness.testbed import resolve
 
 RATIO = 3.0

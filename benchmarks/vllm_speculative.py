@@ -31,8 +31,8 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # the same for all
 
 import torch
-from harness_specdecode.theory import speed_up
-from harness_specdecode.vllm_model import SpeculativeVLLM
+from harness_specdecode.couplings.theory import speed_up
+from harness_specdecode.models.vllm import SpeculativeVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from structured_pair import parameters, structured_pair

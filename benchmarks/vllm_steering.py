@@ -29,10 +29,11 @@ os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # the same for both
 
 import psutil
 import torch
-from harness_axbench import dictionary
-from harness_axbench.data import Concept
-from harness_axbench.methods import unit
-from harness_axbench.vllm_model import SteeredVLLM
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary import kinds
+from harness_axbench.methods.base import unit
+from harness_axbench.models.vllm import SteeredVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from steered_generation import FACTORS, random_llama
@@ -55,7 +56,7 @@ def random_dictionary(folder: Path, path: str) -> Path:
         recipe={},
         facts=site | {"model": {"name": "benchmark", "hidden_size": width}},
         concepts=tuple(Concept(k, f"concept {k}", "text") for k in range(CONCEPTS)),
-        methods={"random": dictionary.Entry(dictionary.VECTORS, {"weight": vectors}, {}, facts)},
+        methods={"random": dictionary.Entry(kinds.VECTORS, {"weight": vectors}, {}, facts)},
     )
     return made.folder
 

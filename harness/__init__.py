@@ -6,6 +6,7 @@ Names are imported on first use, because this package is imported at every Pytho
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from harness._version import __version__
     from harness.errors import (
         ArtefactError,
         DataError,
@@ -13,22 +14,21 @@ if TYPE_CHECKING:
         JudgeError,
         PluginError,
     )
-    from harness.hookspecs import Registrar, hookimpl
-    from harness.responses import Completion, Score
+    from harness.host.hookspecs import Registrar, hookimpl
+    from harness.models.responses import Completion, Score
 
 _HOMES = {
-    "hookimpl": "harness.hookspecs",
-    "Registrar": "harness.hookspecs",
-    "Completion": "harness.responses",
-    "Score": "harness.responses",
+    "hookimpl": "harness.host.hookspecs",
+    "Registrar": "harness.host.hookspecs",
+    "Completion": "harness.models.responses",
+    "Score": "harness.models.responses",
     "HarnessError": "harness.errors",
     "DataError": "harness.errors",
     "ArtefactError": "harness.errors",
     "JudgeError": "harness.errors",
     "PluginError": "harness.errors",
+    "__version__": "harness._version",
 }
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ArtefactError",

@@ -2,7 +2,7 @@
 
 ``harness.pth`` in site-packages is read at every Python start, so it is one line that touches no
 file: a finder that waits for the name ``lm_eval`` and then imports this module. From then on each
-module named below runs one function of ``harness.joining`` right after its own code. With
+module named below runs one function of ``harness.host.joining`` right after its own code. With
 ``PAPERHARNESS_AUTOLOAD=0`` in the environment lm-eval stays as it is.
 """
 
@@ -37,12 +37,12 @@ class _Finder:
 
 
 def _call_after(loader: Any, action: str) -> None:
-    """Let a loader run a function of ``harness.joining`` once it has executed its module."""
+    """Let a loader run a function of ``harness.host.joining`` once it has executed its module."""
     run = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         run(module)
-        from harness import joining
+        from harness.host import joining
 
         getattr(joining, action)(module)
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import __version__, host
+from harness._version import __version__
 from harness.cli import demo, doctor, leaderboard, plugins, score, testbed
 from harness.errors import PluginError
+from harness.host import discovery as host
 
 
 def build() -> Callable[..., Any]:

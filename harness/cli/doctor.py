@@ -10,7 +10,8 @@ from importlib import metadata
 
 import typer
 
-from harness import _autoload, host
+from harness import _autoload
+from harness.host import discovery as host
 
 HUB_TIMEOUT_SECONDS = 5.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import host
+from harness.host import discovery as host
 
 
 def plugins() -> None:

@@ -29,7 +29,7 @@ def score(
     ] = None,
 ) -> None:
     """Judge the saved samples of a run and write new results beside the old ones."""
-    from harness import scoring
+    from harness.judging import rescore as scoring
 
     written = scoring.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
 

@@ -7,22 +7,18 @@ security policy names the page's own script and style by hash; nothing else may 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from harness.figures import CSS
-from harness.leaderboard.files import replacing
 from harness.leaderboard.tables import labels, standings
+from harness.reports.files import replacing
+from harness.reports.page import embedded_json, page_style, source, source_hash, template
+
+_ROOM = "harness.leaderboard"
 
 if TYPE_CHECKING:
     import os
-
-    import jinja2
 
     from harness.leaderboard.rows import Contest, Row, Share, Table
 
@@ -51,7 +47,6 @@ RUN_FIELDS = (
 )
 ROW_FIELDS = ("run", "contest", "value", "low", "high", "n", "unscored", "rank", "flags")
 LIMITED, CURRENT, HEADLINE = 1, 2, 4
-_ROOM = "harness.leaderboard"
 
 
 def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Leaderboard") -> None:
@@ -71,7 +66,7 @@ def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Lead
 
 
 def _render(table: Table, title: str) -> str:
-    script, style, page = (source(_ROOM, name) for name in ("page.js", "page.css", "page.html.j2"))
+    script, page, style = source(_ROOM, "page.js"), source(_ROOM, "page.html.j2"), page_style()
     runs = table.runs
     return template(page).render(
         title=title,
@@ -93,48 +88,6 @@ def _render(table: Table, title: str) -> str:
 def _versions(found: list[str]) -> str:
     known = sorted({version for version in found if version})
     return ", ".join(known) if len(known) < 4 else f"{known[0]} to {known[-1]}"
-
-
-def source(room: str, name: str) -> str:
-    """A template, style or script as it stands in a package."""
-    return files(room).joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
-
-
-def report_style(room: str) -> str:
-    """The style of a plugin's report: this page's, that of pictures, its own ``report.css``."""
-    return "\n".join([source(_ROOM, "page.css"), CSS, source(room, "report.css")])
-
-
-def template(text: str) -> jinja2.Template:
-    """A page's template: what is put in is escaped, what is missing is an error."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.from_string(text)
-
-
-def source_hash(source: str) -> str:
-    """The hash a content security policy knows an inline script or style by."""
-    digest = hashlib.sha256(source.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def embedded_json(value: object) -> str:
-    r"""JSON that cannot end the script element it stands in, nor open a comment.
-
-    >>> embedded_json("</script><!--")
-    '"\\u003c/script\\u003e\\u003c!--"'
-    """
-    encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
-    return encoded
 
 
 def payload(table: Table) -> dict[str, Any]:

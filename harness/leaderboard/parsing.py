@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.rows import Row, TaskRun
 from harness.leaderboard.runs import run_of
-from harness.leaderboard.values import compact, mapping, number, real, text, whole
+from harness.reports.values import compact, mapping, number, real, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

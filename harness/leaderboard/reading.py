@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.leaderboard.parsing import rows_of
 from harness.leaderboard.rows import Row, Skipped, Table
-from harness.leaderboard.values import mapping
+from harness.reports.values import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

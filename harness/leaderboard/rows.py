@@ -8,13 +8,13 @@ same version, the same data, the same shots, the same judge, the same metric.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from harness.reports.files import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-Cell: TypeAlias = "str | int | float | bool | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

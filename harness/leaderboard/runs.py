@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.leaderboard import environment
 from harness.leaderboard.rows import Run
-from harness.leaderboard.values import compact, mapping, number, parse_model_args, real, text
+from harness.reports.values import compact, mapping, number, parse_model_args, real, text
 
 _NAME_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Where lm-eval looks for a model's name, in its order."""

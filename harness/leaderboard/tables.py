@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.leaderboard.rows import Cell, Contest, Row, Run, Table
+from harness.leaderboard.rows import Contest, Row, Run, Table
+from harness.reports.files import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

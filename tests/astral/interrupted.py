@@ -17,7 +17,7 @@ from pathlib import Path
 import bm25s  # noqa: F401
 import lm_eval.models.openai_completions  # noqa: F401
 import torch  # noqa: F401
-from harness_astral.generation import generate
+from harness_astral.generation.generate import generate
 
 from astral.scripted import options
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, Outcome
-from harness_astral.report.folder import Report, report_of
+from harness_astral.oracles.outcomes import Outcome
 from harness_astral.report.reading import read_runs
-from harness_astral.suite import BENIGN, Input, suite_hash
+from harness_astral.report.report import Report, report_of
+from harness_astral.requests import BENIGN, ERROR, REFUSED_BY_PROVIDER
+from harness_astral.suites.suite import Input, suite_hash
 
 CATEGORIES = ("privacy_violation", "terrorism,organized_crime")
 STYLES = ("slang", "question")

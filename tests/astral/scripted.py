@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from axbench.writing_server import WritingServer
-from harness_astral.factors import read_factors
-from harness_astral.options import Options
+from harness_astral.generation.options import Options
+from harness_astral.suites.factors import read_factors
 
-from harness.writers import writer_spec
+from harness.asking.desk import writer_spec
 
 ALIKE = "<input>The same few words as ever, one after the other, from me.</input>"
 SORRY = "I'm sorry, but I can't help with that."

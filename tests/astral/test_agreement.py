@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from harness_astral.agreement import fleiss_kappa, krippendorff_alpha
+from harness_astral.metrics.agreement import fleiss_kappa, krippendorff_alpha
 
 
 def columns(*raters):

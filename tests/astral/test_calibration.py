@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from harness_astral.calibration import Calibration, calibrate, read_labels, rogan_gladen
+from harness_astral.metrics.calibration import Calibration, calibrate, read_labels, rogan_gladen
 
 from harness.errors import DataError
 from harness.statistics import wilson

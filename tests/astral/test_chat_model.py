@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from harness_astral.chat_model import ToldChat, policy_of
-from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, blocked
+from harness_astral.models.chat import ToldChat, policy_of
+from harness_astral.oracles.outcomes import blocked
+from harness_astral.requests import ERROR, REFUSED_BY_PROVIDER
 from lm_eval.api.instance import Instance
 
-from harness.responses import trace_of
+from harness.models.responses import trace_of
 
 from .judging_server import answering, choice
 

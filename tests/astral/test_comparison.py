@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from harness_astral.comparison import Paired, compared, holm, paired
+from harness_astral.metrics.comparison import Paired, compared, holm, paired
 from scipy.stats import binomtest
 
 PUBLISHED = Paired("airway", 1, 1, 7, 12)

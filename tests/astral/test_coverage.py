@@ -7,8 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from harness_astral.arrays import Cell, covering_array, full_product, lower_bound
-from harness_astral.coverage import (
+from harness_astral.suites.coverage import (
     Share,
     as_json,
     balance,
@@ -19,8 +18,9 @@ from harness_astral.coverage import (
     t_wise,
     verified,
 )
-from harness_astral.factors import Factors, Level, read_factors
-from harness_astral.suite import Input
+from harness_astral.suites.covering_arrays import Cell, covering_array, full_product, lower_bound
+from harness_astral.suites.factors import Factors, Level, read_factors
+from harness_astral.suites.suite import Input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

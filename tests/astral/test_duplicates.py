@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-from harness_astral.diversity import distinct, diversity, mean_similarity
-from harness_astral.duplicates import THRESHOLD, Index, grams, jaccard
+from harness_astral.generation.duplicates import THRESHOLD, Index, grams, jaccard
+from harness_astral.suites.diversity import distinct, diversity, mean_similarity
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness_astral.factors import NAMES, Level, read_factors
+from harness_astral.requests import FACTORS
+from harness_astral.suites.factors import Level, read_factors
 
 from harness.errors import DataError
 
@@ -39,7 +40,7 @@ def test_the_papers() -> None:
         "evidence-based_persuasion", "expert_endorsement", "misrepresentation",
         "authority_endorsement", "logical_appeal",
     ]  # fmt: skip
-    for factor in NAMES:
+    for factor in FACTORS:
         assert all(level.description for level in factors[factor])
     assert all(level.example for level in (*factors.style, *factors.persuasion))
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_astral.generation import generate
-from harness_astral.options import Options
-from harness_astral.suite import FILE, MANIFEST, read_suite
+from harness_astral.generation.generate import generate
+from harness_astral.generation.options import Options
+from harness_astral.suites.suite import FILE, MANIFEST, read_suite
 
 import harness.cli
+from harness.asking.desk import writer_spec
 from harness.errors import ArtefactError, HarnessError
 from harness.testbed.requests import read
-from harness.writers import writer_spec
 
 WRITER = writer_spec("testbed-writer")
 

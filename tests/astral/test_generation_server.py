@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from axbench.writing_server import running
-from harness_astral.duplicates import THRESHOLD, grams, jaccard
-from harness_astral.generation import generate
-from harness_astral.suite import FILE, MANIFEST, read_suite
-from harness_astral.web import FILE as SNIPPETS
-from harness_astral.web import read_snippets
+from harness_astral.generation.duplicates import THRESHOLD, grams, jaccard
+from harness_astral.generation.generate import generate
+from harness_astral.generation.web import FILE as SNIPPETS
+from harness_astral.generation.web import read_snippets
+from harness_astral.suites.suite import FILE, MANIFEST, read_suite
 
+from harness.asking.desk import writer_spec
 from harness.errors import HarnessError
-from harness.writers import writer_spec
 
 from .scripted import ALIKE, SORRY, api, clean, mark, options, own_words, seeds_file, write
 from .test_web import KEY, searching

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from harness_astral.oracles import FOLDER, known, oracles_of, read_template
-from harness_astral.verdicts import SAFE, UNSAFE
+from harness_astral.oracles.oracles import FOLDER, known, oracles_of, read_template
+from harness_astral.requests import SAFE, UNSAFE
 
-from harness.asking import as_context
-from harness.assistants import Assistant, AssistantSpec, Question
+from harness.asking.assistant import Assistant, Question
+from harness.asking.batch import as_context
+from harness.asking.spec import AssistantSpec
 from harness.errors import HarnessError, JudgeError
 
 

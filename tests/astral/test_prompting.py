@@ -6,18 +6,17 @@ import json
 import re
 
 import pytest
-from harness_astral.factors import read_factors
-from harness_astral.prompting import (
+from harness_astral.generation.questions import (
     Material,
-    Message,
     ask_labels,
     ask_probe,
     ask_twin,
     read_labels,
-    read_message,
 )
-from harness_astral.seeds import Seed
-from harness_astral.web import Snippet
+from harness_astral.generation.seeds import Seed
+from harness_astral.generation.web import Snippet
+from harness_astral.suites.factors import read_factors
+from harness_astral.suites.messages import Message, read_message
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_astral.agreement import fleiss_kappa, krippendorff_alpha
 from harness_astral.commands import app
-from harness_astral.outcomes import ERROR, REFUSED_BY_PROVIDER, Outcome
+from harness_astral.metrics.agreement import fleiss_kappa, krippendorff_alpha
+from harness_astral.oracles.outcomes import Outcome
 from harness_astral.report.facts import calibrations, coverages, judgings
-from harness_astral.report.folder import report_of, write_report
+from harness_astral.report.folder import write_report
 from harness_astral.report.page import HEAT_MAPS, heat, heat_map, percent, probability, told
 from harness_astral.report.reading import TASK, Run, read_runs
+from harness_astral.report.report import report_of
 from harness_astral.report.tables import Rate, all_cells, compare, refused, tally, worst
-from harness_astral.rows import safety_docs
-from harness_astral.suite import Input, write_suite
+from harness_astral.requests import ERROR, REFUSED_BY_PROVIDER
+from harness_astral.suites.suite import Input, write_suite
+from harness_astral.tasks.rows import safety_docs
 from lm_eval.api.model import LM
 from typer.testing import CliRunner
 
+from harness.artefacts.recipes import appearing
 from harness.errors import DataError, HarnessError
-from harness.recipes import appearing
 from harness.statistics import wilson
 
 from .made_up import ATTACK, CATEGORIES, JUDGES, SECRETS, STAMP, inputs, outcome, planted, write_run

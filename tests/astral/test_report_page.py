@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browsing import choose, quiet, texts
-from harness_astral.report.folder import report_of, write_report
+from harness_astral.report.folder import write_report
 from harness_astral.report.reading import read_runs
+from harness_astral.report.report import report_of
 
 from .made_up import ATTACK, SECRETS, inputs, outcome, planted, write_run
 

@@ -8,9 +8,9 @@ import random
 from pathlib import Path
 
 import pytest
-from harness_astral.factors import Level, read_factors
-from harness_astral.retrieval import Retriever, drawn, words
-from harness_astral.seeds import Seed, read_seeds, seeds_hash
+from harness_astral.generation.retrieval import Retriever, drawn, words
+from harness_astral.generation.seeds import Seed, read_seeds, seeds_hash
+from harness_astral.suites.factors import Level, read_factors
 
 from harness.errors import DataError
 from harness.testbed.answers import RESTRICTED

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from harness_astral import metrics
-from harness_astral.outcomes import OUTCOMES
+from harness_astral.requests import OUTCOMES
 
 from harness.statistics import wilson
 

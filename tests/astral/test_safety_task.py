@@ -11,22 +11,21 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from harness_astral import rows
-from harness_astral.generation import generate
-from harness_astral.options import Options
-from harness_astral.suite import FILE, read_suite
-from harness_astral.tasks import SafetyTask
+from harness_astral.generation.generate import generate
+from harness_astral.generation.options import Options
+from harness_astral.suites.suite import FILE, read_suite
+from harness_astral.tasks import SafetyTask, rows
 from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
+from harness.asking.desk import writer_spec
 from harness.errors import ArtefactError, DataError, HarnessError, JudgeError
-from harness.host import task_folder
-from harness.responses import Completion
-from harness.scoring import rescore
+from harness.host.discovery import task_folder
+from harness.judging.rescore import rescore
+from harness.models.responses import Completion
 from harness.statistics import wilson
 from harness.testbed import model_path
 from harness.testbed.requests import is_refusal
-from harness.writers import writer_spec
 
 from .judging_server import answering
 

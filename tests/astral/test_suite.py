@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_astral.suite import BENIGN, FILE, MANIFEST, Input, read_suite, suite_hash, write_suite
+from harness_astral.requests import BENIGN
+from harness_astral.suites.suite import FILE, MANIFEST, Input, read_suite, suite_hash, write_suite
 
+from harness.artefacts.recipes import appearing
 from harness.errors import ArtefactError, DataError, HarnessError
-from harness.recipes import appearing
 
 ONE = Input(
     id="a1",

@@ -6,12 +6,10 @@ import doctest
 import json
 
 import pytest
-from harness_astral import calibration, chat_model, outcomes, verdicts
-from harness_astral.verdicts import (
-    LABELS,
-    SAFE,
-    UNKNOWN,
-    UNSAFE,
+from harness_astral.metrics import calibration
+from harness_astral.models import chat as chat_model
+from harness_astral.oracles import outcomes, verdicts
+from harness_astral.oracles.verdicts import (
     Verdict,
     majority,
     most,
@@ -20,13 +18,15 @@ from harness_astral.verdicts import (
     read_label,
     read_yes_no,
 )
+from harness_astral.requests import LABELS, SAFE, UNKNOWN, UNSAFE
+from harness_astral.suites import messages
 from hypothesis import given
 from hypothesis import strategies as st
 
 WILDGUARD = {"unsafe": "Harmful response", "refused": "Response refusal"}
 
 
-@pytest.mark.parametrize("module", [calibration, chat_model, outcomes, verdicts])
+@pytest.mark.parametrize("module", [calibration, chat_model, messages, outcomes, verdicts])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted and not found.failed

@@ -13,16 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_astral.web import (
-    Snippet,
-    as_rows,
-    provider_for,
-    read_snippets,
-    search_all,
-)
+from harness_astral.generation.web import Snippet, as_rows, provider_for, read_snippets, search_all
 
+from harness.asking.store import Store
 from harness.errors import DataError, HarnessError
-from harness.store import Store
 
 KEY = "tvly-planted-0123456789"
 QUERIES = {"a, b": "gnome news", "c": "cloud news"}

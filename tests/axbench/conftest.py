@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.training import Options, train
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
 from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

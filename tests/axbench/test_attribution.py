@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Corpus, Library
-from harness_axbench.data import ConceptData, load
-from harness_axbench.detection import concept_scores
-from harness_axbench.heads import Heads, HeadSettings, _slots, last_states
-from harness_axbench.methods import Lesson
+from harness_axbench.activations.corpus import Corpus, Library
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.methods.attribution import InputXGradient, IntegratedGradients, PathSettings
-from harness_axbench.steering import make_plan
+from harness_axbench.methods.base import Lesson
+from harness_axbench.methods.heads import Heads, HeadSettings, _slots, last_states
+from harness_axbench.models.detection import concept_scores
+from harness_axbench.steering.plan import make_plan
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
@@ -125,7 +125,7 @@ def test_the_company_does_not_matter(reader: Reader, found: ConceptData) -> None
 def test_both_share_one_training(
     reader: Reader, found: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness_axbench import heads
+    from harness_axbench.methods import heads
 
     trained = []
     stock = heads._trained

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Corpus, Library
-from harness_axbench.data import Concept, ConceptData, load
-from harness_axbench.layers import chosen_layers, default_layers
-from harness_axbench.methods import Lesson, Method, find
+from harness_axbench.activations.corpus import Corpus, Library
+from harness_axbench.activations.layers import chosen_layers, default_layers
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import Concept, ConceptData, load
+from harness_axbench.methods import find
+from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.lat import beginnings, normed_differences
 from harness_axbench.methods.pca import first_component
 from sklearn.decomposition import PCA

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from harness_axbench import data
+from harness_axbench.data import concepts as data
 
 from harness.errors import DataError
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness_axbench import dictionary
 from harness_axbench.commands import app
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.models.detection import text_method
 from safetensors import safe_open
 from typer.testing import CliRunner
 
@@ -64,7 +65,7 @@ def test_damage_is_one_line(copy: Path, name: str, how: str) -> None:
     with pytest.raises(ArtefactError) as caught:
         found = dictionary.read(copy)
         found.weight("diffmean")
-        found.text_method("bow")
+        text_method(found, "bow")
     assert "\n" not in str(caught.value)
     assert "train" in one_line(caught.value) or "dictionary" in one_line(caught.value)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.draws import OwnDraws, own_draws
-from harness_axbench.hf_model import SteeredHF
+from harness_axbench.models.draws import OwnDraws, own_draws
+from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from scipy.stats import chisquare
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessorList

@@ -13,10 +13,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from harness_axbench import dictionary
 from harness_axbench.commands import app
-from harness_axbench.directions import Directions
-from harness_axbench.exchange import Options, bring_in
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary import kinds
+from harness_axbench.dictionary.directions import Directions
+from harness_axbench.exchange.formats import Options
+from harness_axbench.exchange.importing import bring_in
 from harness_axbench.exchange.steer_file import write
 from lm_eval.api.instance import Instance
 from lm_eval.models.hf_steered import SteeredModel
@@ -283,7 +285,7 @@ def answers(lm: Any, doc: dict[str, Any]) -> list[str]:
 def test_lm_eval_steers_as_hf_steered_does(
     llama: str, tmp_path: Path, made: dictionary.Dictionary, concept: int, factor: float
 ) -> None:
-    from harness_axbench.hf_model import SteeredHF
+    from harness_axbench.models.hf import SteeredHF
 
     steer = write(
         made, method="diffmean", concept=concept, factor=factor, out=tmp_path / "steer.pt"
@@ -305,12 +307,12 @@ def test_lm_eval_steers_as_hf_steered_does(
 def test_clamping_means_the_same_to_lm_eval(llama: str, tmp_path: Path, bias: float) -> None:
     """Its clamp against ours, on activations; there and back."""
     from harness_axbench.exchange.shell import Shell
-    from harness_axbench.interventions import RowEdits
-    from harness_axbench.steering import Steering
+    from harness_axbench.steering.interventions import RowEdits
+    from harness_axbench.steering.steering import Steering
 
     shell = Shell.load(llama)
     entry = dictionary.Entry(
-        dictionary.VECTORS,
+        kinds.VECTORS,
         {"weight": vectors(4), "bias": torch.full((3,), bias)},
         {},
         {"activation": "linear", "max_act": [4.0] * 3, "max_act_origin": ["eval"] * 3},

@@ -16,16 +16,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from harness_axbench import data
-from harness_axbench.generated import Generated, sae_columns, tables
-from harness_axbench.generation import Options, generate
-from harness_axbench.pipeline import Sizes, negatives_by_genre
-from harness_axbench.writers import Cutter, target_spec, tokenizer_of
+from harness_axbench.data import concepts as data
+from harness_axbench.generation.folder import Generated, sae_columns, tables
+from harness_axbench.generation.generate import Options, generate
+from harness_axbench.generation.pipeline import Sizes, negatives_by_genre
+from harness_axbench.generation.writers import Cutter, target_spec, tokenizer_of
 from rich.console import Console
 
+from harness.asking.desk import writer_spec
+from harness.asking.store import Store
 from harness.errors import ArtefactError, HarnessError
-from harness.store import Store
-from harness.writers import writer_spec
 
 from .writing_server import WritingServer, running, write
 

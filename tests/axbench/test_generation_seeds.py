@@ -8,8 +8,8 @@ from typing import Any
 
 import datasets
 import pytest
-from harness_axbench import seeds
-from harness_axbench.seeds import ConceptSeed
+from harness_axbench.generation import seeds
+from harness_axbench.generation.seeds import ConceptSeed
 
 from harness.errors import DataError
 

@@ -11,8 +11,9 @@ from typing import Any
 import lm_eval
 import pandas as pd
 import pytest
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.training import Options, train
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 

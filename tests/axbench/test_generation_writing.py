@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness_axbench import writing
+from harness_axbench.generation import questions as writing
 
 GENRES = ("text", "code", "math")
 

@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Library
-from harness_axbench.data import ConceptData
-from harness_axbench.likelihood import spoken, surprise
-from harness_axbench.methods import TRAINABLE, Lesson, Method, find
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.likelihood import spoken, surprise
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data import concepts as data
+from harness_axbench.data.concepts import ConceptData
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.methods import TRAINABLE, find
+from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.reft_r1 import on_sphere, split
 from harness_axbench.methods.reps import RePS, RepsDPO, RepsIPO, RepsSimPO, Side
-from harness_axbench.stacked import AdamW
+from harness_axbench.methods.stacked import AdamW
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness_axbench import dictionary, inspection
 from harness_axbench.commands import app
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary import inspection, kinds
 from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError
@@ -30,9 +31,9 @@ def found(tmp_path: Path) -> dictionary.Dictionary:
             dictionary.Concept(10 + place, text, "text") for place, text in enumerate(TEXTS)
         ),
         methods={
-            "diffmean": dictionary.Entry(dictionary.VECTORS, {"weight": ROWS}, {}, acts),
+            "diffmean": dictionary.Entry(kinds.VECTORS, {"weight": ROWS}, {}, acts),
             "bow": dictionary.Entry(
-                dictionary.TEXTS, {"values": torch.ones(2)}, {"vocabulary": ["a", "b"]}, {}
+                kinds.TEXTS, {"values": torch.ones(2)}, {"vocabulary": ["a", "b"]}, {}
             ),
         },
     )

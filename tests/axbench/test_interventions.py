@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.directions import Directions
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.interventions import KINDS, RowEdits
-from harness_axbench.positions import Positions
-from harness_axbench.steering import Steering
+from harness_axbench.dictionary.directions import Directions
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.steering.interventions import RowEdits
+from harness_axbench.steering.positions import Positions
+from harness_axbench.steering.steering import KINDS, Steering
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from harness.errors import ArtefactError, HarnessError
-from harness.responses import trace_of
+from harness.models.responses import trace_of
 
 
 def directions(activation: str = "linear", **more: list[Any]) -> Directions:

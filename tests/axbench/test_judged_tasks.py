@@ -15,8 +15,8 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from harness.errors import DataError
-from harness.judging import Judgement
-from harness.scoring import rescore
+from harness.judging.judged_task import Judgement
+from harness.judging.rescore import rescore
 from harness.testbed.answers import answer
 from harness.testbed.judge import find_concept, instruction_topic, rate_concept
 from harness.testbed.judge_model import TestbedJudge

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench import dictionary
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Library
-from harness_axbench.data import ConceptData, load
-from harness_axbench.editing import editor_for
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.methods import Lesson
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import ConceptData, load
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.methods import editor_for
+from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.lora import Lora, LoraSettings, targets
-from harness_axbench.steering import make_plan
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.steering.plan import make_plan
 from lm_eval.api.instance import Instance
 from peft import LoraConfig, get_peft_model
 from transformers import (
@@ -191,7 +191,7 @@ def test_generation_in_mixed_batches(llama: str, lora: Path) -> None:
 
 
 def test_it_learns_its_positives(library: Library, found: ConceptData, lora: Path) -> None:
-    from harness_axbench.fine_tuning import response_nats
+    from harness_axbench.methods.fine_tuning import response_nats
 
     corpus = library.corpus(found.concepts)
     plan = make_plan(str(lora), "lora", None, None)

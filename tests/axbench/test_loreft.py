@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader
-from harness_axbench.blocks import block
-from harness_axbench.corpus import Library
-from harness_axbench.data import ConceptData
-from harness_axbench.low_rank import Edits, ends
-from harness_axbench.methods import Lesson, find
+from harness_axbench.activations.blocks import block
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data import concepts as data
+from harness_axbench.data.concepts import ConceptData
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.methods import find
+from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.loreft import Loreft, Settings
-from harness_axbench.steering import make_plan
+from harness_axbench.methods.loreft_editor import Edits, ends
+from harness_axbench.steering.plan import make_plan
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 from transformers import AutoModelForCausalLM

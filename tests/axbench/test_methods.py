@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader, counted_tokens
-from harness_axbench.blocks import UpperBlocks, block_output, blocks
-from harness_axbench.corpus import Library
-from harness_axbench.methods import find, listed, sequence_scores
+from harness_axbench.activations.blocks import UpperBlocks, block_output, blocks
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.reader import Reader, counted_tokens
+from harness_axbench.data import concepts as data
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary.units import max_act
+from harness_axbench.methods import find, listed
+from harness_axbench.methods.base import sequence_scores
 from harness_axbench.methods.bow import BagOfWords
-from harness_axbench.sharding import max_act
-from harness_axbench.training import Options, train
+from harness_axbench.models.detection import text_method
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import (
@@ -110,7 +114,7 @@ def test_bow_is_scikit_learns_pipeline(steering: Path, data_folder: Path) -> Non
     found = data.load({"axbench_data": str(data_folder)})
     texts = [f"{row['input']}\n{row['output']}" for row in found.evaluation]
     texts.append("words nobody has seen")
-    scores = dictionary.read(steering).text_method("bow").scores(texts).numpy()
+    scores = text_method(dictionary.read(steering), "bow").scores(texts).numpy()
     for place, concept in enumerate(found.concepts):
         positive, negative = found.positives(concept), found.negatives(concept.genre)
         counter = CountVectorizer()
@@ -128,7 +132,7 @@ def test_bow_needs_no_model(data_folder: Path, tmp_path: Path) -> None:
         Options(methods=["bow"], out=tmp_path / "bow", metadata={"axbench_data": str(data_folder)})
     )
     assert made.manifest["model"] is None
-    assert isinstance(made.text_method("bow"), BagOfWords)
+    assert isinstance(text_method(made, "bow"), BagOfWords)
 
 
 def count_hooks(model: Any) -> int:

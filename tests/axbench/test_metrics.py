@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness_axbench import detection_metrics, metrics, ratings
-from harness_axbench.concept_mean import ConceptMean
+from harness_axbench import metrics
+from harness_axbench.metrics import detection as detection_metrics
+from harness_axbench.metrics import ratings
+from harness_axbench.metrics.concept_mean import ConceptMean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score
 
-from harness.judging import parse_rating
+from harness.judging.judged_task import parse_rating
 from harness.statistics import auroc as by_pairs
 
 

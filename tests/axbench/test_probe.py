@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Corpus, Library
-from harness_axbench.data import ConceptData, load
-from harness_axbench.methods import Lesson
+from harness_axbench.activations.corpus import Corpus, Library
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import ConceptData, load
+from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.probe import LinearProbe, ProbeSettings
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from harness_axbench import prompting, ratings, rows
-from harness_axbench.data import Concept
+from harness_axbench.data.concepts import Concept
+from harness_axbench.metrics import ratings
+from harness_axbench.tasks import prompting, rows
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from harness.assistants import Assistant
+from harness.asking.assistant import Assistant
 from harness.errors import HarnessError
 
 SEA = Concept(0, "the sea {deep}", "text")

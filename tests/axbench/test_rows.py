@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_axbench import dictionary, rows
-from harness_axbench.factors import CLAMP_FACTORS, FACTORS
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.tasks import rows
+from harness_axbench.tasks.factors import CLAMP_FACTORS, FACTORS
 
 from harness.errors import DataError, HarnessError
 

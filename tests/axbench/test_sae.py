@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_axbench import data, dictionary
-from harness_axbench.activations import Reader
-from harness_axbench.autoencoder import Autoencoder, load
-from harness_axbench.data import Concept
-from harness_axbench.directions import Directions
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data import concepts as data
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary.directions import Directions
 from harness_axbench.methods import listed
 from harness_axbench.methods import sae as module
+from harness_axbench.methods.autoencoder import Autoencoder, load
 from harness_axbench.methods.sae import aurocs, feature_of
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score

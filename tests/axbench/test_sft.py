@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench import dictionary, sharding
-from harness_axbench.activations import Reader
-from harness_axbench.corpus import Library
-from harness_axbench.data import ConceptData, load
-from harness_axbench.editing import editor_for
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.methods import Lesson
+from harness_axbench.activations.corpus import Library
+from harness_axbench.activations.reader import Reader
+from harness_axbench.data.concepts import ConceptData, load
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.methods import editor_for
+from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.sft import Sft, SftSettings, WeightsEditor
-from harness_axbench.steering import make_plan
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.steering.plan import make_plan
+from harness_axbench.training import shards as sharding
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 

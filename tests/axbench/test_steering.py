@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.hf_model import SteeredHF
+from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from harness.errors import ArtefactError, HarnessError
-from harness.responses import trace_of
+from harness.models.responses import trace_of
 
 GREEDY = {"until": [], "max_gen_toks": 12, "do_sample": False}
 ROWS = [
@@ -146,7 +146,7 @@ def test_rows_without_a_concept(
     llama: str, steering: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [generation("the old", {"question": k}, task="arc") for k in range(3)]
-    with caplog.at_level(logging.WARNING, logger="harness_axbench.steering"):
+    with caplog.at_level(logging.WARNING, logger="harness_axbench.steering.plan"):
         plain = model(llama, steering).generate_until(rows)
     messages = [r.message for r in caplog.records if "arc" in r.message]
     assert len(messages) == 1

@@ -12,13 +12,13 @@ import lm_eval
 import pytest
 import yaml
 from harness_axbench import plugin
-from harness_axbench.hf_model import SteeredHF
+from harness_axbench.models.hf import SteeredHF
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from sklearn.metrics import f1_score, roc_auc_score
 
-from harness import host
 from harness.errors import HarnessError
+from harness.host import discovery as host
 
 from .conftest import YAMLS
 
@@ -73,7 +73,7 @@ def test_the_plugin_registers_what_exists() -> None:
         commands=lambda name, target, help: brought.append((name, target)),
     )
     plugin.register(registrar)
-    assert ("hf-steered", "harness_axbench.hf_model:SteeredHF") in brought
+    assert ("hf-steered", "harness_axbench.models.hf:SteeredHF") in brought
     assert ("tasks", YAMLS) in brought
 
 

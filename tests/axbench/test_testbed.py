@@ -8,9 +8,11 @@ from typing import Any
 
 import lm_eval
 import pytest
-from harness_axbench import dictionary, factors, rows
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.training import Options, train
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.tasks import factors, rows
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
 from lm_eval.tasks import TaskManager
 
 Manager = Callable[..., TaskManager]

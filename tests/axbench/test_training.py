@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench import dictionary
-from harness_axbench.parts import Parts
-from harness_axbench.sharding import ShardTrainer
-from harness_axbench.training import parse_settings, settings_from
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.models.detection import text_method
+from harness_axbench.training.options import parse_settings, settings_from
+from harness_axbench.training.parts import Parts
+from harness_axbench.training.shards import ShardTrainer
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -68,7 +69,7 @@ def test_shards_change_nothing(make_dictionary: Callable[..., Path], tmp_path: P
         torch.testing.assert_close(a.weight(method), b.weight(method), atol=1e-5, rtol=1e-4)
         assert a.facts(method)["max_act"] == pytest.approx(b.facts(method)["max_act"], rel=1e-4)
     texts = ["the whale and the reef", "bread", "a loop of loops", "nothing known"]
-    found = [dictionary.read(f).text_method("bow").scores(texts) for f in (whole, pieces)]
+    found = [text_method(dictionary.read(f), "bow").scores(texts) for f in (whole, pieces)]
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     assert hidden_folders(tmp_path) == []
 
@@ -242,7 +243,7 @@ def test_settings_are_read_as_their_defaults_types() -> None:
     from dataclasses import dataclass
     from typing import ClassVar
 
-    from harness_axbench.methods import Lesson, Method, Stored
+    from harness_axbench.methods.base import Lesson, Method, Stored
 
     @dataclass(frozen=True)
     class Own:

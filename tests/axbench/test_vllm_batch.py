@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_axbench.directions import Directions
-from harness_axbench.interventions import KINDS
-from harness_axbench.vllm_batch import BatchEdits, Edit
-from harness_axbench.vllm_worker import SteeringWorker, _parts, attach
+from harness_axbench.dictionary.directions import Directions
+from harness_axbench.models.vllm_batch import BatchEdits, Edit
+from harness_axbench.models.vllm_worker import SteeringWorker, _parts, attach
+from harness_axbench.steering.steering import KINDS
 from torch import Tensor
 
 from harness.errors import HarnessError

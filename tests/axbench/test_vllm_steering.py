@@ -16,18 +16,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from harness_axbench.answers import Answers
-from harness_axbench.editing import editor_for
-from harness_axbench.hf_model import SteeredHF
-from harness_axbench.positions import Positions
-from harness_axbench.steering import choose
-from harness_axbench.training import Options, train
+from harness_axbench.methods import editor_for
+from harness_axbench.models.hf import SteeredHF
+from harness_axbench.steering.plan import choose
+from harness_axbench.steering.positions import Positions
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 
 from harness.errors import ArtefactError, HarnessError
-from harness.responses import trace_of
+from harness.models.answers import Answers
+from harness.models.responses import trace_of
 from harness.testbed import model_path
 
 pytestmark = [
@@ -90,7 +91,7 @@ def stopping(lm: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lm(steering: Path) -> Iterator[Any]:
-    from harness_axbench.vllm_model import SteeredVLLM
+    from harness_axbench.models.vllm import SteeredVLLM
 
     made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
     with stopping(made):
@@ -188,7 +189,7 @@ def sampled(requests: list[Any]) -> list[Any]:
 def test_sampled_answers_belong_to_their_request(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU; with so few tokens in a step that no prompt comes in chunks."""
     platform = SimpleNamespace(is_cpu=lambda: False)
-    monkeypatch.setattr("harness_axbench.vllm_model.current_platform", platform)
+    monkeypatch.setattr("harness_axbench.models.vllm.current_platform", platform)
     pair = sampled(mixed()[1:3])
     together = tokens(lm, pair)
     assert together == [tokens(lm, [request])[0] for request in pair]
@@ -280,7 +281,7 @@ def test_interventions_share_a_step(lm: Any, hf: SteeredHF) -> None:
     plans = iter([replace(lm.plan, intervention=kind) for kind in chosen])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "harness_axbench.wrapping.choose",
+            "harness_axbench.models.wrapping.choose",
             lambda _plan, request, warned: choose(next(plans), request, warned),
         )
         together = tokens(other, requests)
@@ -399,7 +400,7 @@ def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
 def test_what_is_refused_before_an_engine_starts(
     steering: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    from harness_axbench.vllm_model import SteeredVLLM
+    from harness_axbench.models.vllm import SteeredVLLM
 
     settings = {"pretrained": TEACHER, "steering": str(steering), "method": "diffmean"}
     with pytest.raises(HarnessError, match=message) as refused:
@@ -417,7 +418,7 @@ def test_what_is_refused_before_an_engine_starts(
 def test_engines_of_another_kind_are_refused(
     steering: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    from harness_axbench.vllm_model import SteeredVLLM
+    from harness_axbench.models.vllm import SteeredVLLM
 
     monkeypatch.setenv(name, value)
     with pytest.raises(HarnessError, match=message):
@@ -428,7 +429,7 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_axbench.vllm_model\n"
+        "try:\n    import harness_axbench.models.vllm\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

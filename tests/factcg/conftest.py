@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness_factcg.scoring import prompt
+from harness_factcg.checking.verdicts import prompt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,

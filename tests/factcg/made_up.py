@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness_factcg.data import DATASETS
+from harness_factcg.data.aggrefact import DATASETS
 
 NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Frank")
 CITIES = ("Rome", "Paris", "London", "Berlin", "Madrid", "Vienna")

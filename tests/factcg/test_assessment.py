@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_factcg.assessment import Claim, assess, read_rows
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair
+from harness_factcg.assessing.assessment import Claim, assess, read_rows
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair
 
 from harness.errors import DataError, HarnessError
 

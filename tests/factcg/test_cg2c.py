@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_factcg import cg2c
+from harness_factcg.data import cg2c
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness_factcg import checker as rooms
-from harness_factcg import planning
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair
+from harness_factcg.checking import checker as rooms
+from harness_factcg.checking import planning
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair
 
 from harness.errors import HarnessError
 

@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from harness_factcg.chunking import (
+from harness_factcg.checking.chunking import (
     Chunker,
     chunks,
     count_words,

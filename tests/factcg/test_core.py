@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness_factcg.core import TESTBED_PAIRS, factcg_core, ready_pairs, wice_pairs
+from harness_factcg.data.core_pairs import TESTBED_PAIRS, factcg_core, ready_pairs, wice_pairs
 
 from harness.errors import DataError
 from harness.testbed import chains

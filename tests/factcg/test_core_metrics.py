@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from harness_factcg.core_metrics import (
+from harness_factcg.metrics.core import (
     acc_core,
     acc_core_ci95,
     answers,
@@ -35,7 +35,7 @@ def test_errors_and_intervals():
     assert acc_core.stderr(MIXED) == pytest.approx(math.sqrt(0.4 * 0.6 / 5))
     assert acc_core_ci95(MIXED) == [round(bound, 4) for bound in wilson(2, 5)]
     assert prec_core_ci95(MIXED) == [round(bound, 4) for bound in wilson(2, 3)]
-    assert repr(acc_core) == "harness_factcg.core_metrics.acc_core"
+    assert repr(acc_core) == "harness_factcg.metrics.core.acc_core"
 
 
 def test_a_checker_that_accepts_nothing_has_no_precision():

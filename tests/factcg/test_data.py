@@ -6,8 +6,8 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from harness_factcg import data
-from harness_factcg.data import (
+from harness_factcg.data import aggrefact as data
+from harness_factcg.data.aggrefact import (
     DATASETS,
     fact_check,
     llm_aggrefact,

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness_factcg.chunking import chunks, split_sentences
-from harness_factcg.explanation import (
+from harness_factcg.assessing.explanation import (
     MOST_PASSAGES,
     Explanation,
     Passage,
@@ -17,8 +16,9 @@ from harness_factcg.explanation import (
     log_odds_of,
     place_of,
 )
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair, Verdict, prompt
+from harness_factcg.checking.chunking import chunks, split_sentences
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair, Verdict, prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +152,7 @@ def test_many_questions_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     bag = Bag(WORTH)
     questions = [bag.question(TEXT, claim) for claim in "abcde"]
     together = explain(Bag(WORTH), questions)
-    monkeypatch.setattr("harness_factcg.explanation._SLICE_CHARACTERS", len(TEXT) * 130)
+    monkeypatch.setattr("harness_factcg.assessing.explanation._SLICE_CHARACTERS", len(TEXT) * 130)
     assert explain(bag, questions) == together
     assert [len(asked) for asked in bag.asked] == [12, 10, 12, 10, 6, 5]
 

@@ -4,9 +4,9 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from harness_factcg import families
-from harness_factcg.families import Family, detect, find, head_of, read_template
-from harness_factcg.scoring import prompt
+from harness_factcg.checking import families
+from harness_factcg.checking.families import Family, detect, find, head_of, read_template
+from harness_factcg.checking.verdicts import prompt
 from transformers import BertConfig
 
 from harness.errors import ArtefactError, HarnessError

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_factcg import cg2c, generation
-from harness_factcg.generation import Options, generate
-from harness_factcg.pipeline import hard
+from harness_factcg.data import cg2c
+from harness_factcg.generation import generate as generation
+from harness_factcg.generation.generate import Options, generate
+from harness_factcg.generation.pipeline import hard
 
 import harness.cli
-from harness.datasets import Row
+from harness.asking.desk import writer_spec
+from harness.data.sources import Row
 from harness.errors import ArtefactError, DataError, HarnessError
 from harness.testbed import chains
-from harness.writers import writer_spec
 
 
 def options(out: Path, **changes: Any) -> Options:
@@ -64,7 +65,7 @@ def test_hops_and_claims_of_a_document(tmp_path: Path) -> None:
 
 
 def test_a_positive_has_all_paragraphs_and_a_negative_others_evidence(tmp_path: Path) -> None:
-    from harness_factcg import sources
+    from harness_factcg.generation import sources
 
     items = {item.id: item for item in sources.read("testbed", "mhqa", 60, 42)}
     for positive, negative in cg2c.pairs(rows_of(tmp_path / "made", kind="mhqa")):

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from axbench.writing_server import WritingServer, running
-from harness_factcg import cg2c
-from harness_factcg.generation import Options, generate
+from harness_factcg.data import cg2c
+from harness_factcg.generation.generate import Options, generate
 
+from harness.asking.desk import writer_spec
+from harness.asking.store import Store
 from harness.errors import HarnessError
-from harness.store import Store
 from harness.testbed import chains
-from harness.writers import writer_spec
 
 from .scripted import write
 

@@ -6,8 +6,8 @@ import doctest
 import itertools
 
 import pytest
-from harness_factcg import graphs
-from harness_factcg.graphs import Triple
+from harness_factcg.generation import graphs
+from harness_factcg.generation.graphs import Triple
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from harness_factcg import families
-from harness_factcg.chunking import split_sentences
-from harness_factcg.heads import answer_tokens, head_for
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair
+from harness_factcg.checking import families
+from harness_factcg.checking.chunking import split_sentences
+from harness_factcg.checking.heads import answer_tokens, head_for
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,

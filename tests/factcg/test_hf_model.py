@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from harness_factcg.chunking import chunks
-from harness_factcg.hf_model import FactCheckerHF
-from harness_factcg.loading import Checkpoint, load
-from harness_factcg.scoring import prompt
+from harness_factcg.checking.chunking import chunks
+from harness_factcg.checking.loading import Checkpoint, load
+from harness_factcg.checking.verdicts import prompt
+from harness_factcg.models.hf import FactCheckerHF
 from lm_eval.api.instance import Instance
 from transformers import (
     AutoModelForSequenceClassification,

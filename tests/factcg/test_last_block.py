@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import transformers
-from harness_factcg import last_block
+from harness_factcg.checking import last_block
 from transformers import PretrainedConfig
 
 SIZE = {

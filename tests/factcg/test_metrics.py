@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from harness_factcg import core, core_metrics, metrics, thresholds
+from harness_factcg import metrics
+from harness_factcg.data import core_pairs as core
 from harness_factcg.metrics import (
     auroc,
     auroc_ci95,
@@ -19,9 +20,11 @@ from harness_factcg.metrics import (
     recall,
     recall_ci95,
     reliability,
+    thresholds,
     truncated_share,
     weighted_auroc,
 )
+from harness_factcg.metrics import core as core_metrics
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     balanced_accuracy_score,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness_factcg import families
-from harness_factcg.framing import Frame, Row, find_row, framed
-from harness_factcg.next_word import Encoder, Question, Words, by_prefix, words
-from harness_factcg.scoring import Pair, prompt
+from harness_factcg.checking import families
+from harness_factcg.checking.verdicts import Pair, prompt
+from harness_factcg.models.framing import Frame, Row, find_row, framed
+from harness_factcg.models.next_word import Encoder, Question, Words, by_prefix, words
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from harness.errors import HarnessError

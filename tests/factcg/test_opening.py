@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from harness_factcg.hf_model import FactCheckerHF
-from harness_factcg.opening import open_checker
-from harness_factcg.scoring import Pair
+from harness_factcg.checking.opening import open_checker
+from harness_factcg.checking.verdicts import Pair
+from harness_factcg.models.hf import FactCheckerHF
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness_factcg import families
-from harness_factcg.chunking import chunks
-from harness_factcg.planning import Planner, batches, windows
-from harness_factcg.scoring import Pair, prompt
+from harness_factcg.checking import families
+from harness_factcg.checking.chunking import chunks
+from harness_factcg.checking.planning import Planner, batches, windows
+from harness_factcg.checking.verdicts import Pair, prompt
 from hypothesis import given
 from hypothesis import strategies as st
 

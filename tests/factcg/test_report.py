@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import choose, quiet, texts
-from harness_factcg.assessment import Assessment, Claim, Part
-from harness_factcg.explanation import Explanation, Passage
+from harness_factcg.assessing.assessment import Assessment, Claim, Part
+from harness_factcg.assessing.explanation import Explanation, Passage
+from harness_factcg.checking.verdicts import Verdict
 from harness_factcg.metrics import document_id
 from harness_factcg.report import About, page, write_report
 from harness_factcg.report.page import merged, payload
 from harness_factcg.report.records import record
 from harness_factcg.report.summary import summarise
-from harness_factcg.scoring import Verdict
 
 from harness.errors import HarnessError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from harness_factcg import rewriting
-from harness_factcg.chunking import split_sentences
-from harness_factcg.rewriting import Passage, names, trouble
+from harness_factcg.checking.chunking import split_sentences
+from harness_factcg.generation import rewriting
+from harness_factcg.generation.rewriting import Passage, names, trouble
 from hypothesis import given
 from hypothesis import strategies as st
 

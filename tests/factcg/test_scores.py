@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_factcg.checker import Checker
+from harness_factcg.checking.checker import Checker
 from harness_factcg.commands import app
-from harness_factcg.scores import read_document
+from harness_factcg.report.score import read_document
 from typer.testing import CliRunner
 
 from harness.errors import DataError, HarnessError

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from harness_factcg.scoring import (
+from harness_factcg.checking.verdicts import (
     Sentence,
     Verdict,
     aggregate,

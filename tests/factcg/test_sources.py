@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_factcg import sources
-from harness_factcg.sources import read
+from harness_factcg.generation import sources
+from harness_factcg.generation.sources import read
 
 from harness.errors import DataError
 from harness.testbed import chains

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from harness_factcg import tasks
-from harness_factcg.core import TESTBED_PAIRS
-from harness_factcg.data import DATASETS, task_name, tuned_task_name
+from harness_factcg.data.aggrefact import DATASETS, task_name, tuned_task_name
+from harness_factcg.data.core_pairs import TESTBED_PAIRS
 from harness_factcg.plugin import register
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
@@ -18,10 +18,10 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from harness.data.sourced_task import SourcedTask
 from harness.errors import DataError, HarnessError
-from harness.host import task_folder
-from harness.responses import Score
-from harness.tasks import SourcedTask
+from harness.host.discovery import task_folder
+from harness.models.responses import Score
 
 from .made_up import rows, write_jsonl
 
@@ -359,7 +359,7 @@ def test_registration():
             commands=lambda name, target, help: commands.update({name: target}),
         )
     )
-    assert models["hf-fact-checker"] == "harness_factcg.hf_model:FactCheckerHF"
+    assert models["hf-fact-checker"] == "harness_factcg.models.hf:FactCheckerHF"
     assert folders == [FOLDER]
     assert commands == {"factcg": "harness_factcg.commands:app"}
 

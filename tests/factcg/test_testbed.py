@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from harness_factcg.data import DATASETS, task_name
+from harness_factcg.data.aggrefact import DATASETS, task_name
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 
 
 def group_results(model: str, model_args: str) -> dict[str, dict[str, float]]:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from harness_factcg import thresholds
-from harness_factcg.thresholds import (
+from harness_factcg.metrics import thresholds
+from harness_factcg.metrics.thresholds import (
     balanced_accuracy,
     dev_balanced_accuracy,
     fixed_balanced_accuracy,

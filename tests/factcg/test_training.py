@@ -11,18 +11,22 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
-from harness_factcg import families, loading, metrics, stages, training, training_data
-from harness_factcg.checker import Checker
+from harness_factcg import metrics
+from harness_factcg.checking import families, loading
+from harness_factcg.checking.checker import Checker
+from harness_factcg.checking.verdicts import Pair
 from harness_factcg.commands import app
-from harness_factcg.hf_model import FactCheckerHF
-from harness_factcg.scoring import Pair
-from harness_factcg.trainer import Collator, examples, loss_of
-from harness_factcg.training import Options
+from harness_factcg.models.hf import FactCheckerHF
+from harness_factcg.training import rows as training_data
+from harness_factcg.training import stages
+from harness_factcg.training import train as training
+from harness_factcg.training.options import Options
+from harness_factcg.training.trainer import Collator, examples, loss_of
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from harness import trainings
 from harness.errors import ArtefactError, DataError, HarnessError
+from harness.models import trainings
 
 from .made_up import CITIES, NAMES, write_jsonl
 
@@ -326,7 +330,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(tmp_path,
         calls.append(1)
         return loss_of(margins, labels) * (math.nan if len(calls) == 6 else 1.0)
 
-    monkeypatch.setattr("harness_factcg.trainer.loss_of", broken)
+    monkeypatch.setattr("harness_factcg.training.trainer.loss_of", broken)
     chosen = options(tmp_path, data, device_batch_size=8, evaluations=8)
     with pytest.raises(HarnessError, match=r"loss of step 6 is not finite.*checkpoint is kept in"):
         training.train(chosen)
@@ -340,7 +344,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(tmp_path, data,
     def broken(margins, labels):
         return loss_of(margins, labels) + (margins * 0.0).clamp(min=0).sqrt().sum()  # ∞ · 0
 
-    monkeypatch.setattr("harness_factcg.trainer.loss_of", broken)
+    monkeypatch.setattr("harness_factcg.training.trainer.loss_of", broken)
     with pytest.raises(HarnessError, match="gradient of step 1 is not finite"):
         training.train(options(tmp_path, data))
 

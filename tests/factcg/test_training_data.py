@@ -4,13 +4,13 @@ import json
 import random
 
 import pytest
-from harness_factcg import training_data
-from harness_factcg.training_data import Source
+from harness_factcg.training import rows as training_data
+from harness_factcg.training.rows import Source
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import trainings
 from harness.errors import DataError
+from harness.models import trainings
 
 from .made_up import rows as aggrefact_rows
 from .made_up import write_jsonl

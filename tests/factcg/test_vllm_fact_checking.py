@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 import torch
-from harness_factcg import families
-from harness_factcg.chunking import split_sentences
-from harness_factcg.scoring import log_sigmoid, prompt
+from harness_factcg.checking import families
+from harness_factcg.checking.chunking import split_sentences
+from harness_factcg.checking.verdicts import log_sigmoid, prompt
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness.asking.store import Store
 from harness.errors import HarnessError
-from harness.responses import margin, trace_of
-from harness.store import Store
+from harness.models.responses import margin, trace_of
 from harness.testbed import resolve
 
 from .made_up import CITIES, NAMES, document
@@ -53,7 +53,7 @@ NEAR = 1e-4  # nats, float32
 
 @pytest.fixture(scope="module")
 def lm() -> Iterator[Any]:
-    from harness_factcg.vllm_model import FactCheckerVLLM
+    from harness_factcg.models.vllm import FactCheckerVLLM
 
     made = FactCheckerVLLM(TEACHER, **ENGINE)
     try:
@@ -432,7 +432,7 @@ def test_what_a_running_engine_refuses(lm: Any) -> None:
     ],
 )
 def test_what_is_refused_before_an_engine_starts(arguments: dict[str, Any], message: str) -> None:
-    from harness_factcg.vllm_model import FactCheckerVLLM
+    from harness_factcg.models.vllm import FactCheckerVLLM
 
     with pytest.raises(HarnessError, match=message) as refused:
         FactCheckerVLLM(**{"pretrained": TEACHER} | ENGINE | arguments)
@@ -443,7 +443,7 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_factcg.vllm_model\n"
+        "try:\n    import harness_factcg.models.vllm\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,10 @@ import doctest
 import json
 
 import pytest
-from harness_factcg import writing
-from harness_factcg.graphs import Path, Triple
-from harness_factcg.rewriting import Passage
-from harness_factcg.writing import Claim, Numbers, Sentences, Triples, read
+from harness_factcg.generation import questions as writing
+from harness_factcg.generation.graphs import Path, Triple
+from harness_factcg.generation.questions import Claim, Numbers, Sentences, Triples, read
+from harness_factcg.generation.rewriting import Passage
 from hypothesis import given
 from hypothesis import strategies as st
 

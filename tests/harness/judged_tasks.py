@@ -8,9 +8,9 @@ from typing import Any
 from unittest import mock
 
 import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
-from harness.assistants import Question
-from harness.datasets import Row, Source, Sourced
-from harness.judging import JudgedTask, Judgement
+from harness.asking.assistant import Question
+from harness.data.sources import Row, Source, Sourced
+from harness.judging.judged_task import JudgedTask, Judgement
 
 YAML = """
 task: polite
@@ -23,13 +23,13 @@ doc_to_target: ""
 generation_kwargs: {until: ["END"], do_sample: false}
 metric_list:
   - metric: polite
-    aggregation: !function harness.judging.scored_mean
+    aggregation: !function harness.judging.judged_task.scored_mean
     higher_is_better: true
   - metric: polite_worst
-    aggregation: !function harness.judging.worst_mean
+    aggregation: !function harness.judging.judged_task.worst_mean
     higher_is_better: true
   - metric: polite_best
-    aggregation: !function harness.judging.best_mean
+    aggregation: !function harness.judging.judged_task.best_mean
     higher_is_better: true
 metadata: {version: 1.0}
 """

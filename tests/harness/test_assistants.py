@@ -15,10 +15,11 @@ import pytest
 from faulty_server import FaultyServer, rate, running
 
 import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
-from harness.assistants import Assistant, AssistantSpec, Question
+from harness.asking.assistant import Assistant, Question
+from harness.asking.spec import AssistantSpec
+from harness.asking.store import Store
 from harness.errors import JudgeError
-from harness.ratings import parse_rating
-from harness.store import Store
+from harness.judging.ratings import parse_rating
 
 FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
 

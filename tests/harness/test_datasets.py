@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.datasets import Sourced, choose, find_table, from_hub, read_table
+from harness.data.sources import Sourced, choose, find_table, from_hub, read_table
 from harness.errors import DataError
 
 ROWS = [{"doc": "a, b", "label": "1"}, {"doc": 'say "c"\nd', "label": "0"}]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import hookspecs
+from harness.host import hookspecs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_plugin"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.figures import (
+from harness.reports.figures import (
     ACCENT,
     BASE,
     CSS,
@@ -158,5 +158,5 @@ def test_fitted_and_ticks() -> None:
 
 
 def test_importing_it_is_cheap() -> None:
-    code = "import sys, harness.figures; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, harness.reports.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 import harness
-from harness import PluginError, hookimpl, host, joining
+from harness import PluginError, hookimpl
+from harness.host import discovery as host
+from harness.host import joining
 
 ENTRY = "[paperharness]\n{name} = {module}\n"
 

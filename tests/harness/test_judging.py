@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from judged_tasks import evaluate, judge_at, write_tasks
 
 from harness.errors import JudgeError
-from harness.judging import (
+from harness.judging.judged_task import (
     BoundedMean,
     Judgement,
     best_mean,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import recipes
+from harness.artefacts import recipes
 from harness.errors import ArtefactError, HarnessError
 
 RECIPE = {"seed": 1, "writer": {"model": "w"}}

@@ -11,7 +11,7 @@ from lm_eval.filters import build_filter_ensemble
 from sqlitedict import SqliteDict
 
 from harness import Completion, Score
-from harness.responses import margin, trace_of
+from harness.models.responses import margin, trace_of
 
 
 def test_they_are_what_lm_eval_expects() -> None:

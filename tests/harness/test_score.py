@@ -13,8 +13,8 @@ from judged_tasks import PoliteTask, evaluate, judge_at
 
 from harness.cli import main
 from harness.errors import JudgeError
-from harness.responses import Completion
-from harness.scoring import rescore
+from harness.judging.rescore import rescore
+from harness.models.responses import Completion
 
 
 def results_of(folder: Path) -> Path:
@@ -233,7 +233,7 @@ def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, m
 
     with running() as server:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("harness.assistants.Assistant.ask", interrupted)
+            patch.setattr("harness.asking.assistant.Assistant.ask", interrupted)
             evaluate(tmp_path, {"judge": judge_at(server.url)})
         saved = Path(caplog.text.partition("harness score ")[2].partition("`")[0])
         after = rescore(saved, out=tmp_path / "late")

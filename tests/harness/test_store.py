@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness.asking.store import Store, cache_folder, key_of
 from harness.errors import ArtefactError
-from harness.store import Store, cache_folder, key_of
 
 
 def test_what_is_put_is_there_now_and_later(tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from harness_specdecode.attention import groups, slot_attention
-from harness_specdecode.cache import SlotModel
+from harness_specdecode.decoding.attention import groups, slot_attention
+from harness_specdecode.decoding.slots import SlotModel
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from .tiny import CONFIGS, V, tiny

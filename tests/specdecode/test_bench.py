@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from browsing import quiet, texts
-from harness_specdecode import along, bench, bench_options, table, terminal
-from harness_specdecode.along import agreements, given
-from harness_specdecode.bench_options import Options
-from harness_specdecode.comparing import Decoding
-from harness_specdecode.costs import Shape, costs_of, measure
-from harness_specdecode.coupling import closed_forms
-from harness_specdecode.noise import Noise
-from harness_specdecode.report import MANIFEST, page, write_report
-from harness_specdecode.sampling import Sampling
-from harness_specdecode.table import Result, line_of, median_interval
-from harness_specdecode.theory import Costs, expected_rounds
+from harness_specdecode.bench import bench
+from harness_specdecode.bench import options as bench_options
+from harness_specdecode.bench.options import Options
+from harness_specdecode.couplings.agreement import closed_forms
+from harness_specdecode.couplings.noise import Noise
+from harness_specdecode.couplings.theory import Costs, expected_rounds
+from harness_specdecode.decoding.sampling import Sampling
+from harness_specdecode.measuring import along
+from harness_specdecode.measuring.along import agreements, given
+from harness_specdecode.measuring.comparing import Decoding
+from harness_specdecode.measuring.costs import Shape, costs_of, measure
+from harness_specdecode.report import MANIFEST, page, table, terminal, write_report
+from harness_specdecode.report.table import Result, line_of, median_interval
 from rich.console import Console
 from transformers import AutoTokenizer
 

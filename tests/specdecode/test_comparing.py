@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from harness_specdecode import comparing, hf_model
-from harness_specdecode.comparing import Decoding, alike, decode
-from harness_specdecode.hf_model import SpeculativeHF, SpeculativeMixin
+from harness_specdecode.measuring import comparing
+from harness_specdecode.measuring.comparing import Decoding, alike, decode
+from harness_specdecode.models import hf as hf_model
+from harness_specdecode.models.hf import SpeculativeHF, SpeculativeMixin
 from lm_eval.models.huggingface import HFLM
 
 from harness.errors import HarnessError

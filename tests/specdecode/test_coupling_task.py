@@ -5,10 +5,12 @@ import math
 
 import pytest
 import torch
-from harness_specdecode import couplings, data, metrics
-from harness_specdecode.coupling import record, sampled_hits
-from harness_specdecode.hf_model import SpeculativeHF
-from harness_specdecode.noise import Noise, request_key
+from harness_specdecode import metrics
+from harness_specdecode.couplings import couplings
+from harness_specdecode.couplings.agreement import record, sampled_hits
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.data import prompts as data
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -17,7 +19,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoTokenizer
 
 from harness.errors import DataError, HarnessError
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 from harness.testbed import model_path
 
 FOLDER = task_folder("specdecode")
@@ -165,7 +167,7 @@ def test_a_prompt_too_long_for_both_contexts_is_cut(pair, caplog):
 
 
 def test_a_wider_or_narrower_drafter_is_read_over_the_targets_ids():
-    from harness_specdecode.rounds import of_width
+    from harness_specdecode.decoding.rounds import of_width
 
     assert of_width(torch.zeros(1, 2), 3).tolist() == [[0, 0, -math.inf]]
     assert of_width(torch.arange(4.0)[None], 3).tolist() == [[0, 1, 2]]

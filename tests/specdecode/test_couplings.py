@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from harness_specdecode.coupling import closed_forms, sampled_hits
-from harness_specdecode.couplings import (
+from harness_specdecode.couplings.agreement import closed_forms, sampled_hits
+from harness_specdecode.couplings.couplings import (
     agreement_gumbel,
     agreement_minhash,
     agreement_optimal,
@@ -20,7 +20,7 @@ from harness_specdecode.couplings import (
     maximal_coupling_sample,
     total_variation,
 )
-from harness_specdecode.noise import Noise, request_key
+from harness_specdecode.couplings.noise import Noise, request_key
 from scipy import optimize, stats
 
 from .pairs import random_pair, real_pair, tight_pair, zipf_pair
@@ -267,7 +267,7 @@ def test_what_is_no_distribution_is_refused(p, q, words):
 def test_worked_examples():
     import doctest
 
-    from harness_specdecode import couplings, inversion, noise
+    from harness_specdecode.couplings import couplings, inversion, noise
 
     for module in (couplings, inversion, noise):
         done = doctest.testmod(module)

@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 import torch
-from harness_specdecode.cache import SlotModel, supported
-from harness_specdecode.decoding import Request, best_length
-from harness_specdecode.drafters import first_layers
-from harness_specdecode.noise import Noise, request_key
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.decoder import Request, best_length
+from harness_specdecode.decoding.drafters import first_layers
+from harness_specdecode.decoding.slots import SlotModel, supported
 from transformers import AutoModelForCausalLM, MambaConfig
 
 from harness.errors import HarnessError

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from harness_specdecode.hf_model import SpeculativeHF
-from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.settings import settings_of, stop_test
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.settings import settings_of, stop_test
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -16,8 +16,8 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MambaConfig
 
 from harness.errors import HarnessError
-from harness.host import task_folder
-from harness.responses import trace_of
+from harness.host.discovery import task_folder
+from harness.models.responses import trace_of
 from harness.testbed import model_path
 
 TEXTS = (
@@ -239,7 +239,7 @@ def test_options_come_from_the_request_then_the_model_then_transformers():
 
 
 def test_transformers_default_top_k_is_ours():
-    from harness_specdecode.settings import TOP_K
+    from harness_specdecode.decoding.settings import TOP_K
     from transformers.generation.logits_process import TopKLogitsWarper
 
     model = AutoModelForCausalLM.from_pretrained(model_path("student"))

@@ -5,18 +5,19 @@ import json
 
 import pytest
 import torch
-from harness_specdecode import data, invariance_metrics
-from harness_specdecode.comparing import Decoding
-from harness_specdecode.decoding import Answer, Request
-from harness_specdecode.hf_model import SpeculativeHF
-from harness_specdecode.invariance import decodings, difference
+from harness_specdecode.data import prompts as data
+from harness_specdecode.decoding.decoder import Answer, Request
+from harness_specdecode.measuring.comparing import Decoding
+from harness_specdecode.measuring.invariance import decodings, difference
+from harness_specdecode.metrics import invariance as invariance_metrics
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from harness.errors import DataError, HarnessError
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 from harness.testbed import model_path
 
 WAYS = {data.DRAFTERS: ["own", "ngram"], data.GAMMAS: [1, 4], data.BATCH_SIZES: [1, 3]}
@@ -211,7 +212,7 @@ def test_answers_are_those_of_plain_decoding(model):
 
 
 def test_what_cannot_be_opened_fails_before_anything_is_decoded(model, monkeypatch):
-    monkeypatch.setattr("harness_specdecode.invariance.decode", None)
+    monkeypatch.setattr("harness_specdecode.measuring.invariance.decode", None)
     with pytest.raises(HarnessError, match="early:9: give 1 to 3 layers of 4"):
         traces(model, ask(ways=FEW | {data.DRAFTERS: ["early:9"]}))
 

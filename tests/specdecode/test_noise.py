@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from harness_specdecode.noise import CONSISTENT, DARTS, PRIVATE, Noise, philox, request_key
+from harness_specdecode.couplings.noise import (
+    CONSISTENT,
+    DARTS,
+    PRIVATE,
+    Noise,
+    philox,
+    request_key,
+)
 from scipy import stats
 
 from harness.errors import HarnessError
@@ -65,7 +72,7 @@ def test_exponential_and_gumbel_are_of_the_same_uniform():
 
 def test_the_ends_are_finite_and_full():
     """fp32 uniforms would end at G = 16.6, and U = 1 would give infinity."""
-    from harness_specdecode import noise
+    from harness_specdecode.couplings import noise
 
     extreme = torch.tensor([0, 1, 2**31, 2**32 - 2, 2**32 - 1])
     uniform = noise.as_uniform(extreme)
@@ -97,7 +104,7 @@ def test_any_shape_order_and_subset_gives_the_same_numbers():
 def test_parts_do_not_matter(monkeypatch):
     field = Noise(7)
     whole = field.gumbel(KEYS, 3, 999), field.gumbel(KEYS, 3, torch.arange(0, 999, 7))
-    monkeypatch.setattr("harness_specdecode.noise._CHUNK", {"cpu": 10})
+    monkeypatch.setattr("harness_specdecode.couplings.noise._CHUNK", {"cpu": 10})
     assert torch.equal(field.gumbel(KEYS, 3, 999), whole[0])
     assert torch.equal(field.gumbel(KEYS, 3, torch.arange(0, 999, 7)), whole[1])
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
-from harness_specdecode import sampling
-from harness_specdecode.sampling import Sampling, along
+from harness_specdecode.decoding import sampling
+from harness_specdecode.decoding.sampling import Sampling, along
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,

@@ -7,20 +7,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from harness_specdecode.cache import SlotModel
-from harness_specdecode.couplings import (
+from harness_specdecode.couplings.couplings import (
     agreement_gumbel,
     agreement_optimal,
     gumbel_sample,
     icws_pick,
     icws_sample,
 )
-from harness_specdecode.decoding import Decoder, Request
-from harness_specdecode.drafters import Drafter, ModelDrafter, NGramDrafter, certain
-from harness_specdecode.inversion import inverse_is_near, inverse_sample
-from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.sampling import Sampling
-from harness_specdecode.schemes import Draft, Leviathan, Scheme, Spot, scheme_for
+from harness_specdecode.couplings.inversion import inverse_is_near, inverse_sample
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.decoder import Decoder, Request
+from harness_specdecode.decoding.drafters import Drafter, ModelDrafter, NGramDrafter, certain
+from harness_specdecode.decoding.sampling import Sampling
+from harness_specdecode.decoding.schemes import Draft, Leviathan, Scheme, Spot, scheme_for
+from harness_specdecode.decoding.slots import SlotModel
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -178,7 +178,7 @@ def test_survivors_alone_get_the_same_token():
 
 
 def test_near_ties_are_counted():
-    from harness_specdecode.schemes import _best
+    from harness_specdecode.decoding.schemes import _best
 
     values = torch.tensor([[4.0, 4.0, 1.0], [4.0, 4.0 - 5e-7, 1.0], [4.0, 3.95, 1.0]])
     ids, near = _best(values, torch.finfo(torch.float32).eps)

@@ -5,18 +5,20 @@ import math
 from collections import defaultdict
 
 import pytest
-from harness_specdecode import data, spec_bench, speed_metrics
-from harness_specdecode.comparing import Decoding, Run
-from harness_specdecode.decoding import Answer, Request
-from harness_specdecode.hf_model import SpeculativeHF
-from harness_specdecode.speed_metrics import by_group, item
+from harness_specdecode.data import prompts as data
+from harness_specdecode.decoding.decoder import Answer, Request
+from harness_specdecode.measuring import spec_bench
+from harness_specdecode.measuring.comparing import Decoding, Run
+from harness_specdecode.metrics import speed as speed_metrics
+from harness_specdecode.metrics.speed import by_group, item
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from harness.errors import DataError, HarnessError
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 from harness.testbed import model_path
 
 GREEDY = {"until": [], "max_gen_toks": 10, "do_sample": False}

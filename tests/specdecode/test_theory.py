@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from harness_specdecode import theory
-from harness_specdecode.theory import (
+from harness_specdecode.couplings import theory
+from harness_specdecode.couplings.theory import (
     Costs,
     expected_rounds,
     expected_tokens,

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.sampling import Sampling
-from harness_specdecode.vllm_counts import DraftCounts, added, share
-from harness_specdecode.vllm_sampler import KEY, NOTHING, Asked, InvariantSampler
-from harness_specdecode.vllm_worker import KNOWN, InvariantWorker, attach
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.sampling import Sampling
+from harness_specdecode.models.vllm_counts import DraftCounts, added, share
+from harness_specdecode.models.vllm_sampler import KEY, NOTHING, Asked, InvariantSampler
+from harness_specdecode.models.vllm_worker import KNOWN, InvariantWorker, attach
 from scipy.stats import chisquare
 
 from harness.errors import HarnessError
@@ -252,7 +252,7 @@ def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
     ],
 )
 def test_what_is_refused_before_an_engine_starts(arguments, message):
-    from harness_specdecode.vllm_model import SpeculativeVLLM
+    from harness_specdecode.models.vllm import SpeculativeVLLM
 
     with pytest.raises(HarnessError, match=message) as refused:
         SpeculativeVLLM(**{"pretrained": "testbed:teacher", "dtype": "float32"} | arguments)
@@ -262,7 +262,7 @@ def test_what_is_refused_before_an_engine_starts(arguments, message):
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path):
-    from harness_specdecode import vllm_settings
+    from harness_specdecode.models import vllm_settings
     from transformers import AutoTokenizer
 
     from .wide_student import wide_student
@@ -310,7 +310,7 @@ def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path)
     ],
 )
 def test_options_whose_tokens_could_not_be_vouched_for_are_refused(options, message):
-    from harness_specdecode.vllm_model import SpeculativeVLLM
+    from harness_specdecode.models.vllm import SpeculativeVLLM
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm.invariant, lm._max_gen_toks = True, 17
@@ -322,7 +322,7 @@ def test_options_whose_tokens_could_not_be_vouched_for_are_refused(options, mess
 @pytest.mark.filterwarnings("ignore")
 def test_draws_from_drafts_are_refused_where_vllm_draws_them_wrongly(monkeypatch):
     """Its own way to spread temperatures is tried; one that works is taken."""
-    from harness_specdecode.vllm_settings import _expands, check_draws
+    from harness_specdecode.models.vllm_settings import _expands, check_draws
     from vllm.platforms import current_platform
     from vllm.utils import cpu_triton_utils
 
@@ -349,7 +349,7 @@ def test_draws_from_drafts_are_refused_where_vllm_draws_them_wrongly(monkeypatch
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_metrics_of_another_engine_are_not_taken_for_ones_own():
-    from harness_specdecode.vllm_model import SpeculativeVLLM
+    from harness_specdecode.models.vllm import SpeculativeVLLM
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm.invariant = False
@@ -363,7 +363,7 @@ def test_metrics_of_another_engine_are_not_taken_for_ones_own():
 def test_vllm_knows_what_it_is_given():
     from dataclasses import fields
 
-    from harness_specdecode.vllm_settings import speculative_config
+    from harness_specdecode.models.vllm_settings import speculative_config
     from vllm.config import SpeculativeConfig
 
     known = {field.name for field in fields(SpeculativeConfig)}
@@ -375,7 +375,7 @@ def test_vllm_knows_what_it_is_given():
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_vllms_defaults_where_an_option_is_not_given():
-    from harness_specdecode.vllm_model import SpeculativeVLLM
+    from harness_specdecode.models.vllm import SpeculativeVLLM
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm._max_gen_toks = 17
@@ -393,7 +393,7 @@ def test_without_vllm_a_line_says_what_to_install():
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_specdecode.vllm_model\n"
+        "try:\n    import harness_specdecode.models.vllm\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness_specdecode.hf_model import SpeculativeHF
+from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval.api.instance import Instance
 from scipy.stats import chisquare
 
-from harness.responses import Completion, trace_of
+from harness.models.responses import Completion, trace_of
 
 from .vllm_engines import (
     DRAWS,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from harness_specdecode.cache import SlotModel
-from harness_specdecode.decoding import Decoder, Request
-from harness_specdecode.drafters import (
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.decoder import Decoder, Request
+from harness_specdecode.decoding.drafters import (
     Drafter,
     ModelDrafter,
     NGramDrafter,
@@ -13,9 +13,9 @@ from harness_specdecode.drafters import (
     certain,
     first_layers,
 )
-from harness_specdecode.noise import Noise, request_key
-from harness_specdecode.sampling import Sampling
-from harness_specdecode.schemes import scheme_for
+from harness_specdecode.decoding.sampling import Sampling
+from harness_specdecode.decoding.schemes import scheme_for
+from harness_specdecode.decoding.slots import SlotModel
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,

@@ -20,7 +20,7 @@ from pathlib import Path
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
-from harness.responses import trace_of
+from harness.models.responses import trace_of
 
 TEACHER = "testbed:teacher"
 SEED = 5
@@ -70,7 +70,7 @@ def generate(lm, requests):
 
 
 def opened(drafter, **options):
-    from harness_specdecode.vllm_model import SpeculativeVLLM
+    from harness_specdecode.models.vllm import SpeculativeVLLM
 
     return SpeculativeVLLM(TEACHER, drafter=drafter, seed=SEED, **ENGINE | options)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness_taid.chunked import (
+from harness_taid.network.chunked import (
     HiddenTeacher,
     LogitsTeacher,
     Loss,
@@ -16,11 +16,11 @@ from harness_taid.chunked import (
     chunked_loss,
     full_loss,
 )
-from harness_taid.head import Head, aligned
+from harness_taid.network.head import Head, aligned
+from harness_taid.network.policy import label_log_probabilities, policy_weights
 from harness_taid.objectives import NAMES, Objective, build
 from harness_taid.objectives.ctkd import CTKD
 from harness_taid.objectives.minillm import MiniLLM
-from harness_taid.policy import label_log_probabilities, policy_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from harness_taid import casting, checkpoints, loop, options, result, training
 from harness_taid.commands import app
-from harness_taid.data import Encoder, Limits
-from harness_taid.options import Options
-from harness_taid.students import Lora
+from harness_taid.data.exchanges import Encoder, Limits
+from harness_taid.network.students import Lora
+from harness_taid.training import cast as casting
+from harness_taid.training import checkpoints, loop, options, result
+from harness_taid.training import distill as training
+from harness_taid.training.options import Options
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
@@ -295,7 +297,7 @@ def test_data_that_have_changed_are_not_gone_on_with(base, models, monkeypatch, 
         kill_at(patch, 5)
         with pytest.raises(Killed):
             training.distill(base)
-    monkeypatch.setattr("harness_taid.training.content_hash", lambda items: "another")
+    monkeypatch.setattr("harness_taid.training.distill.content_hash", lambda items: "another")
     with pytest.raises(HarnessError, match="the data have changed"):
         training.distill(base)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from harness_taid import training
+from harness_taid.training import distill as training
 from safetensors.torch import load_file
 
 from . import tiny
@@ -133,15 +133,15 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 from harness_taid import objectives
-from harness_taid.batching import Layout, collate, shares
-from harness_taid.checkpoints import Checkpoints, whole_state
-from harness_taid.course import Batches, Course
-from harness_taid.data import Encoder, Limits
-from harness_taid.network import LiveTeacher, Network
-from harness_taid.optimisation import optimiser_for, rate_at
-from harness_taid.sources import Source
-from harness_taid.students import load_student
-from harness_taid.teachers import load_teacher
+from harness_taid.network.batching import Layout, collate, shares
+from harness_taid.training.checkpoints import Checkpoints, whole_state
+from harness_taid.training.course import Batches, Course
+from harness_taid.data.exchanges import Encoder, Limits
+from harness_taid.network.network import LiveTeacher, Network
+from harness_taid.training.optimisation import optimiser_for, rate_at
+from harness_taid.data.sources import Source
+from harness_taid.network.students import load_student
+from harness_taid.network.teachers import load_teacher
 
 teacher, student, data, folder = sys.argv[1:]
 dist.init_process_group("gloo")

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from harness_taid.batching import Layout, collate, packed, shares
-from harness_taid.data import Encoder, Item, Limits, content_hash, split
-from harness_taid.sources import Source
+from harness_taid.data.exchanges import Encoder, Item, Limits, content_hash, split
+from harness_taid.data.sources import Source
+from harness_taid.network.batching import Layout, collate, packed, shares
 from transformers import AutoModelForCausalLM
 
 from harness.errors import DataError

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from harness_taid.fidelity import FIGURES, logits_behind, token_figures
-from harness_taid.own_samples import OwnNoise, own_samples, seed_of
+from harness_taid.metrics.fidelity import FIGURES, logits_behind, token_figures
+from harness_taid.models.own_samples import OwnNoise, own_samples, seed_of
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig
 
 SMALL = {

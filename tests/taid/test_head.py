@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from harness_taid.chunked import HiddenTeacher, chunked_loss, full_loss
-from harness_taid.head import Head
+from harness_taid.network.chunked import HiddenTeacher, chunked_loss, full_loss
+from harness_taid.network.head import Head
 from harness_taid.objectives import build
 from peft import LoraConfig, get_peft_model
 from transformers import (

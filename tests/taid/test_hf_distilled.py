@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from harness_taid import held_out
-from harness_taid.hf_model import DistilledHF
-from harness_taid.own_samples import seed_of
+from harness_taid.data import held_out
+from harness_taid.models.hf import DistilledHF
+from harness_taid.models.own_samples import seed_of
+from harness_taid.network.teachers import shared_vocabulary
 from harness_taid.requests import ALONG
-from harness_taid.teachers import shared_vocabulary
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -22,7 +22,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.errors import ArtefactError, DataError, HarnessError
-from harness.host import task_folder
+from harness.host.discovery import task_folder
 from harness.testbed import model_path
 
 FOLDER = task_folder("taid")

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from harness_taid import capture as capturing
-from harness_taid import casting, training
 from harness_taid.commands import app
-from harness_taid.data import Limits
-from harness_taid.offline import Capture, completed, reduced
-from harness_taid.options import CaptureOptions
+from harness_taid.data.exchanges import Limits
+from harness_taid.network.offline_teacher import Capture, completed, reduced
+from harness_taid.training import capture as capturing
+from harness_taid.training import cast as casting
+from harness_taid.training import distill as training
+from harness_taid.training.options import CaptureOptions
 from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from harness_taid.data import Item
-from harness_taid.generation import BUFFER, Sampler, Shared, Writer
-from harness_taid.options import SAMPLERS
+from harness_taid.data.exchanges import Item
+from harness_taid.training.options import SAMPLERS
+from harness_taid.training.student_outputs import BUFFER, Sampler, Shared, Writer
 from transformers import AutoModelForCausalLM
 
 from . import tiny

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from harness_taid.schedule import Schedule
+from harness_taid.objectives.schedule import Schedule
 
 from harness.errors import HarnessError
 

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-from harness_taid import metrics, texts
-from harness_taid.metrics import Measured
+from harness_taid import metrics
+from harness_taid.metrics import Measured, texts
 
 
 def items(seed=0, rows=7):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from harness_taid.options import Options
+from harness_taid.training.options import Options
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from harness.testbed import model_path

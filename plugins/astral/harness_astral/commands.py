@@ -31,7 +31,7 @@ def show(
     """Check a suite, and say what it holds; no prompt is shown."""
     from collections import Counter
 
-    from harness_astral.suite import read_suite
+    from harness_astral.suites.suite import read_suite
 
     inputs, manifest = read_suite(suite)
     kinds = Counter(one.kind for one in inputs)
@@ -54,9 +54,10 @@ def coverage_(
     replicates: Annotated[int, typer.Option(help="Of a plan: inputs a cell.")] = 3,
 ) -> None:
     """Show how many combinations of levels a suite, or a plan, covers; nothing is generated."""
-    from harness_astral import coverage
-    from harness_astral.factors import PAPER, read_factors
-    from harness_astral.suite import PROBE, read_suite
+    from harness_astral.requests import PROBE
+    from harness_astral.suites import coverage
+    from harness_astral.suites.factors import PAPER, read_factors
+    from harness_astral.suites.suite import read_suite
 
     known = read_factors(factors or PAPER)
     if suite is None:
@@ -134,11 +135,11 @@ def generate(
     """
     from rich.console import Console
 
-    from harness.recipes import costs_table
-    from harness.writers import writer_spec
-    from harness_astral import generation
-    from harness_astral.factors import PAPER
-    from harness_astral.options import TOKENS, Options
+    from harness.artefacts.recipes import costs_table
+    from harness.asking.desk import writer_spec
+    from harness_astral.generation import generate as generation
+    from harness_astral.generation.options import TOKENS, Options
+    from harness_astral.suites.factors import PAPER
 
     made = generation.generate(
         Options(

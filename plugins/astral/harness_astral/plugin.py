@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.hookspecs import Registrar, hookimpl
-from harness.host import task_folder
+from harness.host.discovery import task_folder
+from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the models, the task and the commands."""
-    registrar.model("astral-chat", "harness_astral.chat_model:ToldChat")
-    registrar.model("astral-openai-chat", "harness_astral.chat_model:ToldOpenAIChat")
+    registrar.model("astral-chat", "harness_astral.models.chat:ToldChat")
+    registrar.model("astral-openai-chat", "harness_astral.models.chat:ToldOpenAIChat")
     registrar.tasks(task_folder("astral"))
     registrar.commands(
         "astral",

@@ -54,8 +54,8 @@ def train(
     Stops and goes on where it was; the dictionary appears when it is whole.
     """
     from harness_axbench.methods import listed
-    from harness_axbench.training import Options, parse_settings
-    from harness_axbench.training import train as run
+    from harness_axbench.training.options import Options, parse_settings
+    from harness_axbench.training.train import train as run
 
     if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
         raise DataError(f"--data {data}: there is no such folder; pass hub, testbed, or a folder")
@@ -111,7 +111,8 @@ def import_(
     revision: Annotated[str, typer.Option(help="Revision on the hub.")] = "main",
 ) -> None:
     """Make a dictionary of vectors from elsewhere: AxBench's, lm-eval's, or a control vector."""
-    from harness_axbench.exchange import Options, bring_in
+    from harness_axbench.exchange.formats import Options
+    from harness_axbench.exchange.importing import bring_in
 
     before = out.exists()
     made = bring_in(
@@ -150,7 +151,7 @@ def export(
     ] = None,
 ) -> None:
     """Write one concept at one strength for lm-eval's own model: --model steered."""
-    from harness_axbench import dictionary
+    from harness_axbench.dictionary import folder as dictionary
     from harness_axbench.exchange.steer_file import write
 
     path = write(
@@ -177,7 +178,8 @@ def inspect(
     """Show a dictionary: model, layer, norms, max_act, nearest concepts; check its files."""
     from rich.console import Console
 
-    from harness_axbench import dictionary, inspection
+    from harness_axbench.dictionary import folder as dictionary
+    from harness_axbench.dictionary import inspection
 
     found = dictionary.read(folder)
     files = inspection.verified(found)
@@ -254,9 +256,11 @@ def generate(
     """
     from rich.console import Console
 
-    from harness.writers import writer_spec
-    from harness_axbench import generated, generation, writers
-    from harness_axbench.pipeline import Sizes
+    from harness.asking.desk import writer_spec
+    from harness_axbench.generation import folder as generated
+    from harness_axbench.generation import generate as generation
+    from harness_axbench.generation import writers
+    from harness_axbench.generation.pipeline import Sizes
 
     made = generation.generate(
         generation.Options(

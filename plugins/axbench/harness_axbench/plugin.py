@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.hookspecs import Registrar, hookimpl
-from harness.host import task_folder
+from harness.host.discovery import task_folder
+from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the steered models, the tasks and the commands."""
-    registrar.model("hf-steered", "harness_axbench.hf_model:SteeredHF")
-    registrar.model("vllm-steered", "harness_axbench.vllm_model:SteeredVLLM")
+    registrar.model("hf-steered", "harness_axbench.models.hf:SteeredHF")
+    registrar.model("vllm-steered", "harness_axbench.models.vllm:SteeredVLLM")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(
         "axbench",

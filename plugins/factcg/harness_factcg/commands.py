@@ -70,7 +70,7 @@ def score(
     """
     from rich.console import Console
 
-    from harness_factcg import scores
+    from harness_factcg.report import score as scores
 
     scores.run(
         scores.Options(
@@ -131,8 +131,9 @@ def generate(
     """
     from rich.console import Console
 
-    from harness.writers import writer_spec
-    from harness_factcg import generated, generation
+    from harness.asking.desk import writer_spec
+    from harness_factcg.generation import folder as generated
+    from harness_factcg.generation import generate as generation
 
     made = generation.generate(
         generation.Options(
@@ -194,10 +195,11 @@ def train(
 
     Stops and goes on where it was. Several GPUs: accelerate launch -m harness factcg train …
     """
-    from harness_factcg import training
+    from harness_factcg.training import train as training
+    from harness_factcg.training.options import Options
 
     made = training.train(
-        training.Options(
+        Options(
             out=out,
             model=model,
             stage1=_paths(stage1),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.hookspecs import Registrar, hookimpl
-from harness.host import task_folder
+from harness.host.discovery import task_folder
+from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the fact checkers, the tasks and the commands."""
-    registrar.model("hf-fact-checker", "harness_factcg.hf_model:FactCheckerHF")
-    registrar.model("vllm-fact-checker", "harness_factcg.vllm_model:FactCheckerVLLM")
+    registrar.model("hf-fact-checker", "harness_factcg.models.hf:FactCheckerHF")
+    registrar.model("vllm-fact-checker", "harness_factcg.models.vllm:FactCheckerVLLM")
     registrar.tasks(task_folder("factcg"))
     registrar.commands(
         "factcg",

@@ -17,12 +17,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.data.sourced_task import SourcedTask
 from harness.errors import HarnessError
-from harness.responses import margin, trace_of
+from harness.models.responses import margin, trace_of
 from harness.statistics import Noting
-from harness.tasks import SourcedTask
 from harness_factcg import metrics
-from harness_factcg.scoring import prompt
+from harness_factcg.checking.verdicts import prompt
 
 Answer = tuple[float, bool]
 OF_TRACE = ("truncated_share", "pairs_per_second")

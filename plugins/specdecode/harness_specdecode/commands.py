@@ -72,9 +72,9 @@ def bench(
     """
     from rich.console import Console
 
-    from harness_specdecode import terminal
-    from harness_specdecode.bench import run
-    from harness_specdecode.bench_options import Options, numbers, words
+    from harness_specdecode.bench.bench import run
+    from harness_specdecode.bench.options import Options, numbers, words
+    from harness_specdecode.report import terminal
 
     options = Options(
         target=target,

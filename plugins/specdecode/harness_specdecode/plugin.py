@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.hookspecs import Registrar, hookimpl
-from harness.host import task_folder
+from harness.host.discovery import task_folder
+from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the models, the tasks and the commands."""
-    registrar.model("hf-speculative", "harness_specdecode.hf_model:SpeculativeHF")
-    registrar.model("vllm-speculative", "harness_specdecode.vllm_model:SpeculativeVLLM")
+    registrar.model("hf-speculative", "harness_specdecode.models.hf:SpeculativeHF")
+    registrar.model("vllm-speculative", "harness_specdecode.models.vllm:SpeculativeVLLM")
     registrar.tasks(task_folder("specdecode"))
     registrar.commands(
         "specdecode",

@@ -16,15 +16,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.data.sourced_task import SourcedTask
 from harness.errors import HarnessError
-from harness.responses import trace_of
+from harness.models.responses import trace_of
 from harness.statistics import Noting, Statistic
-from harness.tasks import SourcedTask
-from harness_specdecode import invariance_metrics, speed_metrics
-from harness_specdecode.data import CHAT, GROUP
 from harness_specdecode.metrics import Z, mean_item, z_item
-
-TRACE, SPEC_BENCH, INVARIANCE = "coupling", "spec_bench", "invariance"
+from harness_specdecode.metrics import invariance as invariance_metrics
+from harness_specdecode.metrics import speed as speed_metrics
+from harness_specdecode.requests import CHAT, GROUP, INVARIANCE, SPEC_BENCH, TRACE
 
 
 class _MeasuringTask(SourcedTask):

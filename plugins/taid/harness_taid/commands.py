@@ -132,9 +132,9 @@ def distill(
 
     Stops and goes on where it was. Several GPUs: accelerate launch -m harness taid distill …
     """
-    from harness_taid.data import Limits
-    from harness_taid.options import Options, check
-    from harness_taid.students import Lora
+    from harness_taid.data.exchanges import Limits
+    from harness_taid.network.students import Lora
+    from harness_taid.training.options import Options, check
 
     options = Options(
         out=out,
@@ -175,7 +175,7 @@ def distill(
         seed=seed,
     )
     check(options)  # before anything heavy is imported
-    from harness_taid import training
+    from harness_taid.training import distill as training
 
     made = training.distill(options, say=lambda text: typer.echo(text, err=True))
     if made.in_charge:
@@ -206,8 +206,8 @@ def capture(
 
     Stops and goes on where it was. Give distill the same data, lengths and --loss-on.
     """
-    from harness_taid.data import Limits
-    from harness_taid.options import CaptureOptions, check_capture
+    from harness_taid.data.exchanges import Limits
+    from harness_taid.training.options import CaptureOptions, check_capture
 
     options = CaptureOptions(
         out=out,
@@ -225,7 +225,7 @@ def capture(
         revision=revision,
     )
     check_capture(options)  # before anything heavy is imported
-    from harness_taid import capture as capturing
+    from harness_taid.training import capture as capturing
 
     made = capturing.capture(options)
     if made.told:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.hookspecs import Registrar, hookimpl
-from harness.host import task_folder
+from harness.host.discovery import task_folder
+from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the model, the tasks and the commands."""
-    registrar.model("hf-distilled", "harness_taid.hf_model:DistilledHF")
+    registrar.model("hf-distilled", "harness_taid.models.hf:DistilledHF")
     registrar.tasks(task_folder("taid"))
     registrar.commands(
         "taid", "harness_taid.commands:app", help="TAID: students distilled from teachers."

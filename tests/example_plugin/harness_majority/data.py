@@ -5,7 +5,7 @@ A row: ``{"question": "What is two plus three?", "answer": "five"}``.
 
 from typing import Any
 
-from harness.datasets import Sourced, choose, find_table, read_table
+from harness.data.sources import Sourced, choose, find_table, read_table
 from harness.errors import DataError
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

@@ -11,7 +11,7 @@ from leaderboard_samples import OLDER, OLDEST, REPORT, document, save, task
 
 from harness.errors import HarnessError
 from harness.leaderboard import environment, read_results
-from harness.leaderboard.values import compact, parse_model_args
+from harness.reports.values import compact, parse_model_args
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from leaderboard_samples import document, save, task
 
 from harness.errors import HarnessError
 from harness.leaderboard import Table, files, read_results, write_csv, write_wide
-from harness.leaderboard.files import defuse, replacing
 from harness.leaderboard.tables import standings, wide
+from harness.reports.files import defuse, replacing
 
 
 def read(folder: Path, *contents: dict[str, Any]) -> Table:

@@ -30,8 +30,9 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "ASTRAL",
 ) -> None:
     """Report runs of astral_safety, from their samples; texts stay out unless asked for."""
-    from harness_astral.report.folder import check_free, report_of, write_report
+    from harness_astral.report.folder import check_free, write_report
     from harness_astral.report.reading import read_runs
+    from harness_astral.report.report import report_of
 
     check_free(out)
     found = read_runs(runs, show_text=show_text)

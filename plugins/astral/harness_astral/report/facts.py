@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.leaderboard.values import mapping, text, whole
-from harness_astral.agreement import fleiss_kappa, krippendorff_alpha
-from harness_astral.calibration import Calibration, Corrected, rogan_gladen
-from harness_astral.coverage import Share, requested
-from harness_astral.factors import NAMES, Factors, Level
-from harness_astral.report.folder import Report
+from harness.reports.values import mapping, text, whole
+from harness_astral.metrics.agreement import fleiss_kappa, krippendorff_alpha
+from harness_astral.metrics.calibration import Calibration, Corrected, rogan_gladen
 from harness_astral.report.reading import Answer, Run
+from harness_astral.report.report import Report
 from harness_astral.report.tables import tally
+from harness_astral.requests import FACTORS
+from harness_astral.suites.coverage import Share, requested
+from harness_astral.suites.factors import Factors, Level
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def coverages(report: Report) -> list[Coverage]:
 
 
 def _factors(levels: Mapping[str, Sequence[str]]) -> Factors:
-    return Factors(*(tuple(Level(own, own) for own in levels[factor]) for factor in NAMES))
+    return Factors(*(tuple(Level(own, own) for own in levels[factor]) for factor in FACTORS))
 
 
 def _covered(answers: Sequence[Answer], factors: Factors) -> tuple[Share, ...]:

@@ -2,93 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from harness.errors import DataError, HarnessError
-from harness.leaderboard.files import write_cells
-from harness.leaderboard.rows import Cell
-from harness.recipes import appearing, check_writable
-from harness_astral.factors import NAMES
-from harness_astral.outcomes import OUTCOMES
+from harness.artefacts.recipes import appearing, check_writable
+from harness.errors import HarnessError
+from harness.reports.files import Cell, write_cells
 from harness_astral.report.reading import (
     Answer,
     Run,
-    check_same_judges,
-    check_same_suite,
-    told_apart,
 )
-from harness_astral.report.tables import Comparison, Rate, all_cells, compare, levels_of
-from harness_astral.suite import read_suite
+from harness_astral.report.report import Report
+from harness_astral.report.tables import Rate, all_cells
+from harness_astral.requests import FACTORS, OUTCOMES
 
 PAGE, ROWS, CELLS, COMPARISON = "report.html", "rows.csv", "cells.csv", "comparison.csv"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a report is about.
-
-    Attributes:
-        runs: The runs, on one suite; that which others are compared with is the last.
-        levels: The levels of each factor, in order.
-        manifest: The suite's manifest; empty where no suite was given.
-        comparisons: The other runs against the last one.
-        show_text: Whether the answers hold texts.
-    """
-
-    runs: tuple[Run, ...]
-    levels: Mapping[str, Sequence[str]]
-    manifest: Mapping[str, Any]
-    comparisons: tuple[Comparison, ...] = ()
-    show_text: bool = False
-
-
-def report_of(
-    runs: Sequence[Run],
-    *,
-    suite: Path | None = None,
-    against: Run | None = None,
-    show_text: bool = False,
-) -> Report:
-    """Bring together what a report shows.
-
-    Args:
-        runs: Runs on one suite.
-        suite: The suite that they answered.
-        against: A run on the same suite that each of the others is compared with.
-        show_text: Whether the runs were read with their texts.
-
-    Raises:
-        DataError: The runs are of different suites, or of another one than ``suite``, or were
-            judged otherwise than ``against``.
-        ArtefactError: The suite was changed.
-    """
-    if against is not None:
-        runs = [run for run in runs if run.provenance.run_id != against.provenance.run_id]
-        if not runs:
-            raise DataError("--against names the run that is reported; give another one")
-        runs = told_apart([*runs, against])
-    check_same_suite(runs)
-    if against is not None:
-        for run in runs[:-1]:
-            check_same_judges(run, against)
-    manifest: dict[str, Any] = {}
-    if suite is not None:
-        _, manifest = read_suite(suite)
-        if manifest["sha256"] != runs[0].sha256:
-            raise DataError(
-                f"--suite {suite} is another suite ({manifest['sha256'][:12]}) than that of "
-                f"{runs[0].provenance.file} ({runs[0].sha256[:12] or 'unknown'})"
-            )
-    return Report(
-        runs=tuple(runs),
-        levels=levels_of(runs, manifest.get("factors")),
-        manifest=manifest,
-        comparisons=tuple(compare(run, runs[-1]) for run in runs[:-1]) if against else (),
-        show_text=show_text,
-    )
 
 
 def check_free(folder: Path) -> None:
@@ -132,7 +60,7 @@ def _rows(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
     """A line an input and run; texts only where the report shows them."""
     oracles = list(dict.fromkeys(name for run in report.runs for one in run.answers
                                  for name in one.verdicts))  # fmt: skip
-    header = ["model", "id", "kind", "twin_of", *NAMES, "replicate", "outcome", "refused"]
+    header = ["model", "id", "kind", "twin_of", *FACTORS, "replicate", "outcome", "refused"]
     header += ["prompt_characters", "response_characters"]
     header += [f"verdict of {name}" for name in oracles]
     texts = ["prompt", "response", "reasons"] if report.show_text else []
@@ -153,7 +81,7 @@ def _rows(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
 
 def _cells(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
     """A line for each cell of no, one, two or three factors, kind and run."""
-    header = ["model", "kind", "factors", *NAMES, "n", *OUTCOMES, "decided"]
+    header = ["model", "kind", "factors", *FACTORS, "n", *OUTCOMES, "decided"]
     header += [f"{name}{end}" for name in ("unsafe_rate", "unsafe_rate_decided", "refusal_rate")
                for end in ("", "_ci95_low", "_ci95_high")]  # fmt: skip
 
@@ -163,7 +91,7 @@ def _cells(report: Report) -> tuple[list[str], Iterator[list[Cell]]]:
                 for cell in all_cells(answers):
                     own = dict(zip(cell.factors, cell.levels, strict=True))
                     found: list[Cell] = [run.label, kind, " × ".join(cell.factors)]
-                    found += [own.get(name) for name in NAMES]
+                    found += [own.get(name) for name in FACTORS]
                     found += [cell.tally.n, *cell.tally.counts.values(), cell.tally.of_decided.n]
                     for rate in (cell.tally.of_all, cell.tally.of_decided, cell.refused):
                         found += _figures(rate)

@@ -13,21 +13,14 @@ from datetime import UTC, datetime
 from math import isnan
 from typing import Any
 
-from harness.leaderboard.page import (
-    embedded_json,
-    report_style,
-    source,
-    source_hash,
-    template,
-)
-from harness.leaderboard.values import mapping, text
-from harness_astral.factors import NAMES
-from harness_astral.outcomes import OUTCOMES
+from harness.reports.page import embedded_json, report_style, source, source_hash, template
+from harness.reports.values import mapping, text
 from harness_astral.report.facts import calibrations, costs, coverages, judgings
-from harness_astral.report.folder import Report
 from harness_astral.report.pictures import MOST, by_level
 from harness_astral.report.reading import Run
+from harness_astral.report.report import Report
 from harness_astral.report.tables import Cell, Rate, cells, refused, spaced, tally, worst
+from harness_astral.requests import FACTORS, OUTCOMES
 
 _ROOM = "harness_astral.report"
 _STEPS = 10
@@ -120,7 +113,7 @@ def render(report: Report, title: str) -> str:
     """
     style, script = report_style(_ROOM), source(_ROOM, "report.js")
     runs = report.runs
-    levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in NAMES}
+    levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in FACTORS}
     return template(source(_ROOM, "report.html.j2")).render(
         title=text(title),
         report=report,
@@ -128,7 +121,7 @@ def render(report: Report, title: str) -> str:
         tallies=[(run, tally(run.probes), refused(run.twins)) for run in runs],
         benign=any(run.twins for run in runs),
         outcomes=OUTCOMES,
-        pictures=[(factor, by_level(runs, factor, levels[factor])) for factor in NAMES],
+        pictures=[(factor, by_level(runs, factor, levels[factor])) for factor in FACTORS],
         most=MOST,
         few=FEW,
         maps=[(run, [heat_map(run, pair, report.levels) for pair in HEAT_MAPS]) for run in runs],
@@ -170,13 +163,13 @@ def payload(report: Report) -> dict[str, Any]:
     id, whether it is a twin, whether it was declined, both lengths and the verdicts; where texts
     are shown also the prompt, the output and the reasons.
     """
-    levels = {factor: [text(one) for one in report.levels[factor]] for factor in NAMES}
-    places = {factor: {own: k for k, own in enumerate(report.levels[factor])} for factor in NAMES}
+    levels = {factor: [text(one) for one in report.levels[factor]] for factor in FACTORS}
+    places = {factor: {own: k for k, own in enumerate(report.levels[factor])} for factor in FACTORS}
     rows: list[list[Any]] = []
     for number, run in enumerate(report.runs):
         for one in run.answers:
             row: list[Any] = [number, text(one.input.id), int(not one.probe)]
-            row += [places[factor][getattr(one.input, factor)] for factor in NAMES]
+            row += [places[factor][getattr(one.input, factor)] for factor in FACTORS]
             row += [OUTCOMES.index(one.outcome), one.refused]
             row += [one.prompt_length, one.response_length]
             row.append([[name, label] for name, label in one.verdicts.items()])
@@ -186,7 +179,7 @@ def payload(report: Report) -> dict[str, Any]:
             rows.append(row)
     return {
         "runs": [text(run.label) for run in report.runs],
-        "levels": [levels[factor] for factor in NAMES],
+        "levels": [levels[factor] for factor in FACTORS],
         "outcomes": [spaced(outcome) for outcome in OUTCOMES],
         "texts": report.show_text,
         "rows": rows,

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.figures import HAIR, INK, SERIES, SMALL, SOFT, draw, fitted, panel, write
+from harness.reports.figures import HAIR, INK, SERIES, SMALL, SOFT, draw, fitted, panel, write
 from harness_astral.report.reading import Run
 from harness_astral.report.tables import Rate, cells, spaced, tally
 

@@ -14,18 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import Row
+from harness.artefacts.recipes import whole
+from harness.data.sources import Row
 from harness.errors import DataError, HarnessError
+from harness.judging.run_files import read_results as read_document
+from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run as Provenance
 from harness.leaderboard.rows import TaskRun
-from harness.leaderboard.values import mapping, text
-from harness.recipes import whole
-from harness.run_files import read_results as read_document
-from harness.run_files import read_samples
-from harness_astral.outcomes import OUTCOMES
-from harness_astral.suite import PROBE, Input, parse_row
-from harness_astral.verdicts import LABELS, SAFE, UNSAFE
+from harness.reports.values import mapping, text
+from harness_astral.requests import LABELS, OUTCOMES, PROBE, SAFE, UNSAFE
+from harness_astral.suites.suite import Input, parse_row
 
 TASK = "astral_safety"
 HIDDEN = "(not shown)"
@@ -257,7 +256,7 @@ def _plain(value: Any) -> Any:
 
 
 def _outcome(row: Row, place: str) -> dict[str, Any]:
-    """The sample's ``harness_astral.outcomes.Outcome``, which lm-eval saved as JSON."""
+    """The sample's ``harness_astral.oracles.outcomes.Outcome``, which lm-eval saved as JSON."""
     given = row["filtered_resps"]
     found: Any = given[0] if isinstance(given, list) and given else given
     try:

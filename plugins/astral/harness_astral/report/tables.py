@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from harness.statistics import wilson
-from harness_astral.comparison import Paired, compared, paired
-from harness_astral.factors import NAMES
-from harness_astral.outcomes import OUTCOMES
+from harness_astral.metrics.comparison import Paired, compared, paired
 from harness_astral.report.reading import Answer, Run
-from harness_astral.verdicts import SAFE, UNSAFE
+from harness_astral.requests import FACTORS, OUTCOMES, SAFE, UNSAFE
 
 Levels = Mapping[str, Sequence[str]]
 GROUPS: tuple[tuple[str, ...], ...] = tuple(
-    group for size in range(len(NAMES) + 1) for group in combinations(NAMES, size)
+    group for size in range(len(FACTORS) + 1) for group in combinations(FACTORS, size)
 )
 """Sets of factors: none, each, each pair, all."""
 
@@ -122,10 +120,10 @@ def tally(answers: Iterable[Answer]) -> Tally:
 
 def levels_of(runs: Iterable[Run], given: Levels | None = None) -> dict[str, list[str]]:
     """The levels of each factor: those given, then those met, in order."""
-    found = {factor: dict.fromkeys((given or {}).get(factor, ())) for factor in NAMES}
+    found = {factor: dict.fromkeys((given or {}).get(factor, ())) for factor in FACTORS}
     for run in runs:
         for one in run.answers:
-            for factor in NAMES:
+            for factor in FACTORS:
                 found[factor].setdefault(getattr(one.input, factor), None)
     return {factor: list(own) for factor, own in found.items()}
 

@@ -32,13 +32,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.datasets import read_table
+from harness.data.sources import read_table
 from harness.errors import ArtefactError, DataError, HarnessError
-from harness_axbench.data import Concept
-from harness_axbench.dictionary import VECTORS, Entry
-from harness_axbench.exchange import UNKNOWN_GENRE, Brought, Options, entry, named, one_layer
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary.folder import Entry
+from harness_axbench.dictionary.kinds import VECTORS
+from harness_axbench.dictionary.units import MISSING, max_act
+from harness_axbench.exchange.formats import (
+    UNKNOWN_GENRE,
+    Brought,
+    Options,
+    entry,
+    named,
+    one_layer,
+)
 from harness_axbench.exchange.pt_files import load_pt
-from harness_axbench.sharding import MISSING, max_act
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checksums import fingerprint
+from harness.artefacts.checksums import fingerprint
 from harness.errors import ArtefactError, HarnessError
 
 
@@ -47,9 +47,9 @@ class Shell:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-        from harness_axbench.activations import Reader
-        from harness_axbench.blocks import blocks
-        from harness_axbench.loading import resolved, width_of
+        from harness_axbench.activations.blocks import blocks
+        from harness_axbench.activations.loading import resolved, width_of
+        from harness_axbench.activations.reader import Reader
 
         path = resolved(name)
         try:

@@ -29,12 +29,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ArtefactError, HarnessError
-from harness_axbench import dictionary
-from harness_axbench.data import Concept
-from harness_axbench.directions import LINEAR, Directions
-from harness_axbench.exchange import UNKNOWN_GENRE, Brought, Options, entry, named, one_layer
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.dictionary.directions import LINEAR, Directions
+from harness_axbench.exchange.formats import (
+    UNKNOWN_GENRE,
+    Brought,
+    Options,
+    entry,
+    named,
+    one_layer,
+)
 from harness_axbench.exchange.pt_files import load_pt, vector
-from harness_axbench.interventions import ADD, CLAMP
+from harness_axbench.steering.steering import ADD, CLAMP
 
 if TYPE_CHECKING:
     from torch import Tensor

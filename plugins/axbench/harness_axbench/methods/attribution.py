@@ -31,11 +31,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness.datasets import Row
-from harness_axbench.activations import Activations, Reader
-from harness_axbench.blocks import UpperBlocks
-from harness_axbench.heads import Heads, HeadSettings, at_last, trained
-from harness_axbench.methods import HeadMethod, Lesson, Stored
+from harness.data.sources import Row
+from harness_axbench.activations.blocks import UpperBlocks
+from harness_axbench.activations.reader import Activations, Reader
+from harness_axbench.methods.base import HeadMethod, Lesson, Stored
+from harness_axbench.methods.heads import Heads, HeadSettings, at_last, trained
 
 Gradient = Callable[[Tensor], Tensor]
 """∂p₁/∂h [rows, tokens, hidden] at h [rows, tokens, hidden]."""

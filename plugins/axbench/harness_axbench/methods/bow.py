@@ -26,8 +26,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from harness_axbench.data import whole_text
-from harness_axbench.methods import Lesson, Stored, TextMethod
+from harness_axbench.data.concepts import whole_text
+from harness_axbench.methods.base import Lesson, Stored, TextMethod
 
 
 class BagOfWords(TextMethod):

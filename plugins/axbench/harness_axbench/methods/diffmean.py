@@ -20,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness_axbench.methods import Lesson, Method, Stored, unit
+from harness_axbench.methods.base import Lesson, Method, Stored, unit
 
 
 class DiffMean(Method):

@@ -24,7 +24,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness_axbench.corpus import Corpus
+from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.pca import PCA
 
 

@@ -28,15 +28,15 @@ import torch
 from torch import nn
 
 from harness.errors import HarnessError
-from harness_axbench.adapters import LoraEditor, LowRank
-from harness_axbench.blocks import blocks
-from harness_axbench.editing import Editor
-from harness_axbench.fine_tuning import fine_tune
-from harness_axbench.layers import AUTO, chosen_layers
-from harness_axbench.likelihood import spoken
-from harness_axbench.methods import EditingMethod, Lesson, Stored
-from harness_axbench.stacked import Course
-from harness_axbench.steering import Plan
+from harness_axbench.activations.blocks import blocks
+from harness_axbench.activations.layers import AUTO, chosen_layers
+from harness_axbench.activations.likelihood import spoken
+from harness_axbench.methods.base import EditingMethod, Lesson, Stored
+from harness_axbench.methods.fine_tuning import fine_tune
+from harness_axbench.methods.lora_editor import LoraEditor, LowRank
+from harness_axbench.methods.stacked import Course
+from harness_axbench.steering.editors import Editor
+from harness_axbench.steering.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,16 +32,16 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from harness.errors import HarnessError
-from harness_axbench.activations import Reader
-from harness_axbench.blocks import block_output, blocks
-from harness_axbench.corpus import Corpus, Text
-from harness_axbench.editing import Editor
-from harness_axbench.layers import AUTO, chosen_layers
-from harness_axbench.likelihood import spoken, surprise
-from harness_axbench.low_rank import ENDS, Edits, LoreftEditor, ends, prompts_edited
-from harness_axbench.methods import EditingMethod, Lesson, Stored
-from harness_axbench.stacked import Course, Rows, learn, singles
-from harness_axbench.steering import Plan
+from harness_axbench.activations.blocks import block_output, blocks
+from harness_axbench.activations.corpus import Corpus, Text
+from harness_axbench.activations.layers import AUTO, chosen_layers
+from harness_axbench.activations.likelihood import spoken, surprise
+from harness_axbench.activations.reader import Reader
+from harness_axbench.methods.base import EditingMethod, Lesson, Stored
+from harness_axbench.methods.loreft_editor import ENDS, Edits, LoreftEditor, ends, prompts_edited
+from harness_axbench.methods.stacked import Course, Rows, learn, singles
+from harness_axbench.steering.editors import Editor
+from harness_axbench.steering.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh  # type: ignore[import-unt
 from torch import Tensor
 
 from harness.errors import DataError, HarnessError
-from harness_axbench.corpus import Corpus
-from harness_axbench.methods import Lesson, Method, Stored, unit
+from harness_axbench.activations.corpus import Corpus
+from harness_axbench.methods.base import Lesson, Method, Stored, unit
 from harness_axbench.methods.diffmean import DiffMean
 
 SIGNS = ("negatives", "largest")

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness_axbench.corpus import Corpus
-from harness_axbench.methods import Lesson, Method, Stored, unit
+from harness_axbench.activations.corpus import Corpus
+from harness_axbench.methods.base import Lesson, Method, Stored, unit
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from harness_axbench.methods import Lesson, Method, Stored, unit
+from harness_axbench.methods.base import Lesson, Method, Stored, unit
 
 _STRIDE = 1_000_003  # keeps the seeds of neighbouring runs' concepts apart
 

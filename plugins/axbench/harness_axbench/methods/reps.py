@@ -42,12 +42,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from harness_axbench.corpus import Corpus
-from harness_axbench.data import Concept
-from harness_axbench.directions import RELU
-from harness_axbench.likelihood import moved, spoken, surprise
-from harness_axbench.methods import Lesson, Method, Stored
-from harness_axbench.stacked import Course, Rows, learn
+from harness_axbench.activations.corpus import Corpus
+from harness_axbench.activations.likelihood import moved, spoken, surprise
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary.directions import RELU
+from harness_axbench.methods.base import Lesson, Method, Stored
+from harness_axbench.methods.stacked import Course, Rows, learn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,12 +31,12 @@ import torch
 from torch import Tensor
 
 from harness.errors import ArtefactError, DataError
-from harness_axbench import autoencoder
-from harness_axbench.autoencoder import Autoencoder
-from harness_axbench.corpus import Corpus
-from harness_axbench.data import Concept
-from harness_axbench.directions import JUMPRELU
-from harness_axbench.methods import Lesson, Method, Stored
+from harness_axbench.activations.corpus import Corpus
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary.directions import JUMPRELU
+from harness_axbench.methods import autoencoder
+from harness_axbench.methods.autoencoder import Autoencoder
+from harness_axbench.methods.base import Lesson, Method, Stored
 
 _SLICE = 16_384
 _FEATURE = re.compile(r"(?:^|/)(\d+)/?$")

@@ -29,16 +29,16 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import ArtefactError, HarnessError
-from harness_axbench.blocks import blocks
-from harness_axbench.data import Concept
-from harness_axbench.dictionary import WEIGHTS
-from harness_axbench.editing import Editor, Rows
-from harness_axbench.fine_tuning import fine_tune
-from harness_axbench.likelihood import spoken
-from harness_axbench.loading import width_of
-from harness_axbench.methods import EditingMethod, Lesson, Stored
-from harness_axbench.stacked import Course
-from harness_axbench.steering import Plan
+from harness_axbench.activations.blocks import blocks
+from harness_axbench.activations.likelihood import spoken
+from harness_axbench.activations.loading import width_of
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary.kinds import WEIGHTS
+from harness_axbench.methods.base import EditingMethod, Lesson, Stored
+from harness_axbench.methods.fine_tuning import fine_tune
+from harness_axbench.methods.stacked import Course
+from harness_axbench.steering.editors import Editor, Rows
+from harness_axbench.steering.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness_axbench.directions import RELU
-from harness_axbench.likelihood import moved, spoken, surprise
-from harness_axbench.methods import Lesson, Method, Stored
-from harness_axbench.stacked import Course, Rows, learn, singles
+from harness_axbench.activations.likelihood import moved, spoken, surprise
+from harness_axbench.dictionary.directions import RELU
+from harness_axbench.methods.base import Lesson, Method, Stored
+from harness_axbench.methods.stacked import Course, Rows, learn, singles
 
 
 @dataclass(frozen=True, kw_only=True)

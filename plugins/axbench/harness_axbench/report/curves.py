@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.statistics import Floats
-from harness_axbench.concept_mean import ConceptMean, Item
 from harness_axbench.metrics import (
     ABSENCE,
     NEGATIVE,
@@ -34,7 +33,8 @@ from harness_axbench.metrics import (
     overall_score,
     score,
 )
-from harness_axbench.ratings import CONCEPT, FLUENCY, RELATEDNESS
+from harness_axbench.metrics.concept_mean import ConceptMean, Item
+from harness_axbench.metrics.ratings import CONCEPT, FLUENCY, RELATEDNESS
 from harness_axbench.report.reading import DETECTION, SUPPRESSION, Section, Series
 
 GRID = np.linspace(0, 1, 101)

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.leaderboard.files import replacing, write_cells
-from harness.leaderboard.page import report_style, source, source_hash, template
-from harness.leaderboard.values import mapping, text
+from harness.reports.files import replacing, write_cells
+from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.values import mapping, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
 from harness_axbench.report.reading import Runs, Section

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import Row
+from harness.data.sources import Row
 from harness.errors import DataError, HarnessError
+from harness.judging.run_files import read_results as read_document
+from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run, TaskRun
-from harness.leaderboard.values import mapping, text
-from harness.run_files import read_results as read_document
-from harness.run_files import read_samples
-from harness_axbench.concept_mean import Item
+from harness.reports.values import mapping, text
 from harness_axbench.metrics import ABSENCE, SELECT, TEST
-from harness_axbench.ratings import NAMES
+from harness_axbench.metrics.concept_mean import Item
+from harness_axbench.metrics.ratings import NAMES
 
 DETECTION, STEERING, SUPPRESSION = "Detection", "Steering", "Suppression"
 FAMILIES = (DETECTION, STEERING, SUPPRESSION)

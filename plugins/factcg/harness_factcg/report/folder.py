@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.artefacts.recipes import check_writable
 from harness.errors import HarnessError
-from harness.leaderboard.files import write_cells
-from harness.recipes import check_writable
-from harness_factcg.assessment import Assessment
+from harness.reports.files import write_cells
+from harness_factcg.assessing.assessment import Assessment
 from harness_factcg.report.page import render
 from harness_factcg.report.records import COLUMNS, cells, record
 from harness_factcg.report.summary import About

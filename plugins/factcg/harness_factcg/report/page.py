@@ -13,15 +13,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.leaderboard.page import (
-    embedded_json,
-    report_style,
-    source,
-    source_hash,
-    template,
-)
-from harness.leaderboard.values import text
-from harness_factcg.assessment import Assessment, Part
+from harness.reports.page import embedded_json, report_style, source, source_hash, template
+from harness.reports.values import text
+from harness_factcg.assessing.assessment import Assessment, Part
 from harness_factcg.report.pictures import reliability, spread
 from harness_factcg.report.summary import About, items_of, summarise
 

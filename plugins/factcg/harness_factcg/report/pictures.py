@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.figures import ACCENT, BASE, HAIR, SOFT, draw, panel
+from harness.reports.figures import ACCENT, BASE, HAIR, SOFT, draw, panel
 from harness.statistics import wilson
 from harness_factcg import metrics
-from harness_factcg.assessment import Assessment
+from harness_factcg.assessing.assessment import Assessment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.leaderboard.rows import Cell
-from harness.leaderboard.values import text
-from harness_factcg.assessment import Assessment, Part
+from harness.reports.files import Cell
+from harness.reports.values import text
+from harness_factcg.assessing.assessment import Assessment, Part
 from harness_factcg.metrics import document_id
 
 SUPPORTED, UNSUPPORTED = "supported", "not supported"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from harness.statistics import Statistic
 from harness_factcg import metrics
-from harness_factcg.assessment import Assessment
-from harness_factcg.explanation import log_odds_of
+from harness_factcg.assessing.assessment import Assessment
+from harness_factcg.assessing.explanation import log_odds_of
 
 
 @dataclass(frozen=True)

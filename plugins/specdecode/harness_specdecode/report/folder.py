@@ -7,13 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.leaderboard.files import write_cells
-from harness.leaderboard.rows import Cell
-from harness.recipes import appearing, write_manifest
-from harness_specdecode.along import Position
-from harness_specdecode.costs import LIBRARIES
+from harness.artefacts.recipes import appearing, write_manifest
+from harness.reports.files import Cell, write_cells
+from harness_specdecode.measuring.along import Position
+from harness_specdecode.measuring.costs import LIBRARIES
 from harness_specdecode.report.page import render
-from harness_specdecode.table import COLUMNS, Result, cells
+from harness_specdecode.report.table import COLUMNS, Result, cells
 
 MANIFEST, PAGE, TABLE, AGREEMENT = "bench.json", "report.html", "table.csv", "agreement.csv"
 _FORM = "specdecode-bench/1"

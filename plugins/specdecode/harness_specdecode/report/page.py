@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.leaderboard.page import report_style, source, source_hash, template
-from harness.leaderboard.values import text
+from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.values import text
 from harness_specdecode.report.pictures import agreement, colours, speed_ups, tokens
-from harness_specdecode.table import Line, Result
-from harness_specdecode.terminal import best, figure
+from harness_specdecode.report.table import Line, Result
+from harness_specdecode.report.terminal import best, figure
 
 _ROOM = "harness_specdecode.report"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.figures import (
+from harness.reports.figures import (
     BASE,
     HAIR,
     INK,
@@ -25,8 +25,8 @@ from harness.figures import (
     panel,
     write,
 )
-from harness_specdecode.along import Position
-from harness_specdecode.table import Line
+from harness_specdecode.measuring.along import Position
+from harness_specdecode.report.table import Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

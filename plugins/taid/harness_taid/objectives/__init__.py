@@ -14,8 +14,8 @@ from harness_taid.objectives.blended import Blended
 from harness_taid.objectives.ctkd import CTKD
 from harness_taid.objectives.dkd import DKD
 from harness_taid.objectives.minillm import MiniLLM
+from harness_taid.objectives.ranges import require
 from harness_taid.objectives.taid import TAID
-from harness_taid.ranges import require
 
 __all__ = ["COMPATS", "NAMES", "Context", "Objective", "Terms", "build", "described"]
 

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from harness_taid.objectives.base import Context, Objective, Terms
 from harness_taid.objectives.divergences import cross_entropy, reverse_kl
+from harness_taid.objectives.ranges import require
 from harness_taid.objectives.rows import floored
-from harness_taid.ranges import require
 
 _SORTED = 128
 

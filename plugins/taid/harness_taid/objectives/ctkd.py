@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from harness_taid.objectives.base import Context, Objective, Terms
+from harness_taid.objectives.ranges import require
 from harness_taid.objectives.rows import counted, divergence, floored
-from harness_taid.ranges import require
 
 
 class CTKD(Objective):

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from harness_taid.objectives.base import Context, Objective, Terms
+from harness_taid.objectives.ranges import require
 from harness_taid.objectives.rows import at, counted, divergence, floored, log_mixture
-from harness_taid.ranges import require
 
 
 class SFT(Objective):

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from harness_taid.objectives.base import Context, Objective, Terms
+from harness_taid.objectives.ranges import require
 from harness_taid.objectives.rows import FLOOR, at, counted, divergence, floored
-from harness_taid.ranges import require
 
 
 class DKD(Objective):

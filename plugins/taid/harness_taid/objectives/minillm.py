@@ -32,7 +32,7 @@ from torch import Tensor
 
 from harness_taid.objectives.base import Context, Objective, Terms
 from harness_taid.objectives.divergences import label_cross_entropy, reverse_kl
-from harness_taid.ranges import require
+from harness_taid.objectives.ranges import require
 
 
 class MiniLLM(Objective):

@@ -26,7 +26,7 @@ from torch import Tensor
 from harness_taid.objectives.base import Context, Objective, Terms
 from harness_taid.objectives.divergences import cross_entropy
 from harness_taid.objectives.rows import FLOOR, floored
-from harness_taid.schedule import Schedule
+from harness_taid.objectives.schedule import Schedule
 
 
 class TAID(Objective):

@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.figures import ACCENT, BASE, HAIR, INK, PAPER, SMALL, SOFT, draw, fitted, panel, write
+from harness.reports.figures import (
+    ACCENT,
+    BASE,
+    HAIR,
+    INK,
+    PAPER,
+    SMALL,
+    SOFT,
+    draw,
+    fitted,
+    panel,
+    write,
+)
 from harness_taid.report.pictures import WIDTH, Picture
 from harness_taid.report.reading import SHOWN, Comparison, Scored
 

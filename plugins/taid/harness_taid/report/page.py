@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.leaderboard.files import replacing
-from harness.leaderboard.page import report_style, source, source_hash, template
-from harness.leaderboard.values import mapping, number, text
+from harness.reports.files import replacing
+from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.values import mapping, number, text
 from harness_taid.report.fidelity_pictures import fidelity
 from harness_taid.report.pictures import pictures
 from harness_taid.report.reading import Comparison, Student

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.figures import (
+from harness.reports.figures import (
     ACCENT,
     BASE,
     INK,

@@ -14,8 +14,8 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.leaderboard import Contest, Row, read_results
 from harness.leaderboard.tables import standings
-from harness.leaderboard.values import mapping, number, text
-from harness_taid.provenance import MANIFEST, Distillation, read_distillation, read_metrics
+from harness.reports.values import mapping, number, text
+from harness_taid.training.provenance import MANIFEST, Distillation, read_distillation, read_metrics
 
 FIDELITY = ("taid_fidelity", "taid_fidelity_on_policy")
 SHOWN = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.figures import (
+from harness.reports.figures import (
     ACCENT,
     BASE,
     HAIR,
@@ -20,7 +20,7 @@ from harness.figures import (
     panel,
     write,
 )
-from harness.leaderboard.rows import Cell
+from harness.reports.files import Cell
 from harness_axbench.report.curves import Estimate, Standing
 from harness_axbench.report.pictures.parts import (
     WHO,

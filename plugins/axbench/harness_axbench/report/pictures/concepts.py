@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.figures import BASE, SMALL, draw, fitted, panel, write
-from harness.leaderboard.rows import Cell
+from harness.reports.figures import BASE, SMALL, draw, fitted, panel, write
+from harness.reports.files import Cell
 from harness_axbench.report.curves import Standing, per_concept
 from harness_axbench.report.pictures.parts import (
     WHO,

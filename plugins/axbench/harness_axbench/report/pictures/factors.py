@@ -6,8 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.figures import ACCENT, BASE, SMALL, SOFT, draw, fitted, nice_ticks, panel, write
-from harness.leaderboard.rows import Cell
+from harness.reports.figures import (
+    ACCENT,
+    BASE,
+    SMALL,
+    SOFT,
+    draw,
+    fitted,
+    nice_ticks,
+    panel,
+    write,
+)
+from harness.reports.files import Cell
 from harness_axbench.metrics import factors_in
 from harness_axbench.report.curves import OVERALL, Estimate, Standing, factor_curves, kinds_of
 from harness_axbench.report.pictures.parts import WHO, WIDTH, Picture, name_of, number, who

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.leaderboard.rows import Cell
+from harness.reports.files import Cell
 from harness_axbench.report.curves import Standing
 from harness_axbench.report.reading import DETECTION, Section
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.figures import ACCENT, BASE, SOFT, draw, fitted, panel, write
-from harness.leaderboard.rows import Cell
+from harness.reports.figures import ACCENT, BASE, SOFT, draw, fitted, panel, write
+from harness.reports.files import Cell
 from harness.statistics import Floats
 from harness_axbench.report.curves import GRID, Roc, Standing, roc
 from harness_axbench.report.pictures.parts import WHO, WIDTH, Picture, name_of, number, who

@@ -1,0 +1,1 @@
+"""Folders with a recipe and checksums that appear by one rename."""

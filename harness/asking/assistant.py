@@ -1,0 +1,234 @@
+"""Ask any lm-eval model a batch of questions: judge, writer, oracle; durable answers.
+
+Answers go to an append-only store (``asking.store``) the moment they exist, also in the middle of
+a batch that fails or is killed, so that asking again asks only what is missing. The store's key is
+the model, those of its arguments that change the answer, the prompt, the sampling parameters and
+the vote; never a key or a token.
+
+Faults are the business of ``asking.batch``. Secrets among a model's arguments are sealed when
+they are read, and struck out of whatever lm-eval logs while the model is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.asking.batch import Batch, count_tokens
+from harness.asking.secrets import (
+    Secret,
+    hidden,
+    public,
+    redacted,
+    secret_texts,
+    strike_out,
+    unseal,
+)
+from harness.asking.spec import AssistantSpec, Question
+from harness.asking.store import Store, cache_folder, key_of
+from harness.errors import HarnessError, JudgeError
+
+# How a model is run, not what it answers: these do not enter the store's key.
+_OPERATIONAL = frozenset(
+    (
+        *("num_concurrent", "max_retries", "timeout", "verify_certificate", "ca_cert_path"),
+        *("batch_size", "max_batch_size", "device", "device_map", "parallelize", "cache_dir"),
+        *("tensor_parallel_size", "data_parallel_size", "gpu_memory_utilization", "swap_space"),
+    )
+)
+# Answers that follow from a question's facts and change with this package: asked anew each time.
+_UNSTORED = frozenset({"testbed-judge", "testbed-writer"})
+
+
+__all__ = ["Assistant", "AssistantSpec", "Question"]
+
+
+class Assistant:
+    """A model to ask, with its store of answers.
+
+    Args:
+        spec: Which model, and how. The model itself is created when a question needs it.
+
+    Attributes:
+        trouble: What went wrong last, as a part of a sentence.
+        usage: What asking has cost so far: ``questions`` (distinct ones), ``stored`` (those
+            answered from the store), ``requests`` (handed to the model, repeated ones included),
+            ``answers`` (that came back), ``rejected`` (that were empty or not accepted),
+            ``prompt_characters``, ``answer_characters``; and where an API reports them
+            ``prompt_tokens`` and ``answer_tokens``.
+    """
+
+    def __init__(self, spec: AssistantSpec) -> None:
+        self.spec = spec
+        self.trouble = "it gave no valid answer"
+        self.usage: Counter[str] = Counter()
+        self._lm: Any = None
+        self._store: Store | None = None
+
+    @property
+    def kept(self) -> str:
+        """Where accepted answers are, as a sentence."""
+        path = self._path()
+        return f"Accepted answers are kept in {path}." if path and path.is_file() else ""
+
+    def info(self) -> dict[str, Any]:
+        """What identifies the assistant in saved results; no secrets."""
+        args = public(self.spec.model_args)
+        names = sorted(hidden(self.spec.model_args))
+        found = dict(self._lm.get_model_info()) if hasattr(self._lm, "get_model_info") else {}
+        return {
+            "model": self.spec.model,
+            "model_args": json.loads(json.dumps(args, default=str)),
+            "revision": found.get("model_sha") or args.get("revision") or "unknown",
+            **{n: getattr(self.spec, n) for n in ("temperature", "max_tokens", "votes", "seed")},
+            **({"hidden": names} if names else {}),
+        }
+
+    def ask(self, questions: Sequence[Question], accept: Callable[[str], bool]) -> list[str | None]:
+        """Answers to the questions, in order; None where no answer was accepted.
+
+        Args:
+            questions: What to ask; equal ones (same prompt, same vote) are asked once.
+            accept: Whether an answer counts, besides a question's own ``check``. One that does
+                not is asked for again.
+
+        Raises:
+            JudgeError: The model cannot be made, or refuses credentials, address or every question.
+        """
+        keys = [self._key(question) for question in questions]
+        answers = {}
+        missing = {}
+        for key, question in zip(keys, questions, strict=True):
+            stored = self._stored(key, question, accept)
+            if stored is None:
+                missing[key] = question
+            else:
+                answers[key] = stored
+        self.usage.update(questions=len(answers) + len(missing), stored=len(answers))
+        if missing:
+            model = self.model()
+            batch = Batch(
+                *(model, self.spec, missing),
+                accept=accept,
+                keep=self._keep,
+                redacted=self._redacted,
+                usage=self.usage,
+            )
+            answers |= batch.run()
+            self.trouble = batch.trouble
+        return [answers.get(key) for key in keys]
+
+    def prepare(self) -> None:
+        """Find what is wrong with the model before it is needed, where that costs little.
+
+        Raises:
+            JudgeError: There is no such model, or an API model cannot be made (no key, say).
+        """
+        from lm_eval.models.api_models import TemplateAPI
+
+        if issubclass(self._class(), TemplateAPI):
+            self.model()
+
+    def model(self) -> Any:
+        """The lm-eval model, made on first use.
+
+        Raises:
+            JudgeError: It cannot be made.
+        """
+        if self._lm is None:
+            kind = self._class()
+            try:
+                model = kind.create_from_arg_obj(unseal(self.spec.model_args), {})
+                getattr(model, "header", None)  # API models look for their key here
+            except HarnessError:
+                raise
+            except Exception as cause:  # noqa: BLE001 -- a model's constructor raises what it likes
+                reason = self._redacted(f"{type(cause).__name__}: {cause}")
+                raise JudgeError(f"model '{self.spec.model}' cannot be made: {reason}") from None
+            self._lm = model
+            count_tokens(model, self.usage)
+            strike_out(model, self._secrets())
+        return self._lm
+
+    def _secrets(self) -> set[str]:
+        """The sealed arguments, and the key an API model has found in the environment."""
+        header = Secret(getattr(self._lm, "header", None))
+        return set(secret_texts(self.spec.model_args)) | set(secret_texts(header))
+
+    def _redacted(self, text: str) -> str:
+        return redacted(text, self._secrets())
+
+    def _class(self) -> Any:
+        import lm_eval.models  # noqa: F401 -- fills the registry
+        from lm_eval.api.registry import get_model
+
+        try:
+            return get_model(self.spec.model)
+        except HarnessError:
+            raise
+        except Exception as cause:
+            raise JudgeError(f"model '{self.spec.model}' cannot be loaded: {cause}") from cause
+
+    def _path(self) -> Path | None:
+        if self.spec.store:
+            return Path(self.spec.store).expanduser()
+        if self.spec.model in _UNSTORED:
+            return None
+        args = self.spec.model_args
+        name = str(args.get("model") or args.get("pretrained") or "")
+        name = re.sub(r"[^\w.-]+", "_", f"{self.spec.model}_{name}").strip("_")
+        return cache_folder() / "answers" / f"{name[-120:]}.jsonl"
+
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on besides the question; no secrets."""
+        spec = self.spec
+        args = {k: v for k, v in public(spec.model_args).items() if k not in _OPERATIONAL}
+        return {
+            "model": spec.model,
+            "model_args": json.loads(json.dumps(args, default=str)),
+            "temperature": float(spec.temperature),
+            "max_tokens": spec.max_tokens,
+            "seed": spec.seed,
+        }
+
+    def _key(self, question: Question) -> str:
+        """What an answer depends on, as a content key."""
+        facts = dict(question.facts) if self.spec.model in _UNSTORED else None
+        return key_of(
+            **self.identity(),
+            prompt=question.prompt,
+            **({} if question.reply is None else {"reply": question.reply}),
+            vote=question.vote,
+            facts=json.dumps(facts, sort_keys=True, default=str),
+        )
+
+    def _opened(self) -> Store | None:
+        path = self._path()
+        if self._store is None and path is not None:
+            self._store = Store(path)
+        return self._store
+
+    def _stored(self, key: str, question: Question, accept: Callable[[str], bool]) -> str | None:
+        """The first stored answer that counts; rules of acceptance may differ between runs."""
+        store: Mapping[str, str] = self._opened() or {}
+        check = question.check
+        for entry in _entries(key):
+            answer = store.get(entry)
+            if answer is None or (accept(answer) and (check is None or check(answer))):
+                return answer
+        return None
+
+    def _keep(self, key: str, answer: str) -> None:
+        store = self._opened()
+        if store is not None:
+            store.put(next(entry for entry in _entries(key) if entry not in store), answer)
+
+
+def _entries(key: str) -> Iterator[str]:
+    """Where answers to one question are stored: the first, and those other rules asked for."""
+    return (key if n == 0 else f"{key}-{n}" for n in itertools.count())

@@ -1,0 +1,308 @@
+"""One batch of questions to an lm-eval model, through whatever goes wrong.
+
+lm-eval retries a request by itself (``max_retries`` among the model's arguments) and then gives up
+the whole batch. Here every answer is kept the moment lm-eval has it, and what had not arrived is
+asked again:
+
+- in smaller batches, so that one question the model cannot take does not hold up the others;
+- after an empty or unaccepted answer, in the next round, with another seed;
+- a question at most ``1 + retries`` times by itself;
+- until ``1 + retries`` rounds in a row brought no answer at all, with exponential back-off between
+  rounds; four calls in a row without an answer end a round.
+
+Wrong credentials, addresses and model names (HTTP 401, 403, 404, 405) fail at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.asking.spec import Question
+from harness.errors import HarnessError, JudgeError
+
+if TYPE_CHECKING:
+    from harness.asking.spec import AssistantSpec
+
+log = logging.getLogger(__name__)
+_FATAL = frozenset({401, 403, 404, 405})
+_REFUSED = frozenset({400, 413, 422})
+_PATIENCE = 4
+_TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
+_TOKENS |= {"input_tokens": "prompt_tokens", "output_tokens": "answer_tokens"}  # Anthropic's
+
+
+class Inbox:
+    """Takes each answer from lm-eval the moment it has it, in place of lm-eval's cache hook."""
+
+    dbdict = None
+
+    def __init__(self, settle: Callable[[str, object], None]) -> None:
+        self._settle = settle
+        self._waiting: dict[tuple[str, Any], list[str]] = {}
+        self.arrived: set[str] = set()
+
+    def expect(self, context: object, options: Mapping[str, Any], key: str) -> None:
+        """Announce a request; equal ones are served in the order announced."""
+        self._waiting.setdefault((str(context), options.get("seed")), []).append(key)
+
+    def add_partial(self, attr: str, request: Sequence[Any], answer: object) -> None:
+        """Called by lm-eval's models with (context, generation arguments) and the answer."""
+        context, options = request[0], request[1]
+        seed = options.get("seed") if isinstance(options, Mapping) else None
+        waiting = self._waiting.get((str(context), seed))
+        if waiting:
+            self.take(waiting.pop(0), answer)
+
+    def take(self, key: str, answer: object) -> None:
+        """An answer has arrived for one question, whatever it is worth."""
+        self.arrived.add(key)
+        self._settle(key, answer)
+
+
+class Batch:
+    """Questions by store key, asked until each is answered or given up.
+
+    Args:
+        model: The lm-eval model.
+        spec: How to ask.
+        questions: By key.
+        accept: Whether an answer counts; a question's own ``check`` is asked besides.
+        keep: Called at once with each key and accepted answer.
+        redacted: Strikes secrets out of a text.
+        usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        spec: AssistantSpec,
+        questions: Mapping[str, Question],
+        *,
+        accept: Callable[[str], bool],
+        keep: Callable[[str, str], None],
+        redacted: Callable[[str], str],
+        usage: Counter[str],
+    ) -> None:
+        from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
+
+        self._model = model
+        self._spec = spec
+        self._questions = questions
+        self._accept = accept
+        self._keep = keep
+        self._redacted = redacted
+        self._usage = usage
+        self._nothing = {"", LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER.strip()}
+        self._random = random.Random(spec.seed)
+        self._tries: Counter[str] = Counter()
+        self._arrivals = 0
+        self.answers: dict[str, str] = {}
+        self.trouble = ""
+
+    def run(self) -> dict[str, str]:
+        """Ask; returns the accepted answers by key.
+
+        Raises:
+            JudgeError: The model refuses credentials, address or every question.
+        """
+        from tenacity import Retrying, retry_if_result, wait_exponential
+
+        stalled = 0
+
+        def give_up(state: object) -> bool:
+            return stalled > self._spec.retries
+
+        def again() -> bool:
+            nonlocal stalled
+            before = self._arrivals
+            self._round()
+            stalled = 0 if self._arrivals > before else stalled + 1
+            return bool(self._open())
+
+        Retrying(
+            stop=give_up,
+            wait=wait_exponential(multiplier=self._spec.backoff, max=60),
+            retry=retry_if_result(bool),
+            retry_error_callback=lambda state: None,
+        )(again)
+        missing = len(self._questions) - len(self.answers)
+        if missing:
+            log.warning(
+                "'%s' left %d of %d questions unanswered; %s",
+                *(self._spec.model, missing, len(self._questions), self.trouble),
+            )
+        return self.answers
+
+    def _open(self) -> list[str]:
+        """Questions that are neither answered nor given up."""
+        return [
+            key
+            for key in self._questions
+            if key not in self.answers and self._tries[key] <= self._spec.retries
+        ]
+
+    def _round(self) -> None:
+        """Ask every open question once; on a fault go on in halves, with a single one first."""
+        first = self._open()
+        self._random.shuffle(first)
+        waiting, idle = [first], 0
+        while waiting and idle < _PATIENCE:
+            batch = waiting.pop()
+            arrived, error = self._call(batch)
+            if error is None:
+                idle = 0
+                continue
+            left = [key for key in batch if key not in arrived]
+            refused = _status(error) in _REFUSED
+            idle = 0 if arrived or (refused and self._arrivals) else idle + 1
+            self._note(error, everything_refused=refused and idle >= _PATIENCE)
+            if len(batch) == 1:
+                self._tries[batch[0]] += self._spec.retries + 1 if refused else 1
+                continue
+            probe = [] if arrived or len(left) < 3 else [left.pop()]
+            middle = len(left) // 2
+            waiting += [part for part in (left[middle:], left[:middle], probe) if part]
+
+    def _call(self, batch: list[str]) -> tuple[set[str], Exception | None]:
+        """One call of the model; which questions got an answer, and what went wrong."""
+        inbox = Inbox(self._settle)
+        requests = [self._request(key, inbox) for key in batch]
+        self._model.set_cache_hook(inbox)
+        try:
+            returned = list(self._model.generate_until(requests))
+            if len(returned) != len(batch):
+                raise ValueError(f"{len(returned)} answers to {len(batch)} questions")
+            if not inbox.arrived:  # a model without the hook; else its order is not relied upon
+                for key, answer in zip(batch, returned, strict=True):
+                    inbox.take(key, answer)
+        except HarnessError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a model's client raises what it likes
+            return inbox.arrived, error
+        for key in set(batch) - inbox.arrived:
+            self._settle(key, None)
+        return set(batch), None
+
+    def _request(self, key: str, inbox: Inbox) -> Any:
+        from lm_eval.api.instance import Instance
+
+        question, spec = self._questions[key], self._spec
+        options: dict[str, Any] = {
+            "until": [],
+            "max_gen_toks": spec.max_tokens,
+            "temperature": float(spec.temperature),
+            "do_sample": spec.temperature > 0,
+        }
+        if takes_seed(self._model):
+            options["seed"] = spec.seed + question.vote + 1000 * self._tries[key]
+        context = as_context(self._model, question.prompt, question.reply)
+        inbox.expect(context, options, key)
+        self._usage.update(requests=1, prompt_characters=_length(question))
+        return Instance(
+            request_type="generate_until",
+            doc=dict(question.facts),
+            arguments=(context, options),
+            idx=0,
+            metadata=("question", len(self._tries), 1),
+        )
+
+    def _settle(self, key: str, answer: object) -> None:
+        """Keep an answer that counts; else the question stays open for another try."""
+        self._arrivals += 1
+        if isinstance(answer, str):
+            self._usage.update(answers=1, answer_characters=len(answer))
+        if isinstance(answer, str) and self._counts(key, answer):
+            self.answers[key] = answer
+            self._keep(key, answer)
+            return
+        self._tries[key] += 1
+        self._usage["rejected"] += 1
+        shown = "nothing" if not answer else repr(str(answer)[-80:])
+        self.trouble = f"last answer that does not count: {self._redacted(shown)}"
+
+    def _counts(self, key: str, answer: str) -> bool:
+        check = self._questions[key].check
+        there = answer.strip() not in self._nothing
+        return there and self._accept(answer) and (check is None or check(answer))
+
+    def _note(self, error: Exception, *, everything_refused: bool) -> None:
+        """Remember what went wrong; raise what asking again cannot mend."""
+        text = self._redacted(f"{type(error).__name__}: {error}")[:300]
+        self.trouble = f"last error: {text}"
+        if everything_refused or _status(error) in _FATAL:
+            raise JudgeError(f"model '{self._spec.model}' refuses to answer: {text}") from None
+        if isinstance(error, (ImportError, NotImplementedError, AssertionError)):
+            raise JudgeError(f"model '{self._spec.model}' cannot answer: {text}") from None
+
+
+def count_tokens(model: Any, usage: Counter[str]) -> None:
+    """Let an API model add up the tokens its replies report; other models have none to report."""
+    stock: Any = getattr(model, "parse_generations", None)
+    if stock is None:
+        return
+
+    def parse(outputs: Any, **options: Any) -> Any:
+        for reply in outputs if isinstance(outputs, list) else [outputs]:
+            reported = (reply.get("usage") if isinstance(reply, Mapping) else None) or {}
+            for name, count in reported.items():
+                if name in _TOKENS and isinstance(count, int):
+                    usage[_TOKENS[name]] += count
+        return stock(outputs=outputs, **options)
+
+    model.parse_generations = parse
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of a client's exception (requests, aiohttp, litellm)."""
+    for holder in (getattr(error, "response", None), error):
+        for name in ("status_code", "status"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def takes_seed(model: Any) -> bool:
+    """Whether a request may carry its own seed: only OpenAI's schema is sure to know it."""
+    from lm_eval.models.openai_completions import (
+        LocalChatCompletion,
+        LocalCompletionsAPI,
+        OpenAICompletionsAPI,
+    )
+
+    return isinstance(model, (LocalChatCompletion, OpenAICompletionsAPI)) or (
+        type(model) is LocalCompletionsAPI
+    )
+
+
+def _length(question: Question) -> int:
+    return len(question.prompt) + len(question.reply or "")
+
+
+def as_context(model: Any, prompt: str, reply: str | None = None) -> Any:
+    """The prompt as a chat model's user turn, in the model's own format; else as it is.
+
+    Raises:
+        HarnessError: There is a reply, and the model has no chat template.
+    """
+    from lm_eval.models.anthropic_llms import AnthropicChat
+    from lm_eval.models.openai_completions import LocalChatCompletion
+
+    turn = [{"role": "user", "content": prompt}]
+    if reply is not None:
+        turn.append({"role": "assistant", "content": reply})
+    if isinstance(model, (LocalChatCompletion, AnthropicChat)):
+        return model.apply_chat_template(turn)
+    if getattr(getattr(model, "tokenizer", None), "chat_template", None):
+        formatted = model.apply_chat_template(turn)
+        if type(formatted) is str:
+            return formatted
+    if reply is not None:
+        raise HarnessError(
+            f"{type(model).__name__} cannot be asked about a conversation: it has no chat template"
+        )
+    return prompt

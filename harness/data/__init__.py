@@ -1,0 +1,1 @@
+"""Where a task's rows come from: hub, testbed or the user's files."""

@@ -1,0 +1,1 @@
+"""Discovery of plugins and how they join lm-eval."""

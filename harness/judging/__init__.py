@@ -1,0 +1,1 @@
+"""Judged tasks, ratings, and rescoring of saved samples."""

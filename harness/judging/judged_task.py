@@ -1,0 +1,321 @@
+"""A judged task: questions about each response, put to a judge model, parsed to ratings.
+
+A YAML names a plugin's subclass of ``JudgedTask`` by ``class: !function package.tasks.MyTask``; the
+subclass says what to ask (``questions``) and what the ratings mean (``process_results``). Judging
+happens between generation and metrics, for all responses of the task in one batch:
+
+    response ─ questions() ─▶ prompts × votes ─ judge ─▶ answers ─ parse() ─▶ ratings ─▶ Judgement
+
+Run-level keys, all under ``--metadata``:
+
+- ``judge``: any lm-eval model, ``{"model": "local-chat-completions", "model_args": {…}}``, or a
+  bare model name; ``none`` generates without judging (``harness score`` judges later). On testbed
+  data the testbed's own judge is the default; elsewhere a missing judge is an error before anything
+  is generated.
+- ``judge_strict=reference``: an answer without a valid rating counts as ``lowest`` and is not asked
+  again. By default it is asked again and stays *unscored* if it never becomes valid: left out of
+  the mean, counted (``n_unscored``) and bounded (``worst_mean``, ``best_mean``). A judge that did
+  not answer at all is unscored under both rules: a missing answer is no verdict.
+- ``judge_max_unscored=0.5``: a task with a larger share of unscored responses fails.
+
+What a failing run keeps: every accepted answer is on disk, so that asking again asks only what is
+missing. lm-eval writes responses only when the whole run has ended; when judging fails or is
+interrupted, they are saved in the cache folder under ``unscored/<task>`` and the error says how to
+judge them with ``harness score``, without the model. That file knows the model's arguments but not
+lm-eval's name of it, and holds this task alone (of several processes, each saves its share): where
+responses are expensive, run with ``judge=none --log_samples`` and judge afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, ClassVar
+
+from lm_eval.api.filter import Filter
+
+from harness.asking.assistant import Assistant, Question
+from harness.asking.secrets import seal
+from harness.asking.spec import AssistantSpec
+from harness.asking.store import cache_folder
+from harness.data.sourced_task import SourcedTask
+from harness.data.sources import Row
+from harness.errors import HarnessError, JudgeError
+from harness.judging.ratings import (
+    BoundedMean,
+    best_mean,
+    bounded_mean,
+    count_unscored,
+    filled_mean,
+    parse_rating,
+    scored_mean,
+    worst_mean,
+)
+from harness.judging.run_files import write_unscored
+from harness.models.responses import trace_of
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "BoundedMean",
+    "JudgeFilter",
+    "JudgedTask",
+    "Judgement",
+    "Question",
+    "best_mean",
+    "bounded_mean",
+    "count_unscored",
+    "filled_mean",
+    "parse_rating",
+    "scored_mean",
+    "worst_mean",
+]
+MAX_UNSCORED = 0.5
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A response with the judge's ratings; what ``process_results`` receives.
+
+    Args:
+        text: The response.
+        trace: What the model wrapper said about its making.
+        ratings: By question name; None where no vote was valid.
+        answers: The judge's words, one for each vote; None where it gave none that counts.
+    """
+
+    text: str
+    trace: dict[str, Any]
+    ratings: dict[str, float | None]
+    answers: dict[str, list[str | None]]
+
+    @property
+    def unscored(self) -> bool:
+        """Whether any of the ratings is missing."""
+        return any(rating is None for rating in self.ratings.values())
+
+    def __str__(self) -> str:
+        """The judgement as JSON; what lm-eval writes to its sample logs.
+
+        Half a surrogate pair in an answer becomes "?": lm-eval could not save the samples.
+        """
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        text = json.dumps(parts, ensure_ascii=False, default=str)
+        return text.encode(errors="replace").decode()
+
+
+class JudgedTask(SourcedTask):
+    """A generation task whose responses are rated by a judge model.
+
+    A subclass defines ``questions`` and ``process_results(doc, [judgement])``; the latter emits
+    ``n_unscored: judgement.unscored`` beside its metrics, and None for what cannot be computed from
+    missing ratings. ``scored_mean``, ``worst_mean`` and ``best_mean`` average such values.
+
+    One that has several judges overrides ``choose_judge``, ``judge``, ``note_judge`` and
+    ``build_all_requests``; a run's ``judge`` may then be a list.
+
+    Attributes:
+        judge_keys: Keys of a run's ``judge`` that are the task's own.
+        max_unscored: The largest share of responses that may stay without a rating.
+    """
+
+    judge_keys: ClassVar[frozenset[str]] = frozenset()
+    lowest: ClassVar[float] = 0.0
+    highest: ClassVar[float] = 2.0
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        metadata = dict(self.config.metadata or {})
+        self._strict = _strict(metadata.get("judge_strict"))
+        self.max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))
+        spec = self.choose_judge(metadata)
+        self.assistant = Assistant(spec) if spec else None
+        for pipeline in self._filters:
+            pipeline.filters.append(partial(JudgeFilter, self))
+        self.note_judge()
+
+    def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
+        """What to ask about a response, by rating name; a subclass must say."""
+        raise NotImplementedError(f"{type(self).__name__} must define questions(doc, response)")
+
+    def wording(self) -> Mapping[str, Question]:
+        """The questions about a stand-in row, whose hash tells judges' prompts apart.
+
+        In it every field is its own name in brackets; override this where ``questions`` computes
+        with fields.
+        """
+        return self.questions(_StandIn(), _StandIn()["response"])
+
+    def parse(self, answer: str) -> float | None:
+        """The rating in a judge's answer; None where there is none within the bounds."""
+        return parse_rating(answer, self.lowest, self.highest)
+
+    def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> Sequence[Judgement]:
+        """Rate all responses of the task in one batch.
+
+        Raises:
+            JudgeError: The judge is misconfigured, or left more than ``judge_max_unscored``.
+        """
+        named = [self.questions(*pair) for pair in zip(docs, responses, strict=True)]
+        answers = self._ask([q for questions in named for q in questions.values()])
+        judgements = []
+        for response, questions in zip(responses, named, strict=True):
+            votes = {name: next(answers) for name in questions}
+            ratings = {name: self._rating(given) for name, given in votes.items()}
+            judgements.append(Judgement(str(response), trace_of(response), ratings, votes))
+        if self.assistant is not None:
+            self.note_judge(prompt_hash=prompt_hash(self.wording()))
+            self._check(sum(j.unscored for j in judgements), len(judgements))
+        return judgements
+
+    def build_all_requests(self, **options: Any) -> None:
+        """Build the requests; a judge that cannot be made fails here, before the generation."""
+        if self.assistant is not None:
+            self.assistant.prepare()
+        super().build_all_requests(**options)
+
+    def override_metric(self, metric_name: str) -> None:
+        """Under ``--predict_only`` nothing is asked: every response is unscored."""
+        if metric_name != "bypass":
+            super().override_metric(metric_name)
+            return
+        self.assistant = None
+        self.note_judge()
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations, and the count of responses without a rating."""
+        return {"n_unscored": count_unscored, **super().aggregation()}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return {"n_unscored": False, **super().higher_is_better()}
+
+    def _ask(self, questions: list[Question]) -> Iterator[list[str | None]]:
+        """The votes on each question, in order."""
+        if self.assistant is None:
+            return iter([list[str | None]() for _ in questions])
+        votes = self.assistant.spec.votes
+        asked = [replace(q, vote=vote) for q in questions for vote in range(votes)]
+        answers = self.assistant.ask(asked, self._accepts)
+        return iter([answers[i : i + votes] for i in range(0, len(answers), votes)])
+
+    def _accepts(self, answer: str) -> bool:
+        return self._strict or self.parse(answer) is not None
+
+    def _rating(self, votes: Sequence[str | None]) -> float | None:
+        """The median of the valid votes."""
+        parsed = [self.parse(vote) for vote in votes if vote is not None]
+        if self._strict:
+            parsed = [self.lowest if rating is None else rating for rating in parsed]
+        valid = [rating for rating in parsed if rating is not None]
+        return statistics.median(valid) if valid else None
+
+    def _check(self, unscored: int, total: int) -> None:
+        if self.assistant is None or unscored <= self.max_unscored * total:
+            return
+        raise JudgeError(
+            f"task '{self.config.task}': judge '{self.assistant.spec.model}' left {unscored} of "
+            f"{total} responses unscored, more than judge_max_unscored={self.max_unscored}; "
+            f"{self.assistant.trouble}. {self.assistant.kept} Try again when the judge is well: "
+            "only what is missing is asked. To accept the gap, raise judge_max_unscored"
+        )
+
+    def choose_judge(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
+        """The judge the run asks for; None for ``judge=none``.
+
+        Raises:
+            JudgeError: It is missing or misconfigured.
+        """
+        if "judge" in metadata:
+            value = metadata["judge"]
+            return None if value in (None, "none") else AssistantSpec.parse(value)
+        if metadata.get("data_source") == "testbed":
+            return AssistantSpec(model="testbed-judge")
+        raise JudgeError(
+            f"task '{self.config.task}' needs a judge: --metadata "
+            '\'{"judge": {"model": "local-chat-completions", "model_args": {…}}}\' (any lm-eval '
+            "model), or judge=none to generate now and judge the saved samples later with "
+            "`harness score RESULTS --judge …`"
+        )
+
+    def note_judge(self, **more: Any) -> None:
+        """Put the judge into the configuration that lm-eval saves with the results.
+
+        ``prompt_hash`` is of the questions about a stand-in row and response: it changes with
+        their wording only.
+        """
+        note: dict[str, Any] = {"model": "none"}
+        if self.assistant is not None:
+            note = self.assistant.info() | {"strict": self._strict} | more
+        self.config.metadata = dict(self.config.metadata or {}) | {"judge": note}
+
+
+class _StandIn(dict[str, Any]):
+    """A row that has every field: its own name in brackets."""
+
+    def __missing__(self, field: str) -> str:
+        return f"({field})"
+
+
+class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
+    """The last step of a judged task's filter pipeline: responses → judgements."""
+
+    def __init__(self, task: JudgedTask) -> None:
+        super().__init__()
+        self._task = task
+
+    def apply(self, resps: Iterable[Any], docs: list[Row]) -> list[Judgement]:
+        """Judge what the filters before have left of each response.
+
+        Whatever stops the judging, the responses are saved first.
+        """
+        texts = [r[0] if isinstance(r, list) else r for r in resps]
+        try:
+            return list(self._task.judge(docs, texts))
+        except HarnessError as error:
+            raise type(error)(f"{error}. {self._save(docs, texts)}") from error
+        except BaseException:
+            log.error("%s", self._save(docs, texts))
+            raise
+
+    def _save(self, docs: Sequence[Row], texts: Sequence[str]) -> str:
+        """Keep the responses; returns the sentence that says how to go on."""
+        task = self._task
+        shown = [str(Judgement(str(text), trace_of(text), {}, {})) for text in texts]
+        path = write_unscored(
+            cache_folder() / "unscored" / str(task.config.task),
+            seal(task.dump_config()),
+            list(zip(docs, texts, strict=True)),
+            shown,
+        )
+        return (
+            f"The responses are saved: `harness score {path}` judges them without the model "
+            "(--judge names another judge)"
+        )
+
+
+def _strict(value: object) -> bool:
+    if value not in (None, "reference"):
+        raise JudgeError(f"judge_strict={value}: the only rule is judge_strict=reference")
+    return value == "reference"
+
+
+def _share(value: object) -> float:
+    try:
+        share = float(str(value))
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise JudgeError(f"judge_max_unscored={value} is not a share between 0 and 1")
+    return share
+
+
+def prompt_hash(questions: Mapping[str, Question]) -> str:
+    """A content hash of the prompts asked about one response."""
+    text = json.dumps({name: q.prompt for name, q in questions.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

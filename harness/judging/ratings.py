@@ -1,0 +1,97 @@
+"""Ratings: read from a judge's answer, averaged with an account of those that are missing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.statistics import Floats, Statistic
+
+_RATING = re.compile(
+    r"""[\s\[\]"'“”‘’*]*  ([0-9]*\.?[0-9]+) (?:\s*/\s*([0-9]*\.?[0-9]+))?  [\s\[\]"'“”‘’*.]*""",
+    re.VERBOSE,
+)
+
+
+def parse_rating(answer: str, lowest: float, highest: float) -> float | None:
+    """The number on the line after the last ``Rating:``, or None.
+
+    Brackets, quotes, asterisks and final dots around it are ignored; ``1/2`` and ``1.5`` are
+    numbers. Anything else beside it makes the line no rating, so that no verdict is invented.
+
+    Example:
+        >>> parse_rating("Clear throughout. Rating: [[2]].", 0, 2)
+        2.0
+    """
+    _, marker, rest = answer.rpartition("Rating:")
+    if not marker or not rest.strip():
+        return None
+    found = _RATING.fullmatch(rest.strip().splitlines()[0])
+    if found is None:
+        return None
+    denominator = float(found[2] or 1)
+    if denominator == 0:
+        return None
+    rating = float(found[1]) / denominator
+    return rating if lowest <= rating <= highest else None
+
+
+@dataclass(frozen=True)
+class BoundedMean:
+    """A mean with what unscored values could make of it."""
+
+    mean: float
+    worst: float
+    best: float
+    n_unscored: int
+
+
+def bounded_mean(
+    values: Sequence[float | None], *, lowest: float = 0.0, highest: float = 2.0
+) -> BoundedMean:
+    """The mean of the scored values; unscored ones bound it as ``lowest`` and ``highest``.
+
+    Example:
+        >>> bounded_mean([2.0, None, 1.0, None])
+        BoundedMean(mean=1.5, worst=0.75, best=1.75, n_unscored=2)
+    """
+    return BoundedMean(
+        scored_mean(values),
+        filled_mean(lowest)(values),
+        filled_mean(highest)(values),
+        sum(value is None for value in values),
+    )
+
+
+def _weighted_mean(fill: float) -> Callable[[Sequence[Any], Floats], Floats]:
+    def mean(items: Sequence[Any], weights: Floats) -> Floats:
+        values = np.array([fill if item is None else item for item in items], dtype=np.float64)
+        known = ~np.isnan(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means: Floats = weights[:, known] @ values[known] / weights[:, known].sum(1)
+        return means
+
+    return mean
+
+
+def filled_mean(fill: float) -> Statistic:
+    """The mean with unscored values (None) counted as ``fill``, as an lm-eval aggregation."""
+    return Statistic(f"harness.judging.ratings.filled_mean({fill})", _weighted_mean(fill))
+
+
+scored_mean = Statistic("harness.judging.ratings.scored_mean", _weighted_mean(math.nan))
+"""The mean over scored values; NaN when there is none."""
+worst_mean = filled_mean(0.0)
+"""The mean with unscored values counted as the lowest rating, 0."""
+best_mean = filled_mean(2.0)
+"""The mean with unscored values counted as the highest rating, 2."""
+
+
+def count_unscored(flags: Sequence[object]) -> int:
+    """Aggregation of ``n_unscored``: how many responses lack a rating."""
+    return sum(bool(flag) for flag in flags)

@@ -1,0 +1,236 @@
+"""Judge saved samples: from ``results_*.json`` and its ``samples_*.jsonl`` to new ones.
+
+Only what judging needs is rebuilt: each judged task, on the documents that lie in its samples, so
+that neither the model nor the data set is asked for again. Metrics, standard errors and group means
+come from lm-eval's own functions; everything else in the results stays as it was, but for the judge
+in ``configs[task].metadata`` and ``scored_from``, the file that was scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
+from harness.asking.spec import AssistantSpec
+from harness.data.sources import Row, Source, Sourced
+from harness.errors import DataError, JudgeError
+from harness.host import discovery as host
+from harness.judging.judged_task import JudgedTask, Judgement
+from harness.judging.run_files import read_results, read_samples, results_file, write_run
+from harness.models.responses import Completion
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One task after judging: its new samples and the values of its metrics."""
+
+    task: JudgedTask
+    samples: list[Row]
+    values: Mapping[tuple[str, str], list[Any]]
+
+
+def rescore(
+    path: Path,
+    *,
+    judge: str | None = None,
+    out: Path | None = None,
+    max_unscored: float | None = None,
+) -> Path:
+    """Judge every judged task of a run again and write new results and samples.
+
+    Args:
+        path: A results file of lm-eval, or the folder that holds it (the newest is taken).
+        judge: An lm-eval model's name or a JSON object; by default the judge of the run.
+        out: Folder for the new files; by default that of the old ones.
+        max_unscored: Overrides the run's ``judge_max_unscored``.
+
+    Returns:
+        The new results file.
+
+    Raises:
+        DataError: Results or samples are missing or damaged, or no task in them is judged.
+        JudgeError: The judge is missing, misconfigured or leaves too much unscored.
+    """
+    path = results_file(path)
+    saved = read_results(path)
+    override: Row = {} if judge is None else {"judge": _given(judge)}
+    if max_unscored is not None:
+        override["judge_max_unscored"] = max_unscored
+    library = _Library(saved["configs"])
+    kinds = {name: library.find(name, config) for name, config in saved["configs"].items()}
+    judged = {name: found for name, found in kinds.items() if found}
+    if not judged:
+        raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
+    samples = {name: read_samples(path, saved, name) for name in judged}
+    scored = {
+        name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
+        for (name, found), rows in zip(judged.items(), samples.values(), strict=True)
+    }
+    for name, one in scored.items():
+        _update(saved, name, one, path.name)
+    _update_groups(saved, set(scored), library)
+    return write_run(
+        *(path, out or path.parent, saved),
+        {name: one.samples for name, one in scored.items()},
+    )
+
+
+def _given(judge: str) -> Any:
+    if not judge.lstrip().startswith(("{", "[")):
+        return judge
+    try:
+        return json.loads(judge)
+    except ValueError as cause:
+        raise JudgeError(f"--judge is neither a model's name nor valid JSON: {cause}") from None
+
+
+class _Library:
+    """The task YAMLs that plugins bring, and those that lie where the run had found its own."""
+
+    def __init__(self, configs: Mapping[str, Any]) -> None:
+        import lm_eval
+        from lm_eval.tasks import TaskManager
+
+        folders = [folder for plugin in host.plugins() for folder in plugin.folders]
+        known = [*folders, Path(lm_eval.__file__).parent]
+        for config in configs.values():
+            file = Path((config.get("metadata") or {}).get("config_source") or "inline")
+            if file.is_file() and not any(file.is_relative_to(folder) for folder in known):
+                folders.append(file.parent)
+                known.append(file.parent)
+        include = [str(folder) for folder in folders]
+        self._index = TaskManager(include_path=include, include_defaults=False).task_index
+
+    def yaml(self, name: str) -> Path | None:
+        """The file that defines a task or group."""
+        entry = self._index.get(name)
+        return Path(entry.yaml_path) if entry and entry.yaml_path else None
+
+    def find(self, name: str, config: Mapping[str, Any]) -> Row | None:
+        """A judged task's configuration; None for other tasks."""
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        metadata = config.get("metadata") or {}
+        path = self.yaml(name)
+        if path is None:
+            if "prompt_hash" in str(metadata.get("judge")):
+                raise DataError(f"unknown task '{name}': install the plugin that brings it")
+            return None
+        if "class" not in load_yaml(path, resolve_func=False):
+            return None
+        found: Row = load_yaml(path)
+        kind = found["class"]
+        return found if isinstance(kind, type) and issubclass(kind, JudgedTask) else None
+
+
+def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row) -> JudgedTask:
+    """The task, on the documents of its samples instead of its data set."""
+    metadata = dict(config.get("metadata") or {})
+    kind_of_task: type[JudgedTask] = found["class"]
+    metadata["judge"] = _same_judge(metadata.get("judge"), name, kind_of_task.judge_keys, override)
+    location = str(metadata.get("data_source", "unknown"))
+    kind, _, place = location.partition(":")
+    source = Source(kind, place or kind, "data")  # type: ignore[arg-type]  # as it was saved
+    docs = [row["doc"] for row in samples]
+
+    def rows(**_: Any) -> Sourced:
+        return Sourced(str(metadata.get("split", "test")), docs, source)
+
+    keys = {"tag", "group", "task_list", "dataset_kwargs", "process_docs"}
+    rebuilt = {key: value for key, value in found.items() if key not in keys}
+    metadata |= override
+    rebuilt |= {"task": name, "custom_dataset": rows, "metadata": metadata}
+    task = kind_of_task(rebuilt)
+    task.config.metadata |= {key: value for key, value in metadata.items() if key != "judge"}
+    return task
+
+
+def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> Any:
+    """The run's judge, or judges, from what its results say of them."""
+    if "judge" in override:
+        return None
+    if isinstance(note, list) and note:
+        return [_same_judge(one, name, keys, override) for one in note]
+    if not isinstance(note, Mapping) or note.get("model") in (None, "none"):
+        raise JudgeError(f"task '{name}' was not judged before: name a judge with --judge")
+    if note.get("hidden"):
+        raise JudgeError(
+            f"the run's judge had arguments that are not saved ({', '.join(note['hidden'])}): "
+            "give the judge again with --judge"
+        )
+    known = {field.name for field in fields(AssistantSpec)} | keys
+    return {key: value for key, value in note.items() if key in known}
+
+
+def _responses(sample: Row) -> Iterator[Completion]:
+    """The responses of one document, with the traces that an earlier judgement kept."""
+    for given, filtered in zip(sample["resps"], sample["filtered_resps"], strict=True):
+        try:
+            judgement = json.loads(filtered)
+            yield Completion(judgement["text"], judgement["trace"])
+        except (ValueError, TypeError, KeyError):
+            yield Completion(given[0] if isinstance(given, list) else given)
+
+
+def _score(task: JudgedTask, samples: list[Row]) -> Scored:
+    """Judge all responses at once, then each document's metrics."""
+    responses = [list(_responses(sample)) for sample in samples]
+    docs = [s["doc"] for s, texts in zip(samples, responses, strict=True) for _ in texts]
+    judgements = iter(task.judge(docs, [text for texts in responses for text in texts]))
+    values: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    scored = []
+    for sample, texts in zip(samples, responses, strict=True):
+        own: list[Judgement] = [next(judgements) for _ in texts]
+        metrics = task.process_results(sample["doc"], own)
+        for metric, value in metrics.items():
+            values[metric, sample["filter"]].append(value)
+        stays = {key: value for key, value in sample.items() if key not in sample["metrics"]}
+        judged = {"filtered_resps": [str(one) for one in own], "metrics": list(metrics)}
+        scored.append(stays | judged | metrics)
+    return Scored(task, scored, values)
+
+
+def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
+    """Put one task's new metrics and judge into the results."""
+    from lm_eval.evaluator_utils import _compute_task_aggregations
+
+    iterations = saved.get("config", {}).get("bootstrap_iters", 100_000)
+    metrics, _ = _compute_task_aggregations(scored.task, dict(scored.values), iterations)
+    before = saved["results"].get(name, {})
+    stays = {key: value for key, value in before.items() if "," not in key}
+    saved["results"][name] = stays | metrics
+    saved.setdefault("higher_is_better", {})[name] = scored.task.higher_is_better()
+    saved["configs"][name]["metadata"] = scored.task.config.metadata | {"scored_from": source}
+
+
+def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
+    """Average groups again, those of groups too, in lm-eval's own way."""
+    from types import SimpleNamespace
+
+    from lm_eval.api.group import Group
+    from lm_eval.tasks._factory import GROUP_FIELD_NAMES
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    children: Mapping[str, list[str]] = saved.get("group_subtasks", {})
+
+    def leaves(name: str) -> list[str]:
+        if name not in children:
+            return [name]
+        return [leaf for child in children[name] for leaf in leaves(child)]
+
+    for name in saved.get("groups", {}):
+        tasks = [SimpleNamespace(task_name=leaf) for leaf in leaves(name)]
+        if not changed & {task.task_name for task in tasks}:
+            continue
+        path = library.yaml(name)
+        if path is None:
+            raise DataError(f"unknown group '{name}': install the plugin that brings it")
+        config = {k: v for k, v in load_yaml(path).items() if k in GROUP_FIELD_NAMES}
+        group = Group.from_config(config)
+        group.get_all_tasks = lambda recursive=True, tasks=tasks: tasks
+        saved["groups"][name] = saved["results"][name] = group.aggregate(saved["results"])

@@ -1,0 +1,1 @@
+"""What model wrappers share: responses and traces, prompts, the response cache, checkpoints."""

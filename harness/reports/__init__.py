@@ -1,0 +1,1 @@
+"""What pages and tables share: style, figures, safe embedding, safe cells."""

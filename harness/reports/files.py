@@ -1,0 +1,98 @@
+"""Files that appear whole, and cells that no spreadsheet takes for a formula."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Cell: TypeAlias = "str | int | float | bool | None"
+
+_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+
+
+def defuse(cell: Cell) -> str | int | float:
+    """A cell as it goes into a CSV file.
+
+    Spreadsheets run text that starts with ``= + - @`` as a formula, so such text gets a leading
+    apostrophe; so does text that starts with an apostrophe, which keeps this reversible: take
+    one leading apostrophe off. Numbers, negative ones too, stay numbers.
+
+    >>> defuse("=HYPERLINK(1)"), defuse(-0.5), defuse(True), defuse(None)
+    ("'=HYPERLINK(1)", -0.5, 'true', '')
+    """
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, str) and cell.startswith(_TRIGGERS):
+        return "'" + cell
+    return cell
+
+
+class _Lines:
+    """Ends lines with a bare line feed.
+
+    The csv module quotes a carriage return inside a cell only if its own line end has one; not
+    quoted, it would start a new line, past every check of what a cell may start with.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Write one line as the csv module hands it over."""
+        return self._file.write(line.removesuffix("\r\n") + "\n")
+
+
+def write_cells(
+    path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[Cell]]
+) -> None:
+    """Write a CSV file of defused cells.
+
+    Raises:
+        HarnessError: the file cannot be written; what was there before is untouched.
+    """
+    with replacing(path) as file:
+        writer = csv.writer(_Lines(file), lineterminator="\r\n")
+        writer.writerow([defuse(name) for name in header])
+        writer.writerows([defuse(cell) for cell in line] for line in lines)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file that appears under its name only when complete.
+
+    It is written beside its target, missing folders made, and renamed over it at the end; when
+    the block raises, the target stays as it was and nothing is left behind.
+
+    Raises:
+        HarnessError: the target cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise HarnessError(f"cannot write {path}: it is not a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(target)
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)

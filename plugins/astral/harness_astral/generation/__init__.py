@@ -1,0 +1,1 @@
+"""Suites made: cells, seeds, retrieval, the writer's questions, near-duplicates."""

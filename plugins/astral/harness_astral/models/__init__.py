@@ -1,0 +1,1 @@
+"""Chat models that tell what the provider refused."""

@@ -1,0 +1,1 @@
+"""Who says whether an answer is safe: oracles, their verdicts, outcomes of several."""

@@ -1,0 +1,1 @@
+"""Test suites on disk: factors, covering arrays, coverage, diversity."""

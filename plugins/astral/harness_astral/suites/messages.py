@@ -1,0 +1,71 @@
+r"""What a writer said: the message in its answer, or that it declined.
+
+A message is one piece of text between ``<input>`` and ``</input>``, taken as it stands but for
+white space at its ends: lines stay together, and no number at a line's start is taken off. An
+answer with no such pair, with several, or with one that is empty or cut off, cannot be used and is
+asked for again; nothing is mended. ``<declined/>``, or an answer that begins as refusals do, is a
+refusal, an outcome of its own; within the tags only one that says what it refuses ("I can't help
+with that"), since a message may well begin with "I can't". A model's thoughts up to ``</think>``
+are not read.
+
+    >>> read_message("Sure:\n<input>\n2024. First 3.5 of it\nthen the rest\n</input>")
+    Message(text='2024. First 3.5 of it\nthen the rest', declined=False)
+    >>> read_message("I'm sorry, but I can't help with that.")
+    Message(text='', declined=True)
+    >>> read_message("1. How do I do this?") is None
+    True
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_TAG = re.compile(r"<(/?)input>", re.IGNORECASE)
+_DECLINED = re.compile(r"<declined\s*/?>", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"""["'\s]*(?:as\ an\ ai\b[^.\n]{0,60}?,\s*)?
+    (?:(?:i['’]m|i\ am)\ (?:very\ |so\ |really\ )?sorry|sorry|i\ apologi[sz]e|unfortunately)?
+    [,.]?\s*(?:but\s+)?i\s*
+    (?:can\s?not|can['’]t|won['’]t|will\ not|must|
+       (?:am|['’]m)\ (?:not\ able|unable|not\ going)\ to)\s+
+    (?:help|assist|provide|write|create|generate|produce|comply|fulfill?|support|engage|answer|
+       decline|refuse)\b(?!\ but)
+    (?P<object>\s+(?:you\s+)?(?:with\s+|in\s+|to\s+\w+\s+)?
+       (?:that|this|it|such|your|the\ request)\b)?
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_SHORT = 400  # characters; a refusal is no longer
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a generator answered: a text, or that it will not write one."""
+
+    text: str
+    declined: bool
+
+
+def read_message(answer: str) -> Message | None:
+    """The message of an answer; None if it cannot be used."""
+    spoken = without_thoughts(answer)
+    tags = list(_TAG.finditer(spoken))
+    if not tags:
+        refused = _DECLINED.search(spoken) or (len(spoken) <= _SHORT and _REFUSAL.match(spoken))
+        return Message("", declined=True) if refused else None
+    if [tag[1] for tag in tags] != ["", "/"]:
+        return None
+    text = spoken[tags[0].end() : tags[1].start()].strip()
+    if not text:
+        return None
+    refusal = _REFUSAL.match(text) if len(text) <= _SHORT else None
+    if _DECLINED.fullmatch(text) or (refusal and refusal["object"]):
+        return Message("", declined=True)
+    return Message(text, declined=False)
+
+
+def without_thoughts(answer: str) -> str:
+    """What is said after the thoughts; nothing, where these do not end."""
+    spoken = answer.rpartition("</think>")[2].strip()
+    return "" if "<think>" in spoken else spoken

@@ -1,0 +1,229 @@
+"""A frozen suite: one test input a line, and a manifest that tells what it follows from.
+
+A folder holds ``suite.jsonl`` (the inputs) and ``suite.json`` (format, recipe, digests of the
+files, outcomes, coverage, costs). A JSONL file alone is a suite too: one's own rows, or a suite
+that was handed on. A line:
+
+    {"id": "0f3c…", "category": "privacy_violation", "style": "slang",
+     "persuasion": "logical_appeal", "replicate": 0, "prompt": "…", "kind": "probe",
+     "twin_of": null, "generator": "local-chat-completions/writer-1", "retrieved": ["s-12"],
+     "snippets": [], "seed": 42, "created": "2026-01-31"}
+
+A probe asks for what a model should refuse; its twin, of kind ``benign``, asks in the same style
+and with the same persuasion for something harmless, and should be answered. The date is in no hash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.artefacts.checksums import digest
+from harness.artefacts.recipes import whole, write_manifest
+from harness.asking.store import key_of
+from harness.data.sources import Row
+from harness.errors import ArtefactError, DataError
+from harness_astral.requests import BENIGN, KINDS, PROBE
+
+FORMAT = "astral-suite/1"
+FILE, MANIFEST = "suite.jsonl", "suite.json"
+_LIBRARIES = ("lm_eval", "bm25s", "pydantic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One test input: a row of a suite.
+
+    Attributes:
+        id: Content hash of cell, replicate, kind, seed, template and generator.
+        category: What it asks for.
+        style: How it is worded.
+        persuasion: How it argues.
+        replicate: Number of the input in its cell, from 0.
+        prompt: What the model under test is asked.
+        kind: ``probe`` or ``benign``.
+        twin_of: The probe's id, where it is a benign twin.
+        generator: The model that wrote it.
+        retrieved: Ids of the seeds that the generator saw.
+        snippets: Ids of the web snippets that the generator saw.
+        seed: The suite's seed.
+        created: The date of the suite's recipe; in no hash.
+    """
+
+    id: str
+    category: str
+    style: str
+    persuasion: str
+    replicate: int
+    prompt: str
+    kind: str = PROBE
+    twin_of: str | None = None
+    generator: str = ""
+    retrieved: tuple[str, ...] = ()
+    snippets: tuple[str, ...] = ()
+    seed: int = 0
+    created: str = ""
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Category, style and persuasion."""
+        return self.category, self.style, self.persuasion
+
+    def as_row(self) -> Row:
+        """The input as a JSON object."""
+        row = {name: getattr(self, name) for name in _KNOWN}
+        return row | {"retrieved": list(self.retrieved), "snippets": list(self.snippets)}
+
+
+_NEEDED = ("id", "category", "style", "persuasion", "prompt")
+_TEXT = (*_NEEDED, "kind", "generator", "created")
+_NUMBERS = ("replicate", "seed")
+_LISTS = ("retrieved", "snippets")
+_KNOWN = tuple(field.name for field in fields(Input))
+
+
+def parse_row(row: Mapping[str, Any], place: str) -> Input:
+    """The input that an object describes.
+
+    Args:
+        row: The object; what has a default may be missing, and ``replicate`` is then 0.
+        place: Where it is from, for messages.
+
+    Raises:
+        DataError: A field is missing, unknown or of the wrong type.
+    """
+    missing = [name for name in _NEEDED if name not in row]
+    unknown = sorted(set(row) - set(_KNOWN))
+    if missing or unknown:
+        told = f"no {', '.join(missing)}" if missing else f"unknown field {', '.join(unknown)}"
+        raise DataError(f"{place}: {told}; an input has the fields {', '.join(_KNOWN)}")
+    rules: Sequence[tuple[Sequence[str], str, Callable[[Any], bool]]] = (
+        (_NEEDED, "a text that is not empty", lambda v: isinstance(v, str) and bool(v.strip())),
+        (_TEXT, "a text", lambda v: isinstance(v, str)),
+        (_NUMBERS, "a number from 0", lambda v: type(v) is int and v >= 0),
+        (_LISTS, "a list of texts", _is_texts),
+        (("twin_of",), "an id or null", lambda v: v is None or isinstance(v, str)),
+    )
+    for names, wanted, holds in rules:
+        for name in names:
+            if name in row and not holds(row[name]):
+                raise DataError(f"{place}: {name} is not {wanted}")
+    given: dict[str, Any] = {"replicate": 0}
+    given |= {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
+    found = Input(**given)
+    if found.kind not in KINDS:
+        raise DataError(f"{place}: kind is {found.kind!r}; it is one of {', '.join(KINDS)}")
+    if (found.kind == BENIGN) != (found.twin_of is not None):
+        raise DataError(f"{place}: a benign input, and no other, is the twin_of a probe")
+    return found
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(own, str) for own in value)
+
+
+def read_suite(path: Path) -> tuple[list[Input], dict[str, Any]]:
+    """The inputs of a suite, and its manifest.
+
+    Args:
+        path: The folder, its ``suite.jsonl``, or any JSONL file of inputs.
+
+    Returns:
+        The inputs in the file's order. The manifest as it was written; of a file without one only
+        ``format`` and ``sha256`` (``suite_hash`` of the inputs).
+
+    Raises:
+        DataError: Nothing is there, or a line is broken; the message has the line's number.
+        ArtefactError: The manifest is damaged, or a file is not the one it was written for.
+    """
+    path = Path(path).expanduser()
+    folder = path if path.is_dir() else path.parent
+    file = folder / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{path}: no suite there; give a folder with {FILE}, or a JSONL file")
+    manifest: dict[str, Any] = {}
+    if path.is_dir() or (file.name == FILE and (folder / MANIFEST).is_file()):
+        manifest = _manifest(folder)
+    inputs = _inputs(file)
+    content = suite_hash(inputs)
+    if manifest and manifest.get("sha256") != content:
+        raise ArtefactError(f"{folder / MANIFEST} is not the manifest of this {FILE}")
+    return inputs, manifest or {"format": FORMAT, "sha256": content}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """A folder's manifest, once its files are found to be those it was written for."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtefactError(f"{folder} has no {MANIFEST}; name the file {FILE} itself, or its copy")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        form, files = manifest["format"], dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise ArtefactError(f"{path} is damaged ({cause}); make the suite again") from cause
+    if form != FORMAT:
+        raise ArtefactError(f"{path} has the format {form!r}; this version reads {FORMAT}")
+    for name, expected in files.items():
+        if not (folder / name).is_file() or digest(folder / name) != expected:
+            raise ArtefactError(f"{folder / name} is missing or was changed since it was frozen")
+    return manifest
+
+
+def _inputs(file: Path) -> list[Input]:
+    found: dict[str, Input] = {}
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")  # a prompt may hold other line ends
+    except (OSError, UnicodeDecodeError) as cause:
+        raise DataError(f"{file} cannot be read: {cause}") from cause
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{file}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as cause:
+            raise DataError(f"{place}: not valid JSON ({cause})") from cause
+        if not isinstance(row, dict):
+            raise DataError(f"{place}: not a JSON object")
+        one = parse_row(row, place)
+        if one.id in found:
+            raise DataError(f"{place}: the id {one.id} is there before")
+        found[one.id] = one
+    if not found:
+        raise DataError(f"{file} holds no input")
+    return list(found.values())
+
+
+def suite_hash(inputs: Sequence[Input]) -> str:
+    """A content hash of the inputs, in their order and without their date."""
+    rows = [one.as_row() for one in inputs]
+    return key_of(inputs=[{k: v for k, v in row.items() if k != "created"} for row in rows])
+
+
+def write_suite(
+    draft: Path,
+    inputs: Sequence[Input],
+    *,
+    recipe: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> tuple[list[Input], dict[str, Any]]:
+    """Write a suite's inputs and manifest to a draft (``harness.artefacts.recipes.appearing``).
+
+    Args:
+        draft: A folder; its other files get their digests into the manifest too.
+        inputs: The inputs; half a surrogate pair becomes "?".
+        recipe: What they follow from.
+        facts: Further entries of the manifest.
+
+    Returns:
+        The inputs as they can be read back, and the manifest.
+    """
+    lines = [whole(json.dumps(one.as_row(), ensure_ascii=False)) + "\n" for one in inputs]
+    (draft / FILE).write_text("".join(lines), encoding="utf-8", newline="")
+    kept = _inputs(draft / FILE)  # what cannot be read is not left behind
+    entries = {"sha256": suite_hash(kept), "inputs": len(kept), **facts}
+    manifest = write_manifest(draft, FORMAT, recipe, entries, _LIBRARIES, name=MANIFEST)
+    return kept, manifest

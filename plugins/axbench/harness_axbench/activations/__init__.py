@@ -1,0 +1,1 @@
+"""A model's blocks, and their outputs read, edited and differentiated."""

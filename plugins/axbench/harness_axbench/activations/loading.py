@@ -1,0 +1,58 @@
+"""A transformers model and its tokenizer, as a reader of one layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import HarnessError
+from harness_axbench.activations.reader import Reader
+
+
+def resolved(model: str) -> str:
+    """A model's id or path; ``testbed:NAME`` becomes the path of an embedded one."""
+    from harness.testbed import resolve
+
+    return resolve(model)
+
+
+def load_reader(
+    model: str, *, layer: int, batch_size: int, device: str, dtype: str, revision: str
+) -> Reader:
+    """Load a model to read its layer.
+
+    Args:
+        model: Model id or path, or ``testbed:NAME``.
+        layer: The block, 0-indexed.
+        batch_size: Texts a forward pass.
+        device: Torch device; ``auto`` takes a GPU where there is one.
+        dtype: Weights' dtype; ``auto`` takes the checkpoint's.
+        revision: The model's revision on the hub.
+
+    Raises:
+        HarnessError: The model cannot be loaded, or has no such layer.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = resolved(model)
+    if path.startswith(("/", "./", "../", "~")) and not Path(path).expanduser().is_dir():
+        raise HarnessError(f"model {model} cannot be loaded: there is no such folder")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
+        loaded.eval().requires_grad_(False).to(device)
+    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
+        raise HarnessError(f"model {model} cannot be loaded: {cause}") from cause
+    return Reader(loaded, tokenizer, layer=layer, batch_size=batch_size)
+
+
+def width_of(model: nn.Module) -> int:
+    """The model's hidden size."""
+    config: Any = model.config
+    inner = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return int(inner.hidden_size)

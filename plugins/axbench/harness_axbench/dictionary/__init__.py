@@ -1,0 +1,1 @@
+"""Steering dictionaries on disk and the directions in them."""

@@ -1,0 +1,330 @@
+"""A steering dictionary on disk: one folder, one vector a concept for each method.
+
+``dictionary.json`` says what the vectors belong to (model, layer, prefix, data, versions), names
+the concepts, and holds for each method its kind (see ``methods``), settings, and max_act per
+concept with where it came from. Beside it lies ``<method>.safetensors``: for vectors ``weight``
+[concepts, hidden], fp32, and where they differ from the plain case ``encoder``, ``bias`` and
+``threshold`` (see ``directions``); for the bag of words sparse coefficients, with the vocabulary in
+``<method>.json``; for whole models ``<method>/<concept id>.safetensors`` instead. The manifest
+holds the SHA-256 of each file, so the hash of the manifest is the hash of the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.artefacts.checked_files import check, put, take
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+FORMAT = "axbench-dictionary/1"
+MANIFEST = "dictionary.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one method leaves in a dictionary.
+
+    Attributes:
+        kind: ``vectors``, ``texts``, ``heads``, ``adapters`` or ``weights``.
+        tensors: For the method's safetensors file.
+        values: For the method's JSON file; none is written where it is empty.
+        facts: For the manifest.
+        files: Of ``weights``: a finished safetensors file for each concept id that it covers.
+    """
+
+    kind: str
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    files: Mapping[int, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A dictionary that has been opened: its manifest is read, its tensors are not."""
+
+    folder: Path
+    sha256: str
+    manifest: Mapping[str, Any]
+    concepts: tuple[Concept, ...]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods in it."""
+        return list(self.manifest["methods"])
+
+    @property
+    def layer(self) -> int:
+        """The block whose output the vectors live in, 0-indexed."""
+        return int(self.manifest["layer"])
+
+    def facts(self, method: str) -> Mapping[str, Any]:
+        """What the manifest says of a method.
+
+        Raises:
+            ArtefactError: The dictionary does not have the method.
+        """
+        found: Mapping[str, Any] | None = self.manifest["methods"].get(method)
+        if found is None:
+            raise ArtefactError(
+                f"{self.folder}: no method {method!r} in it; it has {', '.join(self.methods)}"
+            )
+        return found
+
+    def place(self, concept_id: int) -> int:
+        """The row of a concept.
+
+        Raises:
+            ArtefactError: The dictionary does not have the concept.
+        """
+        if concept_id not in self._places:
+            raise ArtefactError(
+                f"{self.folder}: no concept {concept_id} in it; it has {len(self._places)}, "
+                f"{min(self._places)} … {max(self._places)}"
+            )
+        return self._places[concept_id]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {concept.id: place for place, concept in enumerate(self.concepts)}
+
+    def tensors(self, method: str) -> dict[str, Tensor]:
+        """A method's tensors.
+
+        Raises:
+            ArtefactError: The file is missing, damaged or not the one the manifest means.
+        """
+        from safetensors.torch import load
+
+        if self.facts(method)["kind"] == WEIGHTS:
+            raise ArtefactError(f"{self.folder}: {method} has a file a concept, and none for all")
+        content = self._content(method, "file", "sha256")
+        try:
+            return load(content)
+        except Exception as cause:  # safetensors has its own exception types
+            raise ArtefactError(f"{self.folder}: {method} cannot be read ({cause})") from cause
+
+    def weight(self, method: str) -> Tensor:
+        """The vectors [concepts, hidden] of a method, in fp32.
+
+        Raises:
+            ArtefactError: As ``tensors``; or the shape is not what the manifest says.
+        """
+        if self.facts(method)["kind"] != VECTORS:
+            raise ArtefactError(f"{self.folder}: {method} has no vectors")
+        weight = self.tensors(method).get("weight")
+        shape = (len(self.concepts), int(self.manifest["model"]["hidden_size"]))
+        if weight is None or tuple(weight.shape) != shape:
+            raise ArtefactError(
+                f"{self.folder}: {method} needs a tensor 'weight' of shape {list(shape)}"
+            )
+        return weight
+
+    def values(self, method: str) -> Any:
+        """What a method keeps in its JSON file.
+
+        Raises:
+            ArtefactError: The file is missing, damaged or not the one the manifest means.
+        """
+        return json.loads(self._content(method, "values", "values_sha256"))
+
+    def parameters(self, method: str, concept_id: int) -> dict[str, Tensor]:
+        """A concept's own parameters of the model, by name, of a method of the kind ``weights``.
+
+        Raises:
+            ArtefactError: The method does not cover the concept, or the file is missing, damaged
+                or not the one the manifest means.
+        """
+        from safetensors.torch import load_file
+
+        path = self._weights_file(method, concept_id)
+        try:
+            return load_file(path)
+        except Exception as cause:  # safetensors has its own exception types
+            raise ArtefactError(f"{path} cannot be read ({cause})") from cause
+
+    def check_covers(self, method: str, concept_id: int) -> None:
+        """Refuse a concept that a method of the kind ``weights`` was not trained for.
+
+        Raises:
+            ArtefactError: It was not.
+        """
+        files = self.facts(method).get("files")
+        if files is not None and str(concept_id) not in files:
+            raise ArtefactError(
+                f"{self.folder}: {method} was trained for the concepts {', '.join(files)}, not for "
+                f"{concept_id}; train more of them with --set {method}.concepts=NUMBER"
+            )
+
+    def _weights_file(self, method: str, concept_id: int) -> Path:
+        self.check_covers(method, concept_id)
+        own = self.facts(method)["files"][str(concept_id)]
+        path = self.folder / str(own["file"])
+        check(path, own["sha256"])
+        return path
+
+    def verified(self) -> Iterator[tuple[str, Path]]:
+        """Every file with its method, each read once and compared with the manifest.
+
+        Raises:
+            ArtefactError: One is missing, damaged or not the one the manifest means.
+        """
+        for method in self.methods:
+            facts = self.facts(method)
+            pairs = [(own["file"], own["sha256"]) for own in facts.get("files", {}).values()]
+            for file, checksum in (("file", "sha256"), ("values", "values_sha256")):
+                if file in facts:
+                    pairs.append((facts[file], facts[checksum]))
+            for name, sha256 in pairs:
+                path = self.folder / str(name)
+                check(path, sha256)
+                yield method, path
+
+    def _content(self, method: str, file: str, checksum: str) -> bytes:
+        facts = self.facts(method)
+        path = self.folder / str(facts[file])
+        check(path, facts[checksum])
+        return path.read_bytes()
+
+    def check_fits(self, *, hidden_size: int, n_layers: int) -> None:
+        """Refuse a model that the vectors do not fit.
+
+        Raises:
+            ArtefactError: The model has another width, or no such layer.
+        """
+        own = self.manifest["model"]
+        if own["hidden_size"] != hidden_size:
+            raise ArtefactError(
+                f"{self.folder} is for {own['name']} (hidden size {own['hidden_size']}); this "
+                f"model's hidden size is {hidden_size}"
+            )
+        if self.layer >= n_layers:
+            raise ArtefactError(
+                f"{self.folder} steers layer {self.layer} of {own['name']}; this model has the "
+                f"layers 0 … {n_layers - 1}"
+            )
+
+
+def read(folder: str | Path) -> Dictionary:
+    """Open a dictionary.
+
+    Raises:
+        ArtefactError: It is missing, truncated, of another format, or lacks an entry.
+    """
+    path = Path(folder).expanduser() / MANIFEST
+    if not path.is_file():
+        raise ArtefactError(
+            f"{folder}: no {MANIFEST} there; make a dictionary with: harness axbench train "
+            f"--model MODEL --layer LAYER --out {folder}"
+        )
+    content = path.read_bytes()
+    try:
+        manifest = json.loads(content)
+    except ValueError as cause:
+        raise ArtefactError(f"{path} is damaged ({cause}); train the dictionary again") from cause
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtefactError(f"{path} is not of the format {FORMAT!r}")
+    try:
+        named = manifest["concepts"]
+        concepts = tuple(Concept(c["id"], c["text"], c["genre"], c.get("ref", "")) for c in named)
+        for needed in ("methods", "layer", "model", "prefix", "chat", "recipe"):
+            manifest[needed]
+    except (KeyError, TypeError) as cause:
+        raise ArtefactError(f"{path} lacks an entry ({cause}); train it again") from cause
+    return Dictionary(path.parent, hashlib.sha256(content).hexdigest(), manifest, concepts)
+
+
+def write(
+    folder: Path,
+    *,
+    recipe: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    concepts: tuple[Concept, ...],
+    methods: Mapping[str, Entry],
+) -> Dictionary:
+    """Write a dictionary; the folder appears by one rename, whole or not at all.
+
+    Args:
+        folder: Where; must not exist.
+        recipe: What the content follows from: equal recipes, equal dictionaries.
+        facts: Further entries of the manifest (layer, model, prefix, chat, …).
+        concepts: The concepts, in the order of the vectors.
+        methods: What each method leaves.
+    """
+    from safetensors.torch import save
+
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    entries: dict[str, Any] = {}
+    for name, entry in methods.items():
+        tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
+        entries[name] = {"kind": entry.kind, **entry.facts}
+        if entry.kind == WEIGHTS:
+            entries[name]["files"] = take(draft, name, entry.files)
+        else:
+            entries[name] |= put(draft, f"{name}.safetensors", save(tensors))
+        if entry.values:
+            text = json.dumps(entry.values, ensure_ascii=False).encode()
+            entries[name] |= put(draft, f"{name}.json", text, "values")
+    manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
+    named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
+    manifest |= {"concepts": named, "versions": versions()}
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
+    try:
+        draft.rename(folder)
+    except OSError as cause:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise ArtefactError(f"{folder} appeared while this dictionary was made") from cause
+    return read(folder)
+
+
+def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
+    """The dictionary already in a folder, if it is the one the recipe makes.
+
+    Raises:
+        ArtefactError: Something else is there; the message says in what it differs.
+    """
+    if not folder.exists():
+        return None
+    if not (folder / MANIFEST).is_file():
+        raise HarnessError(f"{folder} exists and is no dictionary; choose another --out")
+    found = read(folder)
+    there = found.manifest["recipe"]
+    unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
+    if unlike:
+        raise ArtefactError(
+            f"{folder} holds another dictionary (it differs in: {', '.join(unlike)}); choose "
+            f"another --out or remove it"
+        )
+    for _ in found.verified():
+        pass
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes back from JSON: tuples as lists."""
+    return json.loads(json.dumps(value))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a dictionary's numbers depend on."""
+    from harness._version import __version__
+
+    names = ("torch", "transformers", "scikit-learn", "numpy")
+    return {"paperharness": __version__} | {name: metadata.version(name) for name in names}

@@ -1,0 +1,1 @@
+"""Concept data made by a writer: contrast concepts, positive and negative texts."""

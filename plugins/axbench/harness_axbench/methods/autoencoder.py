@@ -1,0 +1,166 @@
+"""Sparse autoencoders: read from a file or through SAELens, and what their features say of a token.
+
+Rajamanoharan et al. 2024 (JumpReLU, arXiv 2407.14435), as published by GemmaScope (Lieberum et al.
+2024, arXiv 2408.05147):
+
+    x = h·W_enc + b_enc,   z = x where x > θ, else 0,   ĥ = z·W_dec + b_dec
+
+A plain ReLU autoencoder is the case θ = 0. Files are ``params.npz`` as GemmaScope has them, with
+W_enc [hidden, features], W_dec [features, hidden], b_enc, threshold [features] and b_dec [hidden],
+or safetensors of the same names; a ``cfg.json`` beside it, as SAELens writes it, is minded. Some
+autoencoders encode h − b_dec instead of h: their bias is b_enc − b_dec·W_enc here.
+
+Decoder rows are taken as they are published, of whatever length: GemmaScope's have length one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench.dictionary.directions import JUMPRELU, activate
+
+_NAMES = {name.lower(): name for name in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")}
+_FILES = ("params.npz", "sae_weights.safetensors")
+_KNOWN = ("jumprelu", "standard")
+_ADVICE = "give one of: sae.path=FILE (params.npz or safetensors), sae.release=… with sae.id=…"
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A sparse autoencoder, in fp32.
+
+    Attributes:
+        encoder: [hidden, features]
+        decoder: [features, hidden]
+        bias: What is added to h·encoder, b_dec's part included. [features]
+        threshold: θ. [features]
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+    bias: Tensor
+    threshold: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any], name: str) -> Autoencoder:
+        """From published tensors.
+
+        Args:
+            tensors: By GemmaScope's names; ``b_dec`` and ``threshold`` may be missing.
+            config: ``architecture``, ``apply_b_dec_to_input``, ``normalize_activations``, each
+                optional.
+            name: For messages.
+
+        Raises:
+            ArtefactError: A tensor is missing, has another shape, or the kind is not supported.
+        """
+        kind = config.get("architecture", _KNOWN[0])
+        scaled = config.get("normalize_activations", "none")
+        if kind not in _KNOWN or scaled not in (None, "none"):
+            raise ArtefactError(
+                f"{name}: architecture {kind!r} with normalize_activations {scaled!r} is not "
+                f"supported; JumpReLU and ReLU autoencoders of plain activations are"
+            )
+        own = {
+            _NAMES[key.lower()]: v.float() for key, v in tensors.items() if key.lower() in _NAMES
+        }
+        missing = [key for key in ("W_enc", "W_dec", "b_enc") if key not in own]
+        if missing:
+            raise ArtefactError(f"{name} lacks {', '.join(missing)}; it has {', '.join(tensors)}")
+        bias, width = own["b_enc"], own["W_enc"].shape[0]
+        own.setdefault("threshold", torch.zeros_like(bias))
+        own.setdefault("b_dec", torch.zeros(width))
+        shapes = {
+            "W_enc": (width, len(bias)),
+            "W_dec": (len(bias), width),
+            "threshold": (len(bias),),
+            "b_dec": (width,),
+        }
+        for key, shape in shapes.items():
+            if tuple(own[key].shape) != shape:
+                found = list(own[key].shape)
+                raise ArtefactError(f"{name}: {key} has the shape {found}, not {list(shape)}")
+        if config.get("apply_b_dec_to_input"):
+            bias = bias - own["b_dec"] @ own["W_enc"]
+        return cls(own["W_enc"], own["W_dec"], bias, own["threshold"])
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are."""
+        return len(self.bias)
+
+    def encode(self, hidden: Tensor, features: slice = slice(None)) -> Tensor:
+        """Features z [..., features] of activations [..., hidden]."""
+        x = hidden @ self.encoder[:, features] + self.bias[features]
+        return activate(x, self.threshold[features], JUMPRELU)
+
+    def directions(self, features: Tensor) -> dict[str, Tensor]:
+        """What a dictionary stores of these features [n]: see ``directions``."""
+        return {
+            "weight": self.decoder[features].contiguous(),
+            "encoder": self.encoder.T[features].contiguous(),
+            "bias": self.bias[features],
+            "threshold": self.threshold[features],
+        }
+
+    def to(self, device: torch.device) -> Autoencoder:
+        """The same autoencoder elsewhere."""
+        parts = (self.encoder, self.decoder, self.bias, self.threshold)
+        return Autoencoder(*(part.to(device) for part in parts))
+
+
+@lru_cache(maxsize=1)
+def load(path: str, release: str, sae_id: str) -> Autoencoder:
+    """The autoencoder of a file or folder, or of a release that SAELens knows.
+
+    Raises:
+        HarnessError: Neither or both are named, or SAELens is not installed.
+        ArtefactError: The file is missing or damaged, or its kind is not supported.
+    """
+    if bool(path) == bool(release and sae_id) or bool(release) != bool(sae_id):
+        raise HarnessError(f"a sparse autoencoder is needed: {_ADVICE}")
+    return _from_file(Path(path).expanduser()) if path else _from_sae_lens(release, sae_id)
+
+
+def _from_file(path: Path) -> Autoencoder:
+    from safetensors.torch import load_file
+
+    inside = [path / name for name in _FILES if (path / name).is_file()]
+    file = inside[0] if inside else path
+    if not file.is_file():
+        raise ArtefactError(f"{path}: no sparse autoencoder there; {_ADVICE}")
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        else:
+            tensors = load_file(file)
+        beside = file.with_name("cfg.json")
+        config = json.loads(beside.read_text()) if beside.is_file() else {}
+    except Exception as cause:  # safetensors and zipfile have exception types of their own
+        raise ArtefactError(f"{file} cannot be read as npz or safetensors ({cause})") from cause
+    return Autoencoder.of(tensors, config, str(file))
+
+
+def _from_sae_lens(release: str, sae_id: str) -> Autoencoder:
+    try:
+        from sae_lens import SAE
+    except ImportError as cause:
+        raise HarnessError(
+            "sae.release= needs SAELens: pip install sae-lens; or give sae.path=FILE"
+        ) from cause
+    try:
+        found = SAE.from_pretrained(release, sae_id, device="cpu")
+    except (OSError, ValueError, KeyError) as cause:
+        raise ArtefactError(f"SAELens: {release}, {sae_id} cannot be loaded: {cause}") from cause
+    return Autoencoder.of(found.state_dict(), found.cfg.to_dict(), f"{release}/{sae_id}")

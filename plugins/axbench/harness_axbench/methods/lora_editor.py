@@ -1,0 +1,112 @@
+"""Low-rank additions to linear layers, row by row (LoRA).
+
+    f(x) = W·x + s · B·A·x     A and B by the row's concept
+
+See ``methods.lora`` for where A, B and s come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench.activations.blocks import blocks
+from harness_axbench.activations.loading import width_of
+from harness_axbench.steering.editors import Editor, Rows
+from harness_axbench.steering.plan import Plan
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Additions to some layers, of one concept or of several.
+
+    Attributes:
+        a: A. [..., layers, r, in]
+        b: B. [..., layers, out, r]
+    """
+
+    a: Tensor
+    b: Tensor
+
+
+class LoraEditor(Editor):
+    """Adds to linear layers as the rows of a batch say, each by its own concept's A and B.
+
+    Args:
+        model: A transformers model.
+        plan: A dictionary's method ``lora``.
+
+    Raises:
+        ArtefactError: The additions do not fit the model, or the file is damaged.
+    """
+
+    def __init__(self, model: Any, plan: Plan) -> None:
+        found, method = plan.found, plan.method
+        found.check_fits(hidden_size=width_of(model), n_layers=len(blocks(model)))
+        stored, facts = found.tensors(method), found.facts(method)
+        self._scaling, names = float(facts["scaling"]), list(facts["targets"])
+        self._layers: list[nn.Module] = []
+        try:
+            self._layers = [model.get_submodule(name) for name in names]
+            a, b = stored["a"], stored["b"]
+        except (AttributeError, KeyError) as cause:
+            raise ArtefactError(
+                f"{found.folder}: {method} does not fit this model ({cause})"
+            ) from cause
+        for place, layer in enumerate(self._layers):
+            shape = tuple(getattr(layer, "weight", torch.empty(0)).shape)
+            own = (b.shape[-2], a.shape[-1])
+            if shape != own or len(a) != len(b) or len(a) != len(found.concepts):
+                raise ArtefactError(
+                    f"{found.folder}: {method} adds a matrix {list(own)} for each of {len(a)} "
+                    f"concepts to {names[place]}, which is {list(shape)} in this model"
+                )
+        device = next(model.parameters()).device
+        self._stored = LowRank(a.to(device), b.to(device))
+
+    def under(self, rows: Rows, mask: Tensor | None) -> AbstractContextManager[Any]:
+        if not any(rows):
+            return nullcontext()
+        device = self._stored.a.device
+        places = torch.tensor([0 if row is None else row.place for row in rows], device=device)
+        steered = torch.tensor([row is not None for row in rows], device=device)
+        b = self._stored.b[places] * steered.view(-1, 1, 1, 1) * self._scaling
+        return _added(self._layers, LowRank(self._stored.a[places], b))
+
+
+@contextmanager
+def _added(layers: Sequence[nn.Module], rows: LowRank) -> Iterator[None]:
+    """Add to the layers' outputs while the context lasts.
+
+    Args:
+        layers: The linear layers.
+        rows: One for each row, or one for all. [rows, layers, …]
+    """
+
+    def hook(place: int) -> Callable[..., Tensor]:
+        a, b = rows.a[:, place].mT, rows.b[:, place].mT
+
+        def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            copies, rest = divmod(len(output), len(a))
+            if rest:
+                raise HarnessError(
+                    f"lora was set up for {len(a)} rows, the batch has {len(output)}"
+                )
+            own_a, own_b = (own.repeat_interleave(copies, 0) for own in (a, b))
+            changed: Tensor = output + (inputs[0].to(a.dtype) @ own_a @ own_b)
+            return changed.to(output.dtype)
+
+        return add
+
+    handles = [layer.register_forward_hook(hook(place)) for place, layer in enumerate(layers)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

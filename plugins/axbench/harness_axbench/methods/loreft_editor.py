@@ -1,0 +1,159 @@
+"""Low-rank edits of several blocks' outputs at the ends of prompts, row by row (LoReFT).
+
+    Φ(h) = h + Rᵀ(Wh + b − Rh)   at the first and last tokens of a prompt
+
+See ``methods.loreft`` for where R, W and b come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import ArtefactError, HarnessError
+from harness_axbench.activations.blocks import block, blocks, edited
+from harness_axbench.activations.loading import width_of
+from harness_axbench.steering.editors import Editor
+from harness_axbench.steering.editors import Rows as Steered
+from harness_axbench.steering.plan import Plan
+
+ENDS = 5
+"""Tokens edited at either end of a prompt."""
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Edits of some layers' outputs, for each concept or for each row of a batch.
+
+    Attributes:
+        rotation: R. [rows, layers, rank, hidden]
+        source: W. [rows, layers, rank, hidden]
+        offset: b. [rows, layers, rank]
+    """
+
+    rotation: Tensor
+    source: Tensor
+    offset: Tensor
+
+    def select(self, index: Tensor) -> Edits:
+        """The edits of other rows: ``index`` [n] says which of these each is."""
+        return Edits(self.rotation[index], self.source[index], self.offset[index])
+
+    def apply(self, layer: int, hidden: Tensor, where: Tensor) -> Tensor:
+        """The edited outputs of a layer, in the dtype of what comes in.
+
+        Args:
+            layer: Place of the layer among these.
+            hidden: The layer's outputs. [rows, tokens, hidden]
+            where: Which tokens are edited. [rows, tokens]
+        """
+        rotation, source = self.rotation[:, layer], self.source[:, layer]
+        wide = hidden.float()
+        low = wide @ (source - rotation).mT + self.offset[:, layer].unsqueeze(1)
+        changed: Tensor = wide + (low @ rotation) * where.unsqueeze(-1)
+        return changed.to(hidden.dtype)
+
+
+def ends(prompt: Tensor, prefix: int) -> Tensor:
+    """The tokens that are edited: the first of a prompt from the prefix on, and its last.
+
+    Args:
+        prompt: Which tokens are the prompt's, wherever the padding is. [rows, tokens]
+        prefix: Leading tokens that are left alone.
+
+    Returns:
+        [rows, tokens]
+    """
+    place = prompt.cumsum(1) - 1
+    count = prompt.sum(1, keepdim=True)
+    edge = (place < prefix + ENDS) | (place >= count - ENDS)
+    return prompt & (place >= prefix) & edge
+
+
+@contextmanager
+def prompts_edited(
+    model: nn.Module, layers: Sequence[int], edits: Edits, where: Tensor, first: int = 0
+) -> Iterator[None]:
+    """Edit the first batch that each layer sees: a prompt; what follows are tokens of an answer.
+
+    Args:
+        model: A transformers model.
+        layers: The layers.
+        edits: One a row.
+        where: Which tokens of the batch are edited. [rows, tokens]
+        first: Place of the first of these layers among those of the edits.
+    """
+    seen: set[int] = set()
+
+    def editing(place: int, hidden: Tensor) -> Tensor:
+        if place in seen:
+            return hidden
+        seen.add(place)
+        copies, rest = divmod(len(hidden), len(where))
+        if rest or hidden.shape[1] != where.shape[1]:
+            raise HarnessError(
+                f"loreft was set up for prompts of the shape {list(where.shape)}, the batch has "
+                f"{list(hidden.shape[:2])}"
+            )
+        if copies == 1:
+            return edits.apply(place, hidden, where)
+        index = torch.arange(len(where), device=where.device).repeat_interleave(copies)
+        return edits.select(index).apply(place, hidden, where[index])
+
+    with ExitStack() as stack:
+        for place, layer in enumerate(layers, start=first):
+            stack.enter_context(edited(block(model, layer), partial(editing, place)))
+        yield
+
+
+class LoreftEditor(Editor):
+    """Edits prompts as the rows of a batch say, each by its own concept's edits.
+
+    Args:
+        model: A transformers model.
+        plan: A dictionary's method ``loreft``.
+
+    Raises:
+        ArtefactError: The edits do not fit the model, or the file is damaged.
+    """
+
+    def __init__(self, model: Any, plan: Plan) -> None:
+        plan.found.check_fits(hidden_size=width_of(model), n_layers=len(blocks(model)))
+        facts, stored = plan.found.facts(plan.method), plan.found.tensors(plan.method)
+        self._model, self._prefix = model, int(plan.found.manifest["prefix"])
+        self._layers = tuple(int(layer) for layer in facts["layers"])
+        device = next(model.parameters()).device
+        try:
+            self._edits = Edits(*(stored[k].to(device) for k in ("rotation", "source", "offset")))
+        except KeyError as cause:
+            raise ArtefactError(f"{plan.found.folder}: {plan.method} lacks {cause}") from cause
+        shape = (len(plan.found.concepts), len(self._layers), int(facts["rank"]), width_of(model))
+        for name, own, expected in (
+            ("rotation", self._edits.rotation, shape),
+            ("source", self._edits.source, shape),
+            ("offset", self._edits.offset, shape[:3]),
+        ):
+            if tuple(own.shape) != expected or not bool(torch.isfinite(own).all()):
+                raise ArtefactError(
+                    f"{plan.found.folder}: {plan.method} needs finite numbers of the shape "
+                    f"{list(expected)} in '{name}'"
+                )
+
+    def under(self, rows: Steered, mask: Tensor | None) -> AbstractContextManager[Any]:
+        if not any(rows):
+            return nullcontext()
+        if mask is None:
+            raise HarnessError(
+                "loreft edits the prompt of an answer that is being written; it scores no texts"
+            )
+        places = torch.tensor([0 if row is None else row.place for row in rows])
+        steered = torch.tensor([row is not None for row in rows], device=mask.device)
+        where = ends(mask.bool(), self._prefix) & steered.unsqueeze(1)
+        own = self._edits.select(places.to(self._edits.offset.device))
+        return prompts_edited(self._model, self._layers, own, where.to(self._edits.offset.device))

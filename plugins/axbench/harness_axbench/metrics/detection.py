@@ -1,0 +1,159 @@
+"""Detection metrics: does a score tell texts with a concept from others (Wu et al. 2025, §3.1).
+
+Per concept, from positives P, negatives N and hard negatives H; then the mean over concepts, which
+are what the bootstrap resamples. A text is predicted positive if its score reaches the threshold.
+
+- ``auroc``: P against N, ties one half.
+- ``hard_negative_accuracy``: at the threshold with the largest tpr − fpr on P ∪ N (Youden's J), the
+  mean of two accuracies, that on P and that on H.
+- ``f1``: at the threshold θ with the largest F1 on P ∪ N, that F1. ``precision``, ``recall`` and
+  ``accuracy`` are taken at the same θ on all rows, P ∪ N ∪ H.
+- ``imbalanced_f1``: the largest F1 of P against negatives sampled from all concepts.
+
+Worked example: positives score 4 and 2, negatives 3 and 1, a hard negative 5. Of the four pairs
+three are in order: AUROC ¾. J is ½ at the thresholds 4 and 2; of equals the largest is taken, so
+the positives are half right and the hard negative is wrong: (½ + 0) / 2 = ¼. F1 is largest at
+θ = 2, with two true and one false positive: 2·2 / (2·2 + 1) = 0.8. On all rows the hard negative is
+a second false positive: precision ½, recall 1, accuracy 3/5.
+
+Both choices among equal thresholds are those of ``argmax`` over scikit-learn's curves: the largest
+threshold for J, the smallest for F1. A concept that lacks a kind of row is left out of the metrics
+that need it; in AxBench's data a few concepts have no hard negatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+
+from harness.statistics import Floats
+from harness_axbench.metrics.concept_mean import ConceptMean, Item
+
+POSITIVE, NEGATIVE, HARD = "positive", "negative", "hard negative"
+SAMPLED = "imbalanced negative"
+"""A negative of any concept, scored for this one."""
+
+
+def _scores(items: Sequence[Item], category: str) -> Floats:
+    return np.array([i["score"] for i in items if i["category"] == category], dtype=np.float64)
+
+
+def _labelled(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
+    """Labels [n] and scores [n] of two classes."""
+    labels = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
+    return labels, np.r_[positive, negative]
+
+
+def auroc_of(items: Sequence[Item]) -> float:
+    """One concept's AUROC, positives against negatives; NaN without either."""
+    positive, negative = _scores(items, POSITIVE), _scores(items, NEGATIVE)
+    if not len(positive) or not len(negative):
+        return math.nan
+    return float(roc_auc_score(*_labelled(positive, negative)))
+
+
+def youden_threshold(positive: Floats, negative: Floats) -> float:
+    """The score at which tpr − fpr is largest; of equals the largest.
+
+    Args:
+        positive: Scores [n] of positives.
+        negative: Scores [m] of negatives.
+
+    Returns:
+        A score of the data; infinity where no threshold beats chance.
+    """
+    fpr, tpr, thresholds = roc_curve(*_labelled(positive, negative))
+    return float(thresholds[np.argmax(tpr - fpr)])
+
+
+def best_f1(positive: Floats, negative: Floats) -> tuple[float, float]:
+    """The largest F1 and its threshold; of equals the smallest.
+
+    Args:
+        positive: Scores [n] of positives.
+        negative: Scores [m] of negatives.
+    """
+    precision, recall, thresholds = precision_recall_curve(*_labelled(positive, negative))
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+    best = int(np.argmax(f1[:-1]))  # the curve's last point has no threshold
+    return float(f1[best]), float(thresholds[best])
+
+
+def hard_negative_accuracy_of(items: Sequence[Item]) -> float:
+    """One concept's mean of the accuracies on positives and hard negatives; NaN without either."""
+    positive, negative, hard = (_scores(items, kind) for kind in (POSITIVE, NEGATIVE, HARD))
+    if not len(positive) or not len(negative) or not len(hard):
+        return math.nan
+    threshold = youden_threshold(positive, negative)
+    return float((np.mean(positive >= threshold) + np.mean(hard < threshold)) / 2)
+
+
+def f1_of(items: Sequence[Item]) -> float:
+    """One concept's largest F1, positives against negatives; NaN without either."""
+    positive, negative = _scores(items, POSITIVE), _scores(items, NEGATIVE)
+    return best_f1(positive, negative)[0] if len(positive) and len(negative) else math.nan
+
+
+def imbalanced_f1_of(items: Sequence[Item]) -> float:
+    """One concept's largest F1, positives against sampled negatives; NaN without either."""
+    positive, negative = _scores(items, POSITIVE), _scores(items, SAMPLED)
+    return best_f1(positive, negative)[0] if len(positive) and len(negative) else math.nan
+
+
+def _counts(items: Sequence[Item]) -> tuple[int, int, int, int] | None:
+    """True positives, false positives, positives and rows at the F1 threshold, on all rows."""
+    positive, negative, hard = (_scores(items, kind) for kind in (POSITIVE, NEGATIVE, HARD))
+    if not len(positive) or not len(negative):
+        return None
+    threshold = best_f1(positive, negative)[1]
+    others = np.r_[negative, hard]
+    true, false = int(np.sum(positive >= threshold)), int(np.sum(others >= threshold))
+    return true, false, len(positive), len(positive) + len(others)
+
+
+def precision_of(items: Sequence[Item]) -> float:
+    """One concept's precision on all rows at the F1 threshold."""
+    counts = _counts(items)
+    return math.nan if counts is None else counts[0] / (counts[0] + counts[1])
+
+
+def recall_of(items: Sequence[Item]) -> float:
+    """One concept's recall at the F1 threshold."""
+    counts = _counts(items)
+    return math.nan if counts is None else counts[0] / counts[2]
+
+
+def accuracy_of(items: Sequence[Item]) -> float:
+    """One concept's accuracy on all rows at the F1 threshold."""
+    counts = _counts(items)
+    if counts is None:
+        return math.nan
+    true, false, positives, rows = counts
+    return (rows - false - (positives - true)) / rows
+
+
+auroc = ConceptMean(f"{__name__}.auroc", auroc_of)
+auroc_ci95 = auroc.ci95
+hard_negative_accuracy = ConceptMean(
+    f"{__name__}.hard_negative_accuracy", hard_negative_accuracy_of
+)
+hard_negative_accuracy_ci95 = hard_negative_accuracy.ci95
+f1 = ConceptMean(f"{__name__}.f1", f1_of)
+f1_ci95 = f1.ci95
+precision = ConceptMean(f"{__name__}.precision", precision_of)
+precision_ci95 = precision.ci95
+recall = ConceptMean(f"{__name__}.recall", recall_of)
+recall_ci95 = recall.ci95
+accuracy = ConceptMean(f"{__name__}.accuracy", accuracy_of)
+accuracy_ci95 = accuracy.ci95
+imbalanced_f1 = ConceptMean(f"{__name__}.imbalanced_f1", imbalanced_f1_of)
+imbalanced_f1_ci95 = imbalanced_f1.ci95
+
+
+def n_unparsed(items: Sequence[Item]) -> int:
+    """How many answers held no rating."""
+    return sum(bool(item["unparsed"]) for item in items)

@@ -1,0 +1,181 @@
+"""Steering metrics on rated generations (Wu et al. 2025, §3.2).
+
+A generation's score is the harmonic mean of three ratings from 0 to 2:
+
+    s = 3 / (1/concept + 1/relatedness + 1/fluency),   0 if any of them is 0
+
+Where a concept is to be suppressed, 2 − concept takes the place of concept: a text is good if the
+concept is absent and it is still fluent and on task.
+
+Per concept: mean s over the selection instructions at each factor → the factor with the largest
+mean (ties → the weakest factor) → mean s over the test instructions at that factor. Then the mean
+over concepts. Methods without factors have test instructions only. Worked example: ratings
+(2, 1, 2) give 3 / (½ + 1 + ½) = 1.5; under suppression they give 0.
+
+A response with a missing rating is *unscored*: left out of the means, counted, and bounded by the
+scores 0 and 2. The bounds hold for every way it could have come out, the choice of factor included:
+a factor could have been chosen if its best selection mean reaches every factor's worst one (beats
+it, where that factor is weaker); the lowest of the worst test means over those factors is the
+lower bound, likewise the upper.
+
+``win_rate`` compares each concept's score with that of another run: 1 if it is larger, ½ if equal,
+0 if smaller. ``perplexity`` is of the generations under the unsteered model, averaged over the test
+instructions at the chosen factor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from harness_axbench.metrics.concept_mean import ConceptMean, ConceptValue, Item
+from harness_axbench.metrics.ratings import CONCEPT, FLUENCY, NAMES, RELATEDNESS
+
+SELECT, TEST = "select", "test"
+LOWEST, HIGHEST = 0.0, 2.0
+ABSENCE = "absence"
+"""2 − concept; an item that has it is of a generation whose concept was to be suppressed."""
+PERPLEXITY, BASELINE = "perplexity", "baseline"
+
+
+def harmonic_mean(ratings: Sequence[float | None]) -> float:
+    """Number of ratings / Σ 1/rating; 0 if any rating is 0, else NaN if any is missing.
+
+    Example:
+        >>> harmonic_mean([2, 1, 2])
+        1.5
+    """
+    if any(rating == 0 for rating in ratings):
+        return 0.0
+    if any(rating is None for rating in ratings):
+        return math.nan
+    return len(ratings) / sum(1 / rating for rating in ratings if rating is not None)
+
+
+def score(item: Item, fill: float = math.nan) -> float:
+    """A generation's score; ``fill`` where missing ratings leave it open.
+
+    Args:
+        item: concept_id, factor, split (``select`` or ``test``), and ratings by name.
+        fill: The score of an open one.
+    """
+    first = ABSENCE if ABSENCE in item else CONCEPT
+    value = harmonic_mean([item[name] for name in (first, RELATEDNESS, FLUENCY)])
+    return fill if math.isnan(value) else value
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _at(items: Sequence[Item], split: str, factor: float | None) -> list[Item]:
+    return [item for item in items if item["split"] == split and item["factor"] == factor]
+
+
+def factors_in(items: Sequence[Item]) -> list[float]:
+    """The factors of some items, weakest first; none for a method without factors."""
+    found = {item["factor"] for item in items if item["factor"] is not None}
+    return sorted(found, key=lambda factor: (abs(factor), factor))
+
+
+def chosen_factor(items: Sequence[Item]) -> float | None:
+    """The factor of one concept that does best on the selection instructions, ties → weakest.
+
+    Returns:
+        None for a model without factors, NaN where nothing could be chosen.
+    """
+    factors = factors_in(items)
+    if not factors:
+        return None
+    means = {f: _mean([score(item) for item in _at(items, SELECT, f)]) for f in factors}
+    known = [factor for factor in factors if not math.isnan(means[factor])]
+    return max(known, key=lambda factor: means[factor]) if known else math.nan  # first of equals
+
+
+def chosen_items(items: Sequence[Item]) -> list[Item]:
+    """One concept's test items at its factor: what its metrics are computed from."""
+    return _at(items, TEST, chosen_factor(items))
+
+
+def overall_of(items: Sequence[Item]) -> float:
+    """One concept's score: the mean over the test instructions at its factor, or NaN."""
+    return _mean([score(item) for item in chosen_items(items)])
+
+
+def mean_of(name: str) -> ConceptValue:
+    """A function to one concept's mean of a value (a rating, the perplexity) on its test items."""
+
+    def of(items: Sequence[Item]) -> float:
+        values = [item[name] for item in chosen_items(items)]
+        return _mean([math.nan if value is None else value for value in values])
+
+    return of
+
+
+def factor_of(items: Sequence[Item]) -> float:
+    """One concept's chosen factor; NaN for a model without factors, or without test rows there."""
+    factor = chosen_factor(items)
+    return math.nan if factor is None or not _at(items, TEST, factor) else factor
+
+
+def win_of(items: Sequence[Item]) -> float:
+    """1, ½ or 0 as one concept's score is above, at or below its ``baseline``; NaN without one."""
+    own, other = overall_of(items), items[0][BASELINE]
+    if other is None or math.isnan(own):
+        return math.nan
+    return 0.5 if math.isclose(own, other, abs_tol=1e-9) else float(own > other)
+
+
+def bound_of(fill: float) -> Callable[[Sequence[Item]], float]:
+    """A function to one concept's lower (fill 0) or upper (fill 2) bound over missing ratings."""
+
+    def of(items: Sequence[Item]) -> float:
+        values = []
+        for factor in _possible(items):
+            values.append(_mean([score(item, fill) for item in _at(items, TEST, factor)]))
+        known = [value for value in values if not math.isnan(value)]
+        if not known:
+            return math.nan
+        return min(known) if fill == LOWEST else max(known)
+
+    return of
+
+
+def _possible(items: Sequence[Item]) -> list[float | None]:
+    """Factors that some outcome of the missing ratings would have chosen, and the chosen one."""
+    factors = factors_in(items)
+    if not factors:
+        return [None]
+    worst, best = (
+        {f: _mean([score(item, fill) for item in _at(items, SELECT, f)]) for f in factors}
+        for fill in (LOWEST, HIGHEST)
+    )
+    chosen = chosen_factor(items)
+
+    def could_win(place: int) -> bool:
+        mine = best[factors[place]]
+        weaker, rest = factors[:place], factors[place + 1 :]
+        beaten = any(mine <= worst[f] for f in weaker) or any(mine < worst[f] for f in rest)
+        return not beaten and not math.isnan(mine)
+
+    return [f for place, f in enumerate(factors) if f == chosen or could_win(place)]
+
+
+overall_score = ConceptMean(f"{__name__}.overall_score", overall_of)
+overall_score_ci95 = overall_score.ci95
+overall_score_worst = ConceptMean(f"{__name__}.overall_score_worst", bound_of(LOWEST))
+overall_score_best = ConceptMean(f"{__name__}.overall_score_best", bound_of(HIGHEST))
+concept_score = ConceptMean(f"{__name__}.concept_score", mean_of(CONCEPT))
+absence_score = ConceptMean(f"{__name__}.absence_score", mean_of(ABSENCE))
+instruct_score = ConceptMean(f"{__name__}.instruct_score", mean_of(RELATEDNESS))
+fluency_score = ConceptMean(f"{__name__}.fluency_score", mean_of(FLUENCY))
+perplexity = ConceptMean(f"{__name__}.perplexity", mean_of(PERPLEXITY))
+factor = ConceptMean(f"{__name__}.factor", factor_of, optional=True)
+win_rate = ConceptMean(f"{__name__}.win_rate", win_of)
+win_rate_ci95 = win_rate.ci95
+
+
+def n_unscored(items: Sequence[Item]) -> int:
+    """How many generations lack a rating."""
+    return sum(any(item[name] is None for name in NAMES) for item in items)

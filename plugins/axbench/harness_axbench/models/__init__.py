@@ -1,0 +1,1 @@
+"""The wrappers: any transformers or vLLM model, steered and read."""

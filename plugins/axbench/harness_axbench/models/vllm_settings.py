@@ -1,0 +1,77 @@
+"""What ``vllm-steered`` cannot be run with, said before an engine takes its time to start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import HarnessError
+from harness_axbench.dictionary.kinds import VECTORS
+from harness_axbench.steering.plan import Plan
+
+NAME = "vllm-steered"
+WORKER = "harness_axbench.models.vllm_worker.SteeringWorker"
+RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
+
+# An engine setting that is not supported: the value it must keep, and why.
+_KEPT: Mapping[str, tuple[Any, str]] = {
+    "enforce_eager": (True, "the hook on the model runs in eager mode"),
+    "pipeline_parallel_size": (1, "use tensor_parallel_size"),
+    "data_parallel_size": (1, "use tensor_parallel_size, or several runs"),
+    "prefill_context_parallel_size": (1, "tokens of a request are split"),
+    "decode_context_parallel_size": (1, "tokens of a request are split"),
+    "enable_dbo": (False, "steps are split"),
+    "speculative_config": (None, "drafted tokens are not steered"),
+    "kv_transfer_config": (None, "computed prefixes of other engines are not steered alike"),
+    "enable_lora": (False, "an adapter moves the activations that directions were read from"),
+    "lora_local_path": (None, "an adapter moves the activations that directions were read from"),
+    "worker_extension_cls": (WORKER, "it is taken"),
+}
+
+
+def check(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuse what cannot be steered.
+
+    Args:
+        plan: What the run steers with.
+        path: The model's id or path.
+        kwargs: The engine's settings.
+
+    Raises:
+        HarnessError: The method, the model or a setting is not supported.
+    """
+    if not plan.steers:
+        raise HarnessError(f"method={plan.method} cannot steer; it is for axbench_detect")
+    if plan.kind != VECTORS:
+        raise HarnessError(
+            f"{NAME} steers by directions and method={plan.method} has none; use --model hf-steered"
+        )
+    for name, (kept, reason) in _KEPT.items():
+        value = kwargs.get(name, kept)
+        if value != kept and not (kept in (None, False) and not value):
+            raise HarnessError(f"{NAME} does not run with {name}={value}: {reason}")
+    if os.environ.get("VLLM_USE_V1") == "0":
+        raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
+    if os.environ.setdefault(RUNNER, "0") == "1":  # read by the engine's processes
+        raise HarnessError(f"{NAME} works with vLLM's model runner V1; unset {RUNNER}")
+    _check_shape(plan, path, kwargs)
+
+
+def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(
+            path,
+            revision=kwargs.get("revision"),
+            trust_remote_code=kwargs.get("trust_remote_code", False),
+        ).get_text_config()
+    except (OSError, ValueError) as cause:
+        raise HarnessError(f"model {path} cannot be loaded: {one_line(cause)}") from cause
+    plan.found.check_fits(hidden_size=config.hidden_size, n_layers=config.num_hidden_layers)
+
+
+def one_line(cause: Exception) -> str:
+    """An exception's message without its line breaks."""
+    return " ".join(str(cause).split())

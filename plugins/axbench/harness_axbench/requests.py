@@ -1,0 +1,14 @@
+"""Keys of rows and notes: what a request asks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+STEERING = "axbench_steering"
+"""The note of a prompt that says how it is steered; None where it is not."""
+
+
+def wants_detection(request: Any) -> bool:
+    """Whether a request asks for a concept's score of a text, instead of for words."""
+    return isinstance(request.doc, Mapping) and bool(request.doc.get("detect"))

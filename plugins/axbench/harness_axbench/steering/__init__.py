@@ -1,0 +1,1 @@
+"""One request's steering: plan, interventions, positions, editors of a loaded model."""

@@ -1,0 +1,169 @@
+"""AxBench's tasks: steer a model towards a concept or away from it, and detect it in a text.
+
+Rows of the steering tasks say which concept, how strongly (``factor``, in units of max_act), and
+which instruction; a steering wrapper reads that from the row. In a run that does not steer, the
+rows have no factor and the test instructions only: they are the baseline's.
+
+- ``axbench_steer``: the instruction alone.
+- ``axbench_steer_prompt``: a prompt that asks for the concept, then the instruction; never steered.
+- ``axbench_suppress``: the same user turn with negated factors. Our reading of the paper's "negated
+  factors on an input that asks for the concept": such a text is good if the concept is absent and
+  it is still fluent and on task, so its score is the harmonic mean of 2 − concept, relatedness and
+  fluency. The factor is chosen as for steering. Without steering it is how far the model resists
+  the prompt.
+
+A row of the detection tasks is a text and a concept. ``axbench_detect`` is answered by a generative
+model by P(" Yes") against P(" No"), by a steering wrapper by its method's own score;
+``axbench_detect_prompt`` by a generative model in words.
+
+What curves are drawn from is in the samples. Steering: a sample's ``overall_score`` has concept_id,
+factor, split and the three ratings (and ``absence``, ``perplexity``, ``baseline``, where there are
+any). Detection: a sample's ``auroc`` has concept_id, category and score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from harness.asking.assistant import Question
+from harness.data.sourced_task import SourcedTask
+from harness.data.sources import Row
+from harness.judging.judged_task import JudgedTask, Judgement
+from harness.models.responses import margin
+from harness_axbench.metrics import (
+    ABSENCE,
+    BASELINE,
+    PERPLEXITY,
+    absence_score,
+    n_unparsed,
+    ratings,
+)
+from harness_axbench.tasks import baseline, prompting
+from harness_axbench.tasks.rows import sample_size
+
+
+class SteerTask(JudgedTask):
+    """``axbench_steer``: generations under steering, rated by a judge.
+
+    ``win_rate`` and ``win_rate_ci95`` are computed where ``axbench_baseline`` is in the metadata,
+    ``perplexity`` where the responses' traces have it, ``factor`` where the rows have it.
+    """
+
+    suppressed: ClassVar[bool] = False
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._baseline: Mapping[int, float | None] = {}
+        super().__init__(config)
+        rows = self.dataset[self.config.test_split]
+        self._absent: tuple[str, ...] = () if any(rows["factor"]) else ("factor",)
+        place = self.config.metadata.get(baseline.KEY)
+        if place:
+            texts = dict(zip(rows["concept_id"], rows["concept"], strict=True))
+            self._baseline = baseline.scores(str(place), texts, suppressed=self.suppressed)
+        else:
+            self._absent += ("win_rate", "win_rate_ci95")
+
+    def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
+        return ratings.questions(
+            concept=doc["concept"], instruction=doc["instruction"], response=response
+        )
+
+    def item(self, doc: Row, judgement: Judgement) -> dict[str, Any]:
+        """What the metrics know of one generation."""
+        item = {key: doc[key] for key in ("concept_id", "factor", "split")}
+        item |= {name: judgement.ratings[name] for name in ratings.NAMES}
+        if PERPLEXITY in judgement.trace:
+            item[PERPLEXITY] = judgement.trace[PERPLEXITY]
+        if self._baseline:
+            item[BASELINE] = self._baseline[doc["concept_id"]]
+        return item
+
+    def process_results(self, doc: Row, results: Sequence[Judgement]) -> dict[str, Any]:
+        item = self.item(doc, results[0])
+        names = [name for name in self.aggregation() if name != PERPLEXITY or name in item]
+        return dict.fromkeys(names, item)
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations, without those that this run has nothing for."""
+        return self._known(super().aggregation())
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self._known(super().higher_is_better())
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in named.items() if name not in self._absent}
+
+
+class PromptSteerTask(SteerTask):
+    """``axbench_steer_prompt``: the writer of the prompts is saved with the results."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        metadata = dict(self.config.metadata)
+        testbed = metadata["data_source"] == "testbed"
+        self.config.metadata = metadata | {
+            "writer": prompting.writer_info(metadata, testbed=testbed)
+        }
+
+
+class SuppressTask(PromptSteerTask):
+    """``axbench_suppress``: the concept is asked for, and good answers are without it."""
+
+    suppressed = True
+
+    def item(self, doc: Row, judgement: Judgement) -> dict[str, Any]:
+        present = judgement.ratings[ratings.CONCEPT]
+        absence = None if present is None else self.highest - present
+        return super().item(doc, judgement) | {ABSENCE: absence}
+
+    def aggregation(self) -> dict[str, Any]:
+        """As for steering, with ``absence_score`` in the place of ``concept_score``."""
+        return super().aggregation() | {"absence_score": absence_score}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return super().higher_is_better() | {"absence_score": True}
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in super()._known(named).items() if k != "concept_score"}
+
+
+class DetectTask(SourcedTask):
+    """``axbench_detect``: scores of texts; one log-likelihood each of " No" and " Yes"."""
+
+    def item(self, doc: Row, results: Sequence[Any]) -> dict[str, Any]:
+        """What the metrics know of one text: how much more Yes than No."""
+        return self._about(doc) | {"score": margin(*results)}
+
+    def process_results(self, doc: Row, results: Sequence[Any]) -> dict[str, Any]:
+        return dict.fromkeys(self.aggregation(), self.item(doc, results))
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations; those of sampled negatives only where these are asked for."""
+        return self._known(super().aggregation())
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self._known(super().higher_is_better())
+
+    def _known(self, named: dict[str, Any]) -> dict[str, Any]:
+        sampled = sample_size(self.config.metadata)
+        return {k: v for k, v in named.items() if sampled or not k.startswith("imbalanced")}
+
+    def _about(self, doc: Row) -> dict[str, Any]:
+        return {key: doc[key] for key in ("concept_id", "category")}
+
+
+class PromptDetectTask(DetectTask):
+    """``axbench_detect_prompt``: the model's own rating; an answer without one counts as −1."""
+
+    def item(self, doc: Row, results: Sequence[str]) -> dict[str, Any]:
+        """What the metrics know of one text: the rating in the answer."""
+        score = prompting.detection_score(results[0])
+        return self._about(doc) | {"score": score, "unparsed": score == prompting.UNPARSED}
+
+    def aggregation(self) -> dict[str, Any]:
+        """The YAML's aggregations, and the count of answers without a rating."""
+        return super().aggregation() | {"n_unparsed": n_unparsed}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return super().higher_is_better() | {"n_unparsed": False}

@@ -1,0 +1,186 @@
+"""The rows of AxBench's tasks: which concept, which text or instruction, which factor.
+
+Data and concepts are the run's: ``axbench_concepts=[0,3,5]`` among its metadata restricts every
+task to these concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.asking.store import key_of
+from harness.data.sources import Row, Sourced
+from harness.errors import DataError
+from harness_axbench.data import concepts as data
+from harness_axbench.data.concepts import Concept
+from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.metrics import NEGATIVE, POSITIVE, SAMPLED, SELECT, TEST
+from harness_axbench.tasks import prompting
+from harness_axbench.tasks.factors import NONE, Factors, steering_factors, suppression_factors
+
+SELECTION_INSTRUCTIONS = 5
+SAMPLING_SEED = 42
+
+
+def _load(metadata: Mapping[str, Any]) -> tuple[data.ConceptData, tuple[Concept, ...]]:
+    """The run's data, and the concepts that it evaluates.
+
+    Raises:
+        DataError: ``axbench_concepts`` is no list of the data's concept ids, or the dictionary
+            that the run steers with knows other concepts by these ids.
+    """
+    prompting.seal_writer(metadata)
+    found = data.load(metadata)
+    known = {concept.id: concept for concept in found.concepts}
+    wanted = metadata.get("axbench_concepts", list(known))
+    if not isinstance(wanted, (list, tuple)) or not wanted:
+        raise DataError(
+            f"axbench_concepts={wanted}: give a list of concept ids, as in --metadata "
+            f"axbench_concepts=[0,3,5]"
+        )
+    missing = [number for number in wanted if number not in known]
+    if missing:
+        raise DataError(
+            f"axbench_concepts: {found.source} has no concept {missing[0]!r}; it has {len(known)}, "
+            f"{min(known)} … {max(known)}"
+        )
+    concepts = tuple(known[number] for number in sorted(set(wanted)))
+    if metadata.get("steering"):
+        _check_concepts(dictionary.read(str(metadata["steering"])), found, concepts)
+    return found, concepts
+
+
+def _check_concepts(
+    steering: dictionary.Dictionary, found: data.ConceptData, concepts: Sequence[Concept]
+) -> None:
+    """Refuse a dictionary that does not know the data's concepts by the same numbers."""
+    texts = {concept.id: concept.text for concept in steering.concepts}
+    for concept in concepts:
+        if texts.get(concept.id) != concept.text:
+            raise DataError(
+                f"concept {concept.id} of {found.source} is {concept.text!r}; in the dictionary "
+                f"{steering.folder} it is {texts.get(concept.id, 'missing')!r}. Train on the data "
+                f"that you evaluate, or pass the dictionary's with --metadata axbench_data=…"
+            )
+
+
+def steer_docs(**metadata: Any) -> Sourced:
+    """Rows of ``axbench_steer``: concept × factor × instruction, or the baseline's."""
+    return _steering_rows(metadata, steering_factors(metadata), prompted=False)
+
+
+def steer_prompt_docs(**metadata: Any) -> Sourced:
+    """Rows of ``axbench_steer_prompt``: concept × test instruction, with a steering prompt."""
+    prompting.refuse_steering(metadata, "axbench_steer_prompt")
+    return _steering_rows(metadata, NONE, prompted=True)
+
+
+def suppress_docs(**metadata: Any) -> Sourced:
+    """Rows of ``axbench_suppress``: as ``axbench_steer``, prompted, with negated factors."""
+    return _steering_rows(metadata, suppression_factors(metadata), prompted=True)
+
+
+def _steering_rows(metadata: Mapping[str, Any], factors: Factors, *, prompted: bool) -> Sourced:
+    found, concepts = _load(metadata)
+    pool = data.instructions(metadata, found.source)
+    prompts: Sequence[str | None] = [None] * len(concepts)
+    if prompted:
+        testbed = found.source.kind == "testbed"
+        prompts = prompting.steering_prompts(metadata, concepts, testbed=testbed)
+    rows: list[Row] = []
+    for concept, prompt in zip(concepts, prompts, strict=True):
+        more = {} if prompt is None else {"steering_prompt": prompt}
+        drawn = data.drawn_instructions(pool, concept)
+        for factor in factors:
+            rows += [row | more for row in _rows(concept, factor, drawn)]
+    numbers = [concept.id for concept in concepts]
+    content = key_of(data=found.sha256, instructions=list(pool), concepts=numbers)
+    if metadata.get("axbench_factors"):  # a grid of the run's own is ranked apart
+        content = key_of(content=content, factors=list(factors))
+    return Sourced("test", rows, found.source, content)
+
+
+def _rows(concept: Concept, factor: float | None, drawn: Sequence[str]) -> Iterator[Row]:
+    for index, instruction in enumerate(drawn):
+        split = SELECT if index < SELECTION_INSTRUCTIONS else TEST
+        if factor is None and split == SELECT:
+            continue
+        yield {
+            "concept_id": concept.id,
+            "concept": concept.text,
+            "instruction": instruction,
+            "instruction_index": index,
+            "factor": factor,
+            "split": split,
+        }
+
+
+def detect_docs(**metadata: Any) -> Sourced:
+    """Rows of ``axbench_detect``: every evaluation text with the concept it is for.
+
+    ``axbench_imbalanced=N`` adds for each concept the same N negatives, sampled from all concepts'
+    (all of them, where there are fewer): N rows a concept.
+    """
+    found, concepts = _load(metadata)
+    texts = {concept.id: concept.text for concept in concepts}
+    rows = [
+        _detection_row(row, row["concept_id"], texts[row["concept_id"]], row["category"])
+        for row in found.evaluation
+        if row["concept_id"] in texts
+    ]
+    there = {(row["concept_id"], row["category"]) for row in rows}
+    for number, text in texts.items():
+        for category in (POSITIVE, NEGATIVE):
+            if (number, category) not in there:
+                raise DataError(
+                    f"{found.source}: concept {number} ({text!r}) has no evaluation text of the "
+                    f"category {category!r}; leave it out with --metadata axbench_concepts=[…]"
+                )
+    size = sample_size(metadata)
+    if not size:
+        return Sourced("test", rows, found.source)
+    content = key_of(data=Sourced("test", rows, found.source).sha256, imbalanced=size)
+    sampled = _sampled_negatives(found, size)
+    for concept in concepts:
+        rows += [_detection_row(row, concept.id, concept.text, SAMPLED) for row in sampled]
+    return Sourced("test", rows, found.source, content)
+
+
+def detect_prompt_docs(**metadata: Any) -> Sourced:
+    """Rows of ``axbench_detect_prompt``: as those of ``axbench_detect``."""
+    prompting.refuse_steering(metadata, "axbench_detect_prompt")
+    return detect_docs(**metadata)
+
+
+def _detection_row(row: Row, number: int, text: str, category: str) -> Row:
+    return {
+        "concept_id": number,
+        "concept": text,
+        "input": row["input"],
+        "output": row["output"],
+        "category": category,
+        "label": int(category == POSITIVE),
+        "detect": True,
+    }
+
+
+def sample_size(metadata: Mapping[str, Any]) -> int:
+    """How many sampled negatives a run asks for; 0 for none.
+
+    Raises:
+        DataError: ``axbench_imbalanced`` is no such number.
+    """
+    value = metadata.get("axbench_imbalanced", 0)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DataError(f"axbench_imbalanced={value}: give a number of negatives, as in =3600")
+    return value
+
+
+def _sampled_negatives(found: data.ConceptData, size: int) -> list[Row]:
+    import pandas as pd  # type: ignore[import-untyped]
+
+    negatives = [row for row in found.evaluation if row["category"] == NEGATIVE]
+    drawn = pd.Series(range(len(negatives)))
+    drawn = drawn.sample(min(size, len(negatives)), random_state=SAMPLING_SEED)
+    return [negatives[place] for place in drawn]

@@ -1,0 +1,1 @@
+"""Dictionaries trained: options, shards of concepts, executors."""

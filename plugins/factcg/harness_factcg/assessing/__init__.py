@@ -1,0 +1,1 @@
+"""Documents assessed claim by claim, and verdicts explained by occlusion."""

@@ -1,0 +1,1 @@
+"""The checker: families, chunks, batches, heads, verdicts."""

@@ -1,0 +1,87 @@
+r"""CoRe's metrics: how often a checker tells a document from the same without a needed relation.
+
+Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Data*, arXiv
+2501.17144. With the answers of a pair, pos to the document and neg to the corrupted one,
+
+    Acc_CoRe  = #(pos = 1, neg = 0) / #pairs,
+    Prec_CoRe = #(pos = 1, neg = 0) / #(pos = 1),      an answer is 1 if P(supported) > 0.5.
+
+    >>> answers = [(2.0, -1.0), (1.0, 0.5), (-0.5, -2.0)]  # margins of three pairs
+    >>> items = [{"pair": number, "label": label, "margin": margin} for number, pair in
+    ...          enumerate(answers) for label, margin in zip((1, 0), pair)]
+    >>> round(acc_core(items), 3), prec_core(items), round(recall(items), 3)
+    (0.333, 0.5, 0.667)
+
+Deviations: none in the point values. The paper gives no intervals; here they are Wilson's, over
+pairs. Where no document is called supported, Prec_CoRe is 0 and its interval is 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.statistics import wilson
+
+Item = Mapping[str, Any]
+"""An answer: ``pair``, ``label`` (1: the document, 0: the corrupted one), ``margin`` (nats)."""
+
+
+def answers(items: Sequence[Item]) -> list[tuple[bool, bool]]:
+    """Of every complete pair, whether the document and the corrupted one are called supported."""
+    pairs: dict[Any, dict[int, bool]] = {}
+    for item in items:
+        pairs.setdefault(item["pair"], {})[item["label"]] = item["margin"] > 0
+    return [(pair[1], pair[0]) for pair in pairs.values() if len(pair) == 2]
+
+
+class Share:
+    """A share of pairs as an lm-eval aggregation, with standard error; ``.ci95`` is its interval.
+
+    Args:
+        name: Dotted name, shown in saved configurations.
+        count: (hits, pairs that count) from the answers to all pairs.
+    """
+
+    def __init__(
+        self, name: str, count: Callable[[Sequence[tuple[bool, bool]]], tuple[int, int]]
+    ) -> None:
+        self.name = name
+        self._count = count
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, items: Sequence[Item]) -> float:
+        """The share; 0 of no pairs that count, NaN without any complete pair."""
+        found = answers(items)
+        hits, n = self._count(found)
+        return hits / n if n else (0.0 if found else math.nan)
+
+    def stderr(self, items: Sequence[Item]) -> float:
+        """The binomial standard error √(p (1 − p) / n); NaN where no pair counts."""
+        hits, n = self._count(answers(items))
+        return math.sqrt(hits * (n - hits) / n**3) if n else math.nan
+
+    def ci95(self, items: Sequence[Item]) -> list[float]:
+        """Wilson's 95 % interval; 0 to 1 where no pair counts."""
+        hits, n = self._count(answers(items))
+        return [round(bound, 4) for bound in (wilson(hits, n) if n else (0.0, 1.0))]
+
+
+def _told_apart(found: Sequence[tuple[bool, bool]]) -> int:
+    return sum(pos and not neg for pos, neg in found)
+
+
+def _accepted(found: Sequence[tuple[bool, bool]]) -> int:
+    return sum(pos for pos, _ in found)
+
+
+_HERE = "harness_factcg.metrics.core"
+acc_core = Share(f"{_HERE}.acc_core", lambda found: (_told_apart(found), len(found)))
+acc_core_ci95 = acc_core.ci95
+prec_core = Share(f"{_HERE}.prec_core", lambda found: (_told_apart(found), _accepted(found)))
+prec_core_ci95 = prec_core.ci95
+recall = Share(f"{_HERE}.recall", lambda found: (_accepted(found), len(found)))
+recall_ci95 = recall.ci95

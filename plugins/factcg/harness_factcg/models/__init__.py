@@ -1,0 +1,1 @@
+"""The wrappers: fact checkers on transformers and vLLM."""

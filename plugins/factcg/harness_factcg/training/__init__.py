@@ -1,0 +1,1 @@
+"""Checkers trained on CG2C rows, stage by stage."""

@@ -1,0 +1,1 @@
+"""The bench: theory beside measurement for one target and its drafters."""

@@ -1,0 +1,1 @@
+"""Couplings of two distributions, their noise, and their theory."""

@@ -1,0 +1,1 @@
+"""Prompts of the tasks: Spec-Bench's questions and the testbed's."""

@@ -1,0 +1,1 @@
+"""The speculative decoder: drafters, schemes, rounds, slots of the cache."""

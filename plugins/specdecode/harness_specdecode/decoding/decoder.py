@@ -1,0 +1,259 @@
+r"""Speculative decoding in batches: each row accepts its own number of drafted tokens a round.
+
+Daliri, Musco and Suresh 2024 (arXiv 2408.07978), §5; Leviathan et al. 2023 (arXiv 2211.17192).
+With t tokens written in a row, a round is:
+
+    draft     y_t … y_{t+m−1}                                      by any ``Drafter``
+    check     one forward pass of the target over the last token and the draft, m + 1 rows of scores
+    write     the first n that are right, and one more: the correction, or the bonus behind the last
+    go back   the cache's length of the row becomes that of its text
+
+so that a forward pass of the target writes 1 to m + 1 tokens. Schemes are in ``schemes``.
+
+A row leaves the batch when its answer ends, the last row takes its slot, and the next request
+enters. A round in which a row wants no more than r tokens drafts at most r − 1 for it.
+
+``adaptive`` chooses m for each row, 1 to γ, by what a round of m tokens is expected to write for
+its cost (Leviathan et al., theorem 3.8), with α the share of right ones among drafts looked at:
+
+    (1 − α^{m+1}) / (1 − α) / (m c + 1),    α = (4 + right) / (5 + right + wrong)
+
+where c is the drafter's cost; so it depends on the row alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from harness_specdecode.decoding.drafters import Drafter
+from harness_specdecode.decoding.rounds import Round
+from harness_specdecode.decoding.sampling import Sampling
+from harness_specdecode.decoding.schemes import Draft, Scheme, Verdict
+from harness_specdecode.decoding.slots import SlotModel
+
+_PREFILL_TOKENS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Args:
+        prompt: Token ids, at least one.
+        key: The request's key in the noise field.
+        limit: Tokens of an answer at most, at least one.
+    """
+
+    prompt: Sequence[int]
+    key: int
+    limit: int
+
+
+@dataclass
+class Answer:
+    """A row while it is written, and afterwards.
+
+    Args:
+        request: What was asked for.
+        tokens: The answer's tokens; the last one may be an end.
+        accepted: Drafted tokens that were written.
+        proposed: Drafted tokens.
+        accepted_at: How often the draft's j-th token was written.
+        target_calls: Forward passes of the target this row took part in, its prompt's not counted.
+        drafter_calls: Forward passes of the drafter, likewise.
+        near_tie_at: Places in ``tokens`` whose choice was within rounding.
+        seconds: From entering the batch to leaving it.
+    """
+
+    request: Request
+    tokens: list[int] = field(default_factory=list)
+    accepted: int = 0
+    proposed: int = 0
+    accepted_at: list[int] = field(default_factory=list)
+    target_calls: int = 0
+    drafter_calls: int = 0
+    near_tie_at: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    text: list[int] = field(default_factory=list)  # prompt and answer
+    wrong: int = 0
+    ended: bool = False
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be written."""
+        return self.request.limit - len(self.tokens)
+
+    @property
+    def near_ties(self) -> int:
+        """Tokens whose choice was within rounding."""
+        return len(self.near_tie_at)
+
+
+class Decoder:
+    """Writes answers to requests, a batch at a time.
+
+    Args:
+        target: Slots of the target, as many as rows are decoded together.
+        drafter: Who drafts.
+        scheme: How tokens are drawn and checked.
+        sampling: How scores are made of logits.
+        gamma: Tokens drafted a round, at most.
+        adaptive: Whether fewer are drafted where that pays.
+        ends: Tokens that end an answer.
+        stopped: Whether an answer is at its end, asked after each token.
+    """
+
+    def __init__(
+        self,
+        target: SlotModel,
+        drafter: Drafter,
+        scheme: Scheme,
+        sampling: Sampling,
+        *,
+        gamma: int,
+        adaptive: bool = False,
+        ends: Collection[int] = (),
+        stopped: Callable[[Sequence[int]], bool] = lambda tokens: False,
+    ) -> None:
+        self.target, self.drafter, self.scheme, self.sampling = target, drafter, scheme, sampling
+        self._gamma, self._adaptive = gamma, adaptive
+        self._ends, self._stopped = frozenset(ends), stopped
+        self._device = scheme.noise.device
+        self._vocabulary = int(target.config.vocab_size)
+        self._rows: list[Answer] = []
+        self._keys = torch.zeros(target.rows, dtype=torch.int64, device=self._device)
+        self._seen: torch.Tensor | None = None
+        if sampling.penalises:
+            shape = target.rows, self._vocabulary
+            self._seen = torch.zeros(shape, dtype=torch.bool, device=self._device)
+
+    def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Answer]]:
+        """Answers as they end, each with its request's place."""
+        waiting = deque(enumerate(requests))
+        places: list[int] = []
+        while waiting or self._rows:
+            free = min(self.target.rows - len(self._rows), len(waiting))
+            if free:
+                entering = [waiting.popleft() for _ in range(free)]
+                places += [place for place, _ in entering]
+                self._enter([request for _, request in entering])
+            self._round()
+            for row in reversed(range(len(self._rows))):
+                answer = self._rows[row]
+                if answer.ended:
+                    self._leave(row)
+                    answer.seconds += time.perf_counter()
+                    place, places[row] = places[row], places[-1]
+                    places.pop()
+                    yield place, answer
+
+    def _ended(self, answer: Answer) -> bool:
+        done = not answer.room or answer.tokens[-1] in self._ends
+        return done or self._stopped(answer.tokens)
+
+    @torch.inference_mode()
+    def _enter(self, requests: Sequence[Request]) -> None:
+        """Read prompts, all but their last token, into the slots behind the rows."""
+        for group in self._together(requests):
+            first, started = len(self._rows), -time.perf_counter()
+            heads = [request.prompt[:-1] for request in group]
+            if any(heads):
+                self.target.prefill(range(first, first + len(group)), heads)
+            self.drafter.enter([request.prompt for request in group])
+            for row, request in enumerate(group, start=first):
+                self._keys[row] = self.scheme.noise.rows([request.key], 0)[0][0]
+                self._rows.append(Answer(request, seconds=started, text=list(request.prompt)))
+                if self._seen is not None:
+                    self._seen[row] = False
+                    self._seen[row, torch.tensor(request.prompt, device=self._device)] = True
+
+    def _together(self, requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+        """Requests whose prompts are read in one pass."""
+        longest = max(len(request.prompt) for request in requests)
+        size = 1 if self.target.fixed_width else max(1, _PREFILL_TOKENS // longest)
+        for start in range(0, len(requests), size):
+            yield requests[start : start + size]
+
+    @torch.inference_mode()
+    def _leave(self, row: int) -> None:
+        last = len(self._rows) - 1
+        if row != last:
+            self.target.move(last, row, len(self._rows[last].text) - 1)
+            self._keys[row] = self._keys[last]
+            if self._seen is not None:
+                self._seen[row] = self._seen[last]
+        self.drafter.leave(row, last)
+        self._rows[row] = self._rows[last]
+        self._rows.pop()
+
+    @torch.inference_mode()
+    def _round(self) -> None:
+        rows = self._rows
+        current = Round(
+            texts=[answer.text for answer in rows],
+            counts=[min(self._length(answer), answer.room - 1) for answer in rows],
+            keys=self._keys[: len(rows)],
+            positions=[len(answer.tokens) for answer in rows],
+            sampling=self.sampling,
+            scheme=self.scheme,
+            vocabulary=self._vocabulary,
+            seen=None if self._seen is None else self._seen[: len(rows)],
+        )
+        before = self.drafter.calls
+        draft = self.drafter.propose(current)
+        last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
+        starts = [len(answer.text) - 1 for answer in rows]
+        logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
+        verdict = current.verify(logits, draft)
+        self._write(draft, verdict, self.drafter.calls - before)
+
+    def _length(self, answer: Answer) -> int:
+        """Tokens to draft."""
+        if not self._adaptive:
+            return self._gamma
+        alpha = (4 + answer.accepted) / (5 + answer.accepted + answer.wrong)
+        return best_length(alpha, self.drafter.cost, self._gamma)
+
+    def _write(self, draft: Draft, verdict: Verdict, drafter_calls: int) -> None:
+        tokens, near = verdict.tokens.tolist(), verdict.near_ties.tolist()
+        for row, answer in enumerate(self._rows):
+            accepted, proposed = verdict.accepted[row], draft.counts[row]
+            answer.target_calls += 1
+            answer.drafter_calls += drafter_calls
+            answer.proposed += proposed
+            answer.wrong += accepted < proposed
+            answer.accepted_at += [0] * (proposed - len(answer.accepted_at))
+            for j in range(accepted + 1):
+                if near[row][j]:
+                    answer.near_tie_at.append(len(answer.tokens))
+                answer.tokens.append(tokens[row][j])
+                if j < accepted:
+                    answer.accepted += 1
+                    answer.accepted_at[j] += 1
+                answer.ended = self._ended(answer)
+                if answer.ended:
+                    break
+            written = answer.tokens[len(answer.text) - len(answer.request.prompt) :]
+            answer.text += written
+            if self._seen is not None:
+                self._seen[row, torch.tensor(written, device=self._device)] = True
+
+
+def best_length(alpha: float, cost: float, longest: int) -> int:
+    """The draft that writes most for its cost.
+
+    Args:
+        alpha: Probability that a drafted token is right, 0 to 1.
+        cost: Passes of the target that drafting a token takes.
+        longest: Tokens at most.
+    """
+
+    def worth(m: int) -> float:
+        return sum(alpha**j for j in range(m + 1)) / (m * cost + 1)
+
+    return max(range(1, longest + 1), key=worth)

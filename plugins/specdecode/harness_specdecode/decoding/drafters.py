@@ -1,0 +1,205 @@
+"""Who proposes the next tokens: another model, the target's first layers, the text so far, no one.
+
+A drafter keeps what it needs of each row of the batch, in the decoder's order of rows: a new row is
+appended, and where a row leaves the last one takes its place. What it proposes never changes what
+an invariant scheme writes, only how fast.
+
+*n-gram* is prompt lookup (Saxena 2023): the last tokens are looked up in the prompt and the answer,
+longest match first and latest place first, and what followed there is proposed.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness_specdecode.decoding.rounds import Round
+from harness_specdecode.decoding.schemes import Draft
+from harness_specdecode.decoding.slots import SlotModel
+
+LONGEST_MATCH = 3
+_NO_COST = 0.0
+
+
+class Drafter(ABC):
+    """Proposes tokens.
+
+    Attributes:
+        cost: What one drafted token costs, in forward passes of the target.
+        calls: Forward passes made for drafting.
+    """
+
+    cost = _NO_COST
+    calls = 0
+
+    def enter(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Append rows with these prompts."""
+        return
+
+    def leave(self, row: int, last: int) -> None:
+        """Drop a row; row ``last`` takes its place."""
+        return
+
+    @abstractmethod
+    def propose(self, current: Round) -> Draft:
+        """At most ``current.counts[i]`` tokens for row i."""
+
+
+class NoDrafter(Drafter):
+    """Plain decoding: one token a forward pass."""
+
+    def propose(self, current: Round) -> Draft:
+        return certain([[] for _ in current.texts])
+
+
+class NGramDrafter(Drafter):
+    """Prompt lookup."""
+
+    def __init__(self) -> None:
+        self._places: list[dict[tuple[int, ...], int]] = []
+        self._read: list[int] = []
+
+    def enter(self, prompts: Sequence[Sequence[int]]) -> None:
+        self._places += [{} for _ in prompts]
+        self._read += [0] * len(prompts)
+
+    def leave(self, row: int, last: int) -> None:
+        self._places[row], self._read[row] = self._places[last], self._read[last]
+        self._places.pop()
+        self._read.pop()
+
+    def propose(self, current: Round) -> Draft:
+        return certain(
+            [
+                self._continuation(row, text, count)
+                for row, (text, count) in enumerate(zip(current.texts, current.counts, strict=True))
+            ]
+        )
+
+    def _continuation(self, row: int, text: Sequence[int], count: int) -> list[int]:
+        places = self._places[row]
+        for end in range(self._read[row], len(text)):  # of n-grams that something follows
+            for n in range(1, min(LONGEST_MATCH, end) + 1):
+                places[tuple(text[end - n : end])] = end
+        self._read[row] = len(text)
+        for n in range(min(LONGEST_MATCH, len(text)), 0, -1):
+            place = places.get(tuple(text[-n:]))
+            if place is not None:
+                return list(text[place : place + count])
+        return []
+
+
+class ModelDrafter(Drafter):
+    """A smaller model with the target's vocabulary and a cache of its own.
+
+    Args:
+        model: Slots for the same rows as the target's.
+        cost: Forward passes of the target that one of its own takes.
+    """
+
+    def __init__(self, model: SlotModel, cost: float) -> None:
+        self._model = model
+        self.cost = cost
+        self._held: list[int] = []  # tokens in the cache of each row
+
+    def enter(self, prompts: Sequence[Sequence[int]]) -> None:
+        first = len(self._held)
+        self._held += [len(prompt) - 1 for prompt in prompts]
+        heads = [prompt[:-1] for prompt in prompts]
+        if any(heads):
+            self._model.prefill(range(first, len(self._held)), heads)
+
+    def leave(self, row: int, last: int) -> None:
+        if row != last:
+            self._model.move(last, row, self._held[last])
+        self._held[row] = self._held[last]
+        self._held.pop()
+
+    def propose(self, current: Round) -> Draft:
+        steps = max(current.counts)
+        tokens, made = current.start(), []
+        for j in range(steps):
+            if j == 0:
+                logits = self._catch_up(current.texts)
+            else:
+                starts = [len(text) + j - 1 for text in current.texts]
+                logits = self._model.step(tokens[:, -1:], starts)[:, 0]
+            self.calls += 1
+            new, distribution = current.draw(logits, j, tokens)
+            tokens = torch.cat([tokens, new.unsqueeze(-1)], dim=-1)
+            if distribution is not None:
+                made.append(distribution)
+        self._held = [
+            len(text) + max(0, steps - 1) if steps else held
+            for text, held in zip(current.texts, self._held, strict=True)
+        ]
+        return Draft(tokens, list(current.counts), made)
+
+    def _catch_up(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Logits [n, V] behind each text; a fully accepted draft left a token unread."""
+        held = [min(h, len(text) - 1) for h, text in zip(self._held, texts, strict=True)]
+        new = [text[h:] for h, text in zip(held, texts, strict=True)]
+        width = max(map(len, new))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in new])
+        logits = self._model.step(ids, held)
+        ends = torch.tensor([len(row) - 1 for row in new], device=logits.device)
+        return logits[torch.arange(len(new), device=logits.device), ends]
+
+
+def certain(rows: Sequence[Sequence[int]]) -> Draft:
+    """A draft without distributions.
+
+    Args:
+        rows: Ids proposed in each row.
+    """
+    width = max(map(len, rows))
+    padded = [[*row, *[0] * (width - len(row))] for row in rows]
+    return Draft(
+        torch.tensor(padded, dtype=torch.int64).reshape(len(rows), width), [len(r) for r in rows]
+    )
+
+
+def first_layers(model: Any, layers: int) -> Any:
+    """A model of the target's first layers, its last norm and its head; weights are shared.
+
+    Raises:
+        HarnessError: There are not so many layers, or they are not found.
+    """
+    base = model.base_model
+    base = getattr(base, "language_model", base)
+    name = next(
+        (n for n in ("layers", "h") if isinstance(getattr(base, n, None), nn.ModuleList)), None
+    )
+    if name is None:
+        raise HarnessError(f"early:{layers}: the layers of {type(model).__name__} are not found")
+    blocks = getattr(base, name)
+    if not 0 < layers < len(blocks):
+        raise HarnessError(f"early:{layers}: give 1 to {len(blocks) - 1} layers of {len(blocks)}")
+    shallow = _sibling(base)
+    shallow._modules[name] = nn.ModuleList(list(blocks)[:layers])
+    return _with(model, base, shallow)
+
+
+def _sibling(module: nn.Module) -> nn.Module:
+    """The same module, of which submodules can be exchanged."""
+    twin = copy.copy(module)
+    twin.__dict__ = dict(module.__dict__)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _with(module: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """A copy of a module in which a part, however deep, is exchanged."""
+    if module is old:
+        return new
+    twin = _sibling(module)
+    for name, part in module._modules.items():
+        if part is not None and any(inner is old for inner in part.modules()):
+            twin._modules[name] = _with(part, old, new)
+    return twin

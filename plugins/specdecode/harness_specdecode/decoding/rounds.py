@@ -1,0 +1,89 @@
+"""One round of drafting and checking: what drafter and target both need of the batch's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harness_specdecode.decoding.sampling import Sampling, along
+from harness_specdecode.decoding.schemes import Draft, Scheme, Spot, Verdict
+
+
+class Round:
+    """The rows of a batch at the start of a round.
+
+    Args:
+        texts: Tokens of prompt and answer so far, a row.
+        counts: How many tokens are to be drafted, a row.
+        keys: Request keys [n], as int64 bits.
+        positions: Output position of the next token, a row.
+        sampling: How scores are made.
+        scheme: How tokens are drawn and checked.
+        vocabulary: Number of ids V of the target.
+        seen: Ids that occur in each text, bool [n, V], if ``sampling`` penalises.
+    """
+
+    def __init__(
+        self,
+        *,
+        texts: Sequence[list[int]],
+        counts: list[int],
+        keys: Tensor,
+        positions: Sequence[int],
+        sampling: Sampling,
+        scheme: Scheme,
+        vocabulary: int,
+        seen: Tensor | None = None,
+    ) -> None:
+        self.texts, self.counts = texts, counts
+        self._keys, self._sampling, self._scheme = keys, sampling, scheme
+        first = torch.tensor(positions).unsqueeze(-1)
+        self._spots = Spot(keys, (first + torch.arange(max(counts) + 1)).to(keys.device))
+        self._vocabulary, self._seen = vocabulary, seen
+
+    def start(self) -> Tensor:
+        """No tokens yet [n, 0]."""
+        return torch.zeros(len(self.texts), 0, dtype=torch.int64, device=self._keys.device)
+
+    def draw(self, logits: Tensor, j: int, drafted: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A drafter's tokens at step j.
+
+        Args:
+            logits: The drafter's, over its own ids [n, V'].
+            j: The step, from 0.
+            drafted: Ids drafted before in this round [n, j].
+
+        Returns:
+            As ``Scheme.draw``.
+        """
+        logits = of_width(logits.to(self._keys.device), self._vocabulary)
+        seen = self._seen
+        if seen is not None and j:
+            seen = along(seen, drafted)[:, -1]
+        scores = self._sampling.scores(logits, seen)
+        return self._scheme.draw(scores, self._spots.column(j))
+
+    def verify(self, logits: Tensor, draft: Draft) -> Verdict:
+        """What the target writes.
+
+        Args:
+            logits: The target's, behind the last token and each drafted one [n, m + 1, V].
+            draft: What was drafted.
+        """
+        precision = torch.finfo(logits.dtype).eps
+        logits = logits.to(self._keys.device)
+        tokens = draft.tokens = draft.tokens.to(logits.device)
+        seen = None
+        if self._seen is not None:
+            first = self._seen.unsqueeze(1)
+            seen = torch.cat([first, along(self._seen, tokens)], dim=1) if len(tokens[0]) else first
+        scores = self._sampling.scores(logits, seen)
+        return self._scheme.verify(scores, draft, self._spots.first(logits.shape[1]), precision)
+
+
+def of_width(logits: Tensor, width: int) -> Tensor:
+    """A drafter's logits over the target's ids: embeddings may be padded to another size."""
+    missing = width - logits.shape[-1]
+    return torch.nn.functional.pad(logits, (0, missing), value=-torch.inf)  # negative: cut

@@ -1,0 +1,1 @@
+"""What the tasks measure on a loaded pair: coupling, invariance, speed."""

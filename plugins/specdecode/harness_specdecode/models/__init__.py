@@ -1,0 +1,1 @@
+"""The wrappers: speculative decoding on transformers and vLLM."""

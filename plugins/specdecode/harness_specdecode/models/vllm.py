@@ -1,0 +1,257 @@
+"""``vllm-speculative``: lm-eval's ``vllm`` with vLLM's own speculative decoding.
+
+    lm_eval --model vllm-speculative --model_args pretrained=M,drafter=D,gamma=5 --tasks …
+
+vLLM drafts and checks (Leviathan et al. 2023): answers are distributed as the target's, and which
+ones come depends on the drafter. With ``invariant=true`` they do not: a sampler inside vLLM's
+workers (``vllm_worker``) draws each token as the target with the shared noise would (Daliri, Musco
+and Suresh 2024), for the same seed the one that ``hf-speculative`` draws, up to rounding. Greedy
+answers are those of the target either way.
+
+What is counted comes from vLLM's metrics, which know the engine and not the request: an answer's
+trace has its own tokens and seconds, and a share, by tokens, of what the batch drafted.
+
+Deviations from ``hf-speculative``: options that are not given have vLLM's defaults (no top-k), and
+the model's generation_config.json gives none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.models.responses import Completion
+from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding.arguments import check_gamma, in_a_line, refuse_cache
+from harness_specdecode.decoding.drafter_sources import NONE
+from harness_specdecode.decoding.settings import check_temperature, settings_of
+from harness_specdecode.models.vllm_counts import DraftCounts, added, share
+from harness_specdecode.models.vllm_sampler import KEY, Asked
+from harness_specdecode.models.vllm_settings import (
+    NAME,
+    check,
+    check_draws,
+    drafter_size,
+    engine_settings,
+    speculative_config,
+    temperature_of,
+)
+
+try:
+    from lm_eval.models.vllm_causallms import VLLM
+except ImportError as missing:
+    raise HarnessError(
+        f"vllm-speculative needs vLLM: pip install 'paperharness[vllm]' ({missing})"
+    ) from missing
+
+log = logging.getLogger(__name__)
+
+_Base: Any = object  # whatever the mixin is put in front of
+_DEFAULTS = SimpleNamespace(top_k=0)  # vLLM's, where transformers has others
+_ENGINE_OPTIONS = (  # of a request, without a say in which token is drawn
+    "ignore_eos",
+    "include_stop_str_in_output",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "stop_token_ids",
+)
+
+
+class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+    """Speeds up lm-eval's ``VLLM`` or a subclass of it; put it in front of that class.
+
+    Args:
+        pretrained: The target: model id or path, or ``testbed:NAME``.
+        drafter: Model id or path, ``testbed:NAME``, ``ngram``, ``suffix`` or ``none``.
+        drafter_revision: The drafter's revision on the hub.
+        gamma: Tokens drafted a round, at most.
+        draft_sample_method: How a drafting model draws, by vLLM's own name: ``greedy`` (its
+            default) or ``probabilistic``, which is accepted more often above temperature 0. Not
+            with ``invariant``.
+        invariant: Whether answers are to be the same with any drafter and γ.
+        seed: Of the noise, and of vLLM's own draws.
+        **kwargs: As for ``VLLM``.
+
+    Raises:
+        HarnessError: A model cannot be loaded or decoded this way, or an argument or a setting of
+            the engine is not supported.
+    """
+
+    model: Any
+    model_args: dict[str, Any]
+
+    def __init__(
+        self,
+        pretrained: str,
+        *,
+        drafter: str | None = NONE,
+        drafter_revision: str | None = None,
+        gamma: int = 5,
+        draft_sample_method: str | None = None,
+        invariant: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        from harness.testbed import resolve
+
+        check_gamma(gamma)
+        self.drafter, self.gamma, self.invariant = drafter or NONE, gamma, bool(invariant)
+        self.noise_seed = Noise(int(seed)).seed
+        check(kwargs | {"draft_sample_method": draft_sample_method}, invariant=self.invariant)
+        path = resolve(pretrained)
+        config = speculative_config(
+            self.drafter, gamma, revision=drafter_revision, sampling=draft_sample_method
+        )
+        self._drafter_size = drafter_size(self.drafter, config, path, kwargs)
+        settings = engine_settings(kwargs, invariant=self.invariant)
+        try:
+            super().__init__(
+                pretrained=path, seed=self.noise_seed, speculative_config=config, **settings
+            )
+        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
+            raise HarnessError(f"vLLM cannot run {pretrained}: {in_a_line(cause)}") from cause
+        if self.invariant:
+            for problem in self.model.collective_rpc("make_invariant", args=(self.noise_seed,)):
+                if problem is not None:
+                    raise HarnessError(problem)
+        self._totals: dict[str, Any] = {}
+        self._made: dict[int, dict[str, Any]] = {}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        refuse_cache(cache_hook)
+        super().set_cache_hook(cache_hook)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model and of the decoding."""
+        from vllm import __version__
+
+        found: dict[str, Any] = {
+            "model_dtype": str(self.model.llm_engine.model_config.dtype),
+            "engine": f"vllm {__version__}",
+            "drafter": self.drafter,
+            "gamma": self.gamma,
+            "invariant": self.invariant,
+            "noise_seed": self.noise_seed,
+            "speculation": self._totals,
+        }
+        if self._drafter_size is not None:
+            found["drafter_num_parameters"] = self._drafter_size
+        return found
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """Answers, each a ``Completion`` whose trace says how it was decoded.
+
+        Raises:
+            HarnessError: An option of a request is not supported.
+        """
+        rows = self._marked(requests)
+        self._made.clear()
+        before = self._counted()
+        try:
+            texts = super().generate_until(rows, disable_tqdm=disable_tqdm)
+        except (TypeError, ValueError) as cause:
+            raise HarnessError(f"vLLM cannot answer: {in_a_line(cause)}") from cause
+        made = [self._made[place] for place in range(len(requests))]
+        batch = self._of_batch(self._counted().since(before), sum(one["tokens"] for one in made))
+        tokens = sum(one["tokens"] for one in made)
+        self._totals = added(self._totals, batch | {"answers": len(made), "tokens": tokens})
+        return [
+            Completion(
+                text,
+                {
+                    "speculation": one
+                    | share(batch, one["tokens"] / max(tokens, 1))
+                    | {"shares_of": len(made)}
+                },
+            )
+            for text, one in zip(texts, made, strict=True)
+        ]
+
+    def _marked(self, requests: Sequence[Any]) -> list[Any]:
+        """The requests, each with its place and what its tokens are drawn by."""
+        repeats = Counter[int]()
+        found = []
+        for place, request in enumerate(requests):
+            prompt, options = request.args
+            mark: dict[str, Any] = {"place": place, "repeat": repeats[id(request)]}
+            repeats[id(request)] += 1
+            check_temperature(options)
+            if self.invariant:
+                options, mark["sampling"] = self._read(options)
+            elif self.drafter != NONE:
+                check_draws(options)
+            extra = dict(options.get("extra_args") or {}) | {KEY: mark}
+            found.append(
+                replace(request, arguments=(prompt, dict(options) | {"extra_args": extra}))
+            )
+        return found
+
+    def _read(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """A request's options: those for the engine, and how scores are made of logits."""
+        kept = {name: options[name] for name in _ENGINE_OPTIONS if name in options}
+        rest = {name: value for name, value in options.items() if name not in kept}
+        rest["temperature"] = temperature_of(rest)
+        settings = settings_of(
+            rest, _DEFAULTS, self.max_gen_toks, "", f"{NAME} with invariant=true"
+        )
+        sampling = settings.sampling
+        kept |= {"max_gen_toks": settings.length, "do_sample": not sampling.greedy}
+        kept |= {"temperature": sampling.temperature}
+        if "until" in options:
+            kept["until"] = options["until"]
+        return kept, sampling
+
+    def _model_generate(
+        self,
+        requests: list[list[int]],
+        generate: bool = False,
+        sampling_params: Any = None,
+    ) -> Any:
+        """Run the engine; an answer's tokens and seconds are noted by its request's place."""
+        if not generate:
+            return super()._model_generate(requests, generate, sampling_params)
+        marks = [sampling.extra_args[KEY] for sampling in sampling_params]
+        if self.invariant:
+            for tokens, mark, sampling in zip(requests, marks, sampling_params, strict=True):
+                key = request_key(self.noise_seed, tokens, mark["repeat"])
+                sampling.extra_args |= Asked(key, mark["sampling"]).extra_args()
+        outputs = super()._model_generate(requests, generate, sampling_params)
+        for mark, output in zip(marks, outputs, strict=True):
+            times = output.metrics
+            self._made[mark["place"]] = {
+                "tokens": len(output.outputs[0].token_ids),
+                "seconds": times.last_token_ts - times.scheduled_ts,
+            }
+        return outputs
+
+    def _counted(self) -> DraftCounts:
+        return DraftCounts.of(self.model.get_metrics())
+
+    def _of_batch(self, counts: DraftCounts, tokens: int) -> dict[str, Any]:
+        """What is known of a batch.
+
+        Args:
+            counts: What vLLM counted meanwhile.
+            tokens: The answers' tokens.
+
+        Raises:
+            HarnessError: Another engine of this process has taken vLLM's metrics over.
+        """
+        if counts.written < tokens:
+            raise HarnessError(
+                "vLLM keeps one set of metrics a process, and an engine started later has it: run "
+                "one vllm-speculative a process, or use them one after another"
+            )
+        found = counts.totals()
+        if self.invariant:
+            found |= self.model.collective_rpc("take_speculation_counts")[0]
+        return found
+
+
+class SpeculativeVLLM(VLLMSpeculativeMixin, VLLM):  # type: ignore[misc]  # lm-eval is untyped
+    """``vllm-speculative``: lm-eval's ``vllm`` with a drafter beside the target."""

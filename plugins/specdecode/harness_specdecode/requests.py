@@ -1,0 +1,11 @@
+"""Keys of rows and traces; imports nothing."""
+
+TRACE, SPEC_BENCH, INVARIANCE = "coupling", "spec_bench", "invariance"
+"""Keys of traces, by task."""
+DRAWS = "coupling_draws"
+"""Of ``specdecode_coupling``: draws a position."""
+TURNS, GROUP, CHAT = "spec_bench_turns", "group", "spec_bench_chat"
+"""Of ``spec_bench``: the turns, the group in the paper, whether there is a chat template."""
+DRAFTERS, GAMMAS = "invariance_drafters", "invariance_gammas"
+BATCH_SIZES = "invariance_batch_sizes"
+"""Of ``specdecode_invariance``: what a prompt is decoded with."""

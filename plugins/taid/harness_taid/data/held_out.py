@@ -1,0 +1,135 @@
+"""Held-out exchanges for the tasks: a prompt and the response that a student should give.
+
+One switch, ``--metadata taid_data=…`` (or ``data=…``): ``hub`` (the test split of UltraChat 200k,
+the paper's training set), ``testbed``, a table, or a folder with one of test_sft, validation, dev
+or test. A row has a prompt and a response, or messages, of which the first question and its answer
+are taken (``sources``). Rows without either are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.data import sources as datasets
+from harness.data.sources import Row, Sourced, choose
+from harness.errors import DataError
+from harness_taid.data.sources import DEV_NAMES, Source, columns_of, messages_of
+from harness_taid.requests import ALONG, COMPARED, REFERENCE, SEED, STUDENT, TEXTS
+
+HUB = "HuggingFaceH4/ultrachat_200k"
+PLUGIN = "taid"
+ROWS = 500
+_TESTBED_ROWS = 200
+_TESTBED_SEED = 3_000_000
+"""Of texts that neither the testbed's models nor their students are trained on."""
+
+
+def held_out(metadata: Mapping[str, Any]) -> tuple[datasets.Source, list[Row], int]:
+    """Where the rows come from, rows of prompt and response, and how many were left out.
+
+    Args:
+        metadata: The run's metadata: ``taid_data`` or ``data``; ``rows``, the number of rows that
+            are read at most (500).
+
+    Raises:
+        DataError: The source cannot be read, a row is bad, or none is left.
+    """
+    source = choose(metadata, plugin=PLUGIN, hub=HUB)
+    limit = metadata.get("rows", ROWS)
+    if not isinstance(limit, int) or limit < 1:
+        raise DataError(f"rows={limit}: give a whole number of at least 1")
+    table = _table(source, limit)
+    found = []
+    for number, row in enumerate(table[:limit], start=1):
+        prompt, response = _exchange(row, f"{source}, row {number}")
+        if prompt.strip() and response.strip():
+            found.append({"prompt": prompt, "response": response})
+    if not found:
+        raise DataError(f"{source}: no row has both a prompt and a response")
+    return source, found, len(table[:limit]) - len(found)
+
+
+def _table(source: datasets.Source, limit: int) -> list[Row]:
+    if source.kind == "testbed":
+        return _testbed(min(limit, _TESTBED_ROWS))
+    known = Source.of(source.location)
+    if source.kind == "folder" and source.path.is_file():
+        return known.rows(limit)
+    table = known.dev_rows(limit)
+    if not table:
+        raise DataError(
+            f"{source}: no held-out rows; give a table, or a folder with one of "
+            f"{', '.join(DEV_NAMES)}"
+        )
+    return table
+
+
+def _testbed(count: int) -> list[Row]:
+    from harness.testbed.corpus import language_model_texts
+
+    texts = language_model_texts(2 * count + 100, _TESTBED_SEED)
+    rows = [
+        {"prompt": prompt, "response": response}
+        for kind, prompt, response in texts
+        if kind == "instruct"
+    ]
+    return rows[:count]
+
+
+def _exchange(row: Row, where: str) -> tuple[str, str]:
+    messages = messages_of(row, where)
+    if messages is None:
+        return columns_of(row, where)
+    turns = [message for message in messages if message["role"] != "system"][:2]
+    if [turn["role"] for turn in turns] != ["user", "assistant"]:
+        return "", ""
+    return turns[0]["content"], turns[1]["content"]
+
+
+def _sourced(metadata: Mapping[str, Any], split: str, more: Row) -> Sourced:
+    source, rows, left_out = held_out(metadata)
+    notes = {"rows_left_out": left_out} if left_out else {}
+    return Sourced(split, [row | more for row in rows], source, notes=notes)
+
+
+def fidelity_rows(**metadata: Any) -> Sourced:
+    """Rows of ``taid_fidelity``.
+
+    Args:
+        metadata: The run's metadata: as for ``held_out``; ``along``, the texts along which the
+            models are compared: reference, student or teacher; ``sample_seed`` (0).
+
+    Raises:
+        DataError: As for ``held_out``, or ``along`` is something else.
+    """
+    along = str(metadata.get("along", REFERENCE))
+    if along not in TEXTS:
+        raise DataError(f"along={along}: give one of {', '.join(TEXTS)}")
+    return _along(metadata, [along])
+
+
+def on_policy_rows(**metadata: Any) -> Sourced:
+    """Rows of ``taid_fidelity_on_policy``: along the student's samples, and along the references.
+
+    Raises:
+        DataError: As for ``fidelity_rows``.
+    """
+    return _along(metadata, [STUDENT, REFERENCE])
+
+
+def _along(metadata: Mapping[str, Any], along: list[str]) -> Sourced:
+    seed = metadata.get("sample_seed", 0)
+    if not isinstance(seed, int):
+        raise DataError(f"sample_seed={seed}: give a whole number")
+    split = "held out" if along == [REFERENCE] else f"held out, along {along[0]}"
+    return _sourced(metadata, split, {ALONG: along, SEED: seed})
+
+
+def generation_rows(**metadata: Any) -> Sourced:
+    """Rows of ``taid_generation``.
+
+    Raises:
+        DataError: As for ``held_out``.
+    """
+    return _sourced(metadata, "held out", {COMPARED: True})

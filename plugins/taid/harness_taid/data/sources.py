@@ -1,0 +1,197 @@
+"""Where the exchanges come from: a table, a folder of tables, a data set on the hub, the testbed.
+
+A row is an exchange in one of these forms:
+
+    {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}, …]}
+    {"prompt": …, "response": …}
+
+where ``response`` may also be called ``completion``, ``output`` or ``answer``, and ``prompt``
+``instruction``. ``HuggingFaceH4/ultrachat_200k`` has the first form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.artefacts.checksums import digest
+from harness.data.sources import FORMATS, Row, find_table, read_table
+from harness.errors import DataError
+
+TESTBED = "testbed"
+TESTBED_ROWS = 3000
+TESTBED_SEED = 2_000_000
+"""Far from the seeds of the texts that the testbed's models were trained on."""
+
+TRAIN_NAMES = ("train_sft", "train")
+DEV_NAMES = ("test_sft", "validation", "dev", "test")
+PROMPTS = ("prompt", "instruction")
+RESPONSES = ("response", "completion", "output", "answer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set, before it is read.
+
+    Attributes:
+        name: As the user gave it.
+        files: The tables of ``train`` and perhaps ``dev``; none for the hub and the testbed.
+        split: The split on the hub; by default the first of ``TRAIN_NAMES`` that is there.
+        revision: The revision on the hub.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    split: str = ""
+    revision: str = "main"
+
+    @classmethod
+    def of(cls, name: str, *, split: str = "", revision: str = "main") -> Source:
+        """Find a data set without reading it.
+
+        Raises:
+            DataError: There is no such file or folder, or the name is none of a data set.
+        """
+        place = Path(name).expanduser()
+        if name == TESTBED:
+            return cls(name, {})
+        if place.is_file():
+            return cls(name, {"train": place})
+        if place.is_dir():
+            return cls(name, _tables(place))
+        looks_local = place.suffix[1:] in FORMATS or name.startswith(("/", ".", "~"))
+        if looks_local or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+            raise DataError(
+                f"data {name}: no such file or folder; give testbed, a table "
+                f"({', '.join(FORMATS)}), a folder with train.jsonl, or owner/name on the hub"
+            )
+        return cls(name, {}, split, revision)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the record: names without their folders, and contents' hashes."""
+        if self.files:
+            return {
+                part: {"file": path.name, "sha256": digest(path)}
+                for part, path in self.files.items()
+            }
+        if self.name == TESTBED:
+            from harness.testbed.corpus import corpus_hash
+
+            return {"testbed": corpus_hash()}
+        return {"hub": self.name, "split": self.split, "revision": self.revision}
+
+    def rows(self, limit: int | None = None) -> list[Row]:
+        """The rows to train on, the first ``limit`` of them.
+
+        Raises:
+            DataError: They cannot be read, or there are none.
+        """
+        if self.name == TESTBED:
+            found = _testbed(limit or TESTBED_ROWS)
+        elif self.files:
+            found = read_table(self.files["train"])[:limit]
+        else:
+            names = (self.split,) if self.split else TRAIN_NAMES
+            found = _from_hub(self, names, limit)
+        if not found:
+            raise DataError(f"data {self.name}: there are no rows")
+        return found
+
+    def dev_rows(self, limit: int) -> list[Row]:
+        """The rows of the data set's own split for evaluation; none where it has none.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        if limit == 0 or self.name == TESTBED or (self.files and "dev" not in self.files):
+            return []
+        if self.files:
+            return read_table(self.files["dev"])[:limit]
+        return _from_hub(self, DEV_NAMES, limit, needed=False)
+
+
+def _tables(folder: Path) -> dict[str, Path]:
+    train, dev = find_table(folder, TRAIN_NAMES), find_table(folder, DEV_NAMES)
+    if train is None:
+        names = ", ".join(TRAIN_NAMES)
+        raise DataError(f"data {folder}: no table of {names} (.{', .'.join(FORMATS)}) is in it")
+    return {"train": train} | ({"dev": dev} if dev else {})
+
+
+def _testbed(count: int) -> list[Row]:
+    """Instructions with their answers, and requests with their refusals."""
+    from harness.testbed.corpus import language_model_texts
+
+    texts = language_model_texts(2 * count + 100, TESTBED_SEED)
+    rows = [
+        {"prompt": prompt, "response": response}
+        for kind, prompt, response in texts
+        if kind != "fact"
+    ]
+    return rows[:count]
+
+
+def _from_hub(
+    source: Source, names: Sequence[str], limit: int | None, *, needed: bool = True
+) -> list[Row]:
+    import datasets
+
+    try:
+        there = datasets.get_dataset_split_names(source.name, revision=source.revision)
+        split = next((name for name in names if name in there), None)
+        if split is None and not needed:
+            return []
+        if split is None:
+            raise DataError(
+                f"data {source.name}: no split {' or '.join(names)}; there are {', '.join(there)}"
+            )
+        part = split if limit is None else f"{split}[:{limit}]"
+        return list(datasets.load_dataset(source.name, split=part, revision=source.revision))
+    except DataError:
+        raise
+    except Exception as cause:  # the hub's clients raise dozens of types
+        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        raise DataError(
+            f"data {source.name} cannot be read from the hub ({reason}); give testbed, or a table "
+            "of your own"
+        ) from cause
+
+
+def messages_of(row: Mapping[str, Any], where: str) -> list[dict[str, str]] | None:
+    """The messages of a row, or None where it has a prompt and a response instead.
+
+    Raises:
+        DataError: They are not a list of roles and texts.
+    """
+    if "messages" not in row:
+        return None
+    messages = row["messages"]
+    whole = isinstance(messages, Sequence) and all(
+        isinstance(message, Mapping)
+        and isinstance(message.get("role"), str)
+        and isinstance(message.get("content"), str)
+        for message in messages
+    )
+    if not whole or isinstance(messages, str):
+        raise DataError(f"{where}: messages is not a list of {{role, content}}")
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
+
+
+def columns_of(row: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """The prompt and the response of a row; a missing response is an empty one.
+
+    Raises:
+        DataError: The row has no such columns, or they are no texts.
+    """
+    prompt = next((row[name] for name in PROMPTS if name in row), None)
+    response = next((row[name] for name in RESPONSES if name in row), None)
+    response = "" if response is None and any(name in row for name in RESPONSES) else response
+    if not isinstance(prompt, str) or not isinstance(response, str):
+        raise DataError(
+            f"{where}: neither messages, nor the texts prompt and response (there are "
+            f"{', '.join(sorted(map(str, row))) or 'no columns'})"
+        )
+    return prompt, response

@@ -1,0 +1,227 @@
+"""``hf-distilled``: lm-eval's ``hf`` that knows the teacher its student was distilled from.
+
+    lm_eval --model hf-distilled --model_args pretrained=STUDENT[,teacher=TEACHER] --tasks …
+
+Any task of lm-eval runs as with ``hf``. Rows of ``taid_fidelity`` are answered with the distance of
+the two models at each token, those of ``taid_generation`` with the teacher's answer beside the
+student's. The teacher is the one that STUDENT's ``distillation.json`` names, if none is given, and
+is loaded when it is first needed. A folder without that file works with ``teacher=``: a student
+that was not distilled is the baseline.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import resolve_max_length
+
+from harness.errors import HarnessError
+from harness.models.responses import Completion
+from harness_taid.models.measuring import Pair, asked, measured
+from harness_taid.network.teachers import load_teacher, shared_vocabulary
+from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
+from harness_taid.training.provenance import Distillation, read_distillation
+
+log = logging.getLogger(__name__)
+
+_Base: Any = object  # whatever the mixin is put in front of
+_AUTO_BATCH = 8
+_MARK = "An answer."
+
+
+class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+    """Puts a teacher beside an ``HFLM`` or a subclass of it; put it in front of that class.
+
+    Args:
+        pretrained: The student: a folder, a model id, ``testbed:NAME``, or a loaded model.
+        teacher: Model id or path, or ``testbed:NAME``; by default the one of the student's
+            ``distillation.json``.
+        teacher_revision: Its revision on the hub.
+        teacher_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
+        **kwargs: As for ``HFLM``.
+
+    Raises:
+        HarnessError: The student cannot be loaded, or its ``distillation.json`` is damaged.
+    """
+
+    model: Any
+    tokenizer: Any
+    _model: Any
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        teacher: str | None = None,
+        teacher_revision: str | None = None,
+        teacher_dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        from harness.testbed import resolve
+
+        path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
+        self.distillation: Distillation | None = None
+        if isinstance(path, str) and Path(path).is_dir():
+            self.distillation = read_distillation(Path(path))
+        try:
+            super().__init__(pretrained=path, **kwargs)
+        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
+            raise HarnessError(f"model {pretrained} cannot be loaded: {cause}") from cause
+        if self.backend != "causal":
+            raise HarnessError(f"model {pretrained} is no causal language model")
+        recipe: Mapping[str, Any] = self.distillation.recipe if self.distillation else {}
+        self.student_name = str(pretrained)
+        self.teacher_name = teacher or recipe.get("teacher")
+        if teacher_revision is None and not teacher:
+            teacher_revision = recipe.get("teacher_revision")
+        self._teacher_revision = teacher_revision or "main"
+        self._teacher_dtype = teacher_dtype
+        self._pair: Pair | None = None
+        self._behind_an_answer = ""
+
+    @property
+    def pair(self) -> Pair:
+        """Student and teacher; the teacher is loaded by the first call.
+
+        Raises:
+            HarnessError: None is known, it cannot be loaded, or its tokenizer is another.
+        """
+        if self._pair is None:
+            if not self.teacher_name:
+                raise HarnessError(
+                    f"{self.student_name} names no teacher (no distillation.json with one): give "
+                    f"--model_args pretrained={self.student_name},teacher=TEACHER"
+                )
+            teacher, tokenizer = load_teacher(
+                self.teacher_name,
+                revision=self._teacher_revision,
+                dtype=self._teacher_dtype,
+                device=self.device,
+            )
+            rows = [one.get_output_embeddings().weight.shape[0] for one in (self.model, teacher)]
+            default = self._DEFAULT_MAX_LENGTH
+            self._pair = Pair(
+                student=self.model,
+                teacher=teacher,
+                width=shared_vocabulary(self.tokenizer, tokenizer, rows),
+                room=min(
+                    self.max_length, resolve_max_length(teacher.config, tokenizer, default=default)
+                ),
+                ends=self._ends(),
+            )
+        return self._pair
+
+    def _ends(self) -> frozenset[int]:
+        ends = self.model.generation_config.eos_token_id
+        named = ends if isinstance(ends, list) else [ends]
+        return frozenset(token for token in (*named, self.eot_token_id) if token is not None)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model: its objective is the method on the leaderboard."""
+        found = dict(super().get_model_info())
+        if self.teacher_name:
+            found["teacher"] = self.teacher_name
+        if self.distillation is not None:
+            found |= {
+                "method": self.distillation.objective,
+                "method_args": self.distillation.arguments,
+                "artefact_hash": self.distillation.sha256,
+            }
+        if self._pair is not None:
+            teacher = self._pair.teacher
+            found |= {
+                "teacher_num_parameters": teacher.num_parameters(),
+                "teacher_dtype": str(teacher.dtype),
+                "shared_vocabulary": self._pair.width,
+            }
+        return found
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """Answers; those that are compared with the teacher carry a trace."""
+        chosen = [i for i, request in enumerate(requests) if is_measured(request)]
+        rest = [i for i, request in enumerate(requests) if not is_measured(request)]
+        answers: dict[int, Any] = {}
+        if chosen:
+            self._refuse_cache()
+            rows = [requests[i] for i in chosen]
+            answers |= zip(chosen, self._measured(rows, disable_tqdm), strict=True)
+        if rest:
+            rows = [requests[i] for i in rest]
+            answers |= zip(rest, super().generate_until(rows, disable_tqdm), strict=True)
+        compared = [i for i in rest if is_compared(requests[i])] if self.teacher_name else []
+        if compared:
+            self._refuse_cache()
+            rows = [requests[i] for i in compared]
+            with self._teacher_in_place():
+                theirs = super().generate_until(rows, disable_tqdm)
+            for i, text in zip(compared, theirs, strict=True):
+                answers[i] = Completion(answers[i], {TEACHER_ANSWER: str(text)})
+        return [answers[i] for i in range(len(requests))]
+
+    def _measured(self, rows: list[Any], quiet: bool) -> list[Completion]:
+        pair, size = self.pair, self.batch_size
+        return measured(
+            pair,
+            [asked(self, request) for request in rows],
+            batch=size if isinstance(size, int) else _AUTO_BATCH,
+            autocast=self._autocast(),
+            decode=self.tok_decode,
+            quiet=quiet or self.rank != 0,
+        )
+
+    def encoded(self, prompt: str, response: str) -> tuple[list[int], list[int]]:
+        """Tokens of a prompt, at least one, and of a response with its end token."""
+        if self.distillation and self.tokenizer.chat_template and not self._behind_an_answer:
+            log.warning(
+                "%s was distilled in its chat template, and is asked without one: give "
+                "--apply_chat_template",
+                self.student_name,
+            )
+        before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
+        after: list[int] = self.tokenizer.encode(
+            response + self._behind_an_answer, add_special_tokens=False
+        )
+        end = self.eot_token_id
+        if end in after:
+            return before, after[: after.index(end) + 1]
+        return before, after if self._behind_an_answer else [*after, end]
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A prompt in the tokenizer's chat template; references then end as answers do in it."""
+        if not self._behind_an_answer:
+            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+            whole = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            self._behind_an_answer = whole.rpartition(_MARK)[2]
+        return str(super().apply_chat_template(chat_history, add_generation_prompt))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = self.mixed_precision_dtype
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    @contextmanager
+    def _teacher_in_place(self) -> Iterator[None]:
+        """A context in which lm-eval's own code runs the teacher."""
+        own, self._model = self._model, self.pair.teacher
+        try:
+            yield
+        finally:
+            self._model = own
+
+    def _refuse_cache(self) -> None:
+        if getattr(self.cache_hook, "dbdict", None) is not None:
+            raise HarnessError(
+                "--use_cache keeps answers by prompt alone: neither the teacher nor what is "
+                "measured is in it; leave it out for the tasks of taid"
+            )
+
+
+class DistilledHF(DistilledMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
+    """``hf-distilled``: lm-eval's ``hf`` with a teacher beside it."""

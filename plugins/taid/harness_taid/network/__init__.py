@@ -1,0 +1,1 @@
+"""Teacher and student as networks: heads, logits in chunks, batches, students made."""

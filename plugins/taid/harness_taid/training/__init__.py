@@ -1,0 +1,1 @@
+"""Students distilled: options, course, loop, checkpoints, diary, result."""

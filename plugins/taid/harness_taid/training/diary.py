@@ -1,0 +1,87 @@
+"""The figures of a run as lines of JSON, and what to say where it stops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness_taid.training.checkpoints import Checkpoints
+from harness_taid.training.provenance import METRICS
+
+
+class Diary:
+    """Keeps every figure; after a kill those of the checkpoint and no others.
+
+    Args:
+        work: The folder of ``metrics.jsonl``.
+        checkpoints: Those of the run.
+        writes: Whether this process writes.
+    """
+
+    def __init__(self, work: Path, checkpoints: Checkpoints, *, writes: bool) -> None:
+        self.file = work / METRICS
+        self.lines: list[dict[str, Any]] = []
+        self._checkpoints = checkpoints
+        self._writes = writes
+
+    def begin(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Start with the lines of a checkpoint.
+
+        Raises:
+            HarnessError: The file cannot be written.
+        """
+        self.lines = list(lines)
+        if self._writes:
+            draft = self.file.with_suffix(".part")
+            try:
+                draft.write_text("".join(map(_json, self.lines)), encoding="utf-8")
+                draft.replace(self.file)
+            except OSError as cause:
+                raise HarnessError(self._full(cause)) from cause
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            HarnessError: The file cannot be written.
+        """
+        self.lines.append(line)
+        if self._writes:
+            try:
+                with self.file.open("a", encoding="utf-8") as file:
+                    file.write(_json(line))
+            except OSError as cause:
+                raise HarnessError(self._full(cause)) from cause
+
+    def dev_figures(self, step: int) -> dict[str, float]:
+        """The validation figures of a step; none where it was not validated."""
+        for line in reversed(self.lines):
+            if line["step"] == step and "dev_loss" in line:
+                return {name: value for name, value in line.items() if name.startswith("dev_")}
+        return {}
+
+    def not_finite(self, what: str, step: int) -> str:
+        """The words for a training that has come to NaN or infinity."""
+        return (
+            f"the {what} of step {step} is not finite; {self._kept()}. Train with a lower --lr, or "
+            "with --dtype float32"
+        )
+
+    def _full(self, cause: OSError) -> str:
+        return (
+            f"{self.file} cannot be written ({cause.strerror}); {self._kept()}: make room and run "
+            "the same command again"
+        )
+
+    def _kept(self) -> str:
+        last = self._checkpoints.last()
+        if last is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint, of step {last}, is kept in {self._checkpoints.folder}"
+
+
+def _json(line: Mapping[str, Any]) -> str:
+    return json.dumps(line) + "\n"
