@@ -39,7 +39,7 @@ from harness_astral.suites.factors import read_factors
 
 from harness.asking.desk import writer_spec
 from harness.asking.spec import AssistantSpec
-from harness.testbed.rule_model import RuleModel
+from harness.testbed.assistants.rule_model import RuleModel
 
 ROWS_A_SECOND, RATIO = 1000, 16
 REPEATS = 3

@@ -47,7 +47,7 @@ from sklearn.preprocessing import StandardScaler
 from harness.asking.desk import writer_spec
 from harness.data.sources import Row
 from harness.statistics import Floats, Statistic
-from harness.testbed import chains
+from harness.testbed.english import chains
 
 TEST_SEED = 1000
 SWAPPED = 8

@@ -32,8 +32,8 @@ from harness_axbench.methods.base import Lesson
 from sklearn.decomposition import PCA
 
 from harness.data.sources import Row, Source
-from harness.testbed.answers import answer, prompts
-from harness.testbed.lexicon import CONCEPTS, GENRES
+from harness.testbed.english.answers import answer, prompts
+from harness.testbed.english.lexicon import CONCEPTS, GENRES
 
 TARGET = 50
 METHODS = ("diffmean", "pca", "lat", "probe")

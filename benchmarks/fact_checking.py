@@ -39,7 +39,7 @@ from harness_factcg.checking.verdicts import Pair, Verdict, prompt
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, DebertaV2Tokenizer
 
-from harness.testbed import corpus
+from harness.testbed.english import corpus
 
 Result = TypeVar("Result")
 

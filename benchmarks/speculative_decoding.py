@@ -47,7 +47,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from harness.testbed import corpus, resolve
+from harness.testbed import resolve
+from harness.testbed.english import corpus
 
 Answers = list[Any]  # tokens of each, or hf's texts
 Side = Callable[[], Answers]

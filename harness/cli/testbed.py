@@ -46,7 +46,7 @@ def _write_all(folder: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from harness.testbed import corpus
+    from harness.testbed.english import corpus
 
     parquet.write_table(pa.Table.from_pylist(corpus.concept_train()), folder / "train_data.parquet")
     parquet.write_table(

@@ -8,5 +8,5 @@ from harness.host.hookspecs import Registrar, hookimpl
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the testbed's deterministic judge and writer."""
-    registrar.model("testbed-judge", "harness.testbed.judge_model:TestbedJudge")
-    registrar.model("testbed-writer", "harness.testbed.writer_model:TestbedWriter")
+    registrar.model("testbed-judge", "harness.testbed.assistants.judge_model:TestbedJudge")
+    registrar.model("testbed-writer", "harness.testbed.assistants.writer_model:TestbedWriter")

@@ -23,7 +23,7 @@ def model_path(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise HarnessError(
             f"testbed: {folder} has no model; train it with "
-            f"python -m harness.testbed.train {name} --out {folder.parent}"
+            f"python -m harness.testbed.making.train {name} --out {folder.parent}"
         )
     return folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.testbed import chain_writer
+from harness.testbed.assistants import chain_writer
 
 
 def _numbered(block: str) -> list[str]:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
-from harness.testbed import chains
-from harness.testbed import questions as questions_module
-from harness.testbed.chains import Size
-from harness.testbed.facts import Fact
-from harness.testbed.lexicon import TOPICS
-from harness.testbed.questions import answered, questions
-from harness.testbed.writer_model import TestbedWriter
+from harness.testbed.assistants.writer_model import TestbedWriter
+from harness.testbed.english import chains
+from harness.testbed.english import questions as questions_module
+from harness.testbed.english.chains import Size
+from harness.testbed.english.facts import Fact
+from harness.testbed.english.lexicon import TOPICS
+from harness.testbed.english.questions import answered, questions
 
 TEXT = (
     "Anna works at the bakery. It is quiet at noon. The bakery is in Rome. Ben lives in Rome. "

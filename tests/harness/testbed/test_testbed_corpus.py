@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from harness.cli.testbed import app
 from harness.errors import HarnessError
-from harness.testbed import corpus, judge
-from harness.testbed.answers import RESTRICTED
-from harness.testbed.facts import STYLES, is_supported
-from harness.testbed.language import is_sentence, split_sentences
-from harness.testbed.lexicon import CONCEPTS
+from harness.testbed.assistants import judge
+from harness.testbed.english import corpus
+from harness.testbed.english.answers import RESTRICTED
+from harness.testbed.english.facts import STYLES, is_supported
+from harness.testbed.english.language import is_sentence, split_sentences
+from harness.testbed.english.lexicon import CONCEPTS
 
 HASH = "acc4ef116aff3b9c"
 TRAIN_COLUMNS = [

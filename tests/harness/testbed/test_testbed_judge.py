@@ -6,8 +6,8 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from harness.errors import HarnessError
-from harness.testbed import judge
-from harness.testbed.judge_model import TestbedJudge
+from harness.testbed.assistants import judge
+from harness.testbed.assistants.judge_model import TestbedJudge
 
 OCEAN = "terms related to the ocean and sea life"
 

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from harness.testbed import language
-from harness.testbed.lexicon import (
+from harness.testbed.english import language
+from harness.testbed.english.lexicon import (
     CONCEPTS,
     GENRES,
     NEUTRAL_ADJECTIVES,

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from harness import testbed
 from harness.cli.testbed import app
 from harness.errors import HarnessError
-from harness.testbed import corpus, quality
-from harness.testbed.judge import grammatical_share, rate_relatedness
-from harness.testbed.sampling import generate
+from harness.testbed.assistants.judge import grammatical_share, rate_relatedness
+from harness.testbed.english import corpus
+from harness.testbed.english.sampling import generate
+from harness.testbed.making import quality
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,8 @@ def test_package_does_not_import_torch():
     import sys
 
     code = (
-        "import sys, harness.cli.testbed, harness.testbed.corpus, harness.testbed.judge;"
+        "import sys, harness.cli.testbed, harness.testbed.english.corpus;"
+        "import harness.testbed.assistants.judge;"
         "sys.exit(bool({'torch', 'transformers', 'datasets', 'lm_eval'} & set(sys.modules)))"
     )
     root = Path(testbed.__file__).parents[2]

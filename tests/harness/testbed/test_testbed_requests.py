@@ -8,11 +8,11 @@ import re
 import pytest
 
 from harness.errors import HarnessError
-from harness.testbed import requests
-from harness.testbed.answers import RESTRICTED
-from harness.testbed.lexicon import TOPICS
-from harness.testbed.requests import Reading, framed, harmless, is_refusal, read
-from harness.testbed.writer_model import TestbedWriter
+from harness.testbed.assistants.writer_model import TestbedWriter
+from harness.testbed.english import requests
+from harness.testbed.english.answers import RESTRICTED
+from harness.testbed.english.lexicon import TOPICS
+from harness.testbed.english.requests import Reading, framed, harmless, is_refusal, read
 
 
 def test_every_frame_is_read_back() -> None:

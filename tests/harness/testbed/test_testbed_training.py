@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from harness.testbed import train
-from harness.testbed.training import Recipe
+from harness.testbed.making import train
+from harness.testbed.making.training import Recipe
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def _seed(row: Row, number: int, place: str, categories: Sequence[str]) -> Seed:
 
 def _testbed(categories: Sequence[str]) -> list[Seed]:
     """Requests that the testbed's models are to refuse, dealt out to the categories."""
-    from harness.testbed.requests import restricted_requests
+    from harness.testbed.english.requests import restricted_requests
 
     dealt: dict[str, list[Seed]] = {name: [] for name in categories}
     wordings = restricted_requests()

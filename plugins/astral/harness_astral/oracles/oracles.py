@@ -33,7 +33,7 @@ from harness.asking.spec import AssistantSpec
 from harness.errors import JudgeError
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
-FOLDER = Path(__file__).with_name("oracles")
+FOLDER = Path(__file__).with_name("templates")
 DEFAULT = "judge"
 KEY = "oracle"
 _KEYS = ("form", "unsafe", "refused", "prompt", "output_only", "conversation", "defaults")

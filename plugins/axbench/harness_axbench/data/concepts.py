@@ -160,7 +160,7 @@ def _download(repository: str, subset: str) -> Path:
 
 
 def _from_testbed(source: Source) -> ConceptData:
-    from harness.testbed import corpus
+    from harness.testbed.english import corpus
 
     named = [dict(row) for row in corpus.concept_metadata()]
     train = [dict(row) for row in corpus.concept_train()]
@@ -261,7 +261,7 @@ def instructions(metadata: Mapping[str, Any], source: Source) -> list[str]:
     """
     wanted = str(metadata.get("axbench_instructions", ""))
     if wanted == "testbed" or (not wanted and source.kind == "testbed"):
-        from harness.testbed import corpus
+        from harness.testbed.english import corpus
 
         rows: list[Row] = [dict(row) for row in corpus.instructions()]
     elif wanted == "hub" or (not wanted and source.kind == "hub"):

@@ -170,7 +170,7 @@ def read_instructions(where: str, genres: Sequence[str] = GENRES) -> Instruction
         DataError: They cannot be read.
     """
     if where == "testbed":
-        from harness.testbed.answers import prompts
+        from harness.testbed.english.answers import prompts
 
         split = {use: {g: _plain(prompts(g, use)) for g in genres} for use in ("train", "eval")}
         return Instructions("testbed", split["train"], split["eval"], 0)

@@ -223,7 +223,7 @@ def _hub(split: str) -> Sequence[Row]:
 
 @functools.lru_cache(maxsize=4)
 def _testbed(split: str) -> Sequence[Row]:
-    from harness.testbed import corpus
+    from harness.testbed.english import corpus
 
     return checked(corpus.claims(split), "testbed")
 

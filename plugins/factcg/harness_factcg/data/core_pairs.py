@@ -92,7 +92,7 @@ def _testbed(split: str) -> list[Row]:
 
     The relation is rewritten, not deleted; the seeds are none that data are generated from.
     """
-    from harness.testbed import chains
+    from harness.testbed.english import chains
 
     seed = -1 - SPLITS.index(split)
     rng = random.Random(f"core {split}")

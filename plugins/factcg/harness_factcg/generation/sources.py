@@ -85,8 +85,8 @@ def read(source: str, kind: Kind, most: int | None, seed: int) -> list[Item]:
 
 
 def _testbed(kind: Kind, count: int, seed: int) -> list[Item]:
-    from harness.testbed import chains
-    from harness.testbed.questions import questions
+    from harness.testbed.english import chains
+    from harness.testbed.english.questions import questions
 
     if kind == "doc":
         texts = chains.documents(count, seed)

@@ -57,7 +57,7 @@ def questions(metadata: Mapping[str, Any]) -> tuple[Source, Sequence[Row]]:
     refuse_misspelt(metadata, (*_INVARIANCE, DRAWS), prefix="invariance_")
     source = choose(metadata, plugin=PLUGIN, hub=HUB)
     if source.kind == "testbed":
-        from harness.testbed import corpus
+        from harness.testbed.english import corpus
 
         return source, [
             {"question_id": number, "category": category, "turns": turns}

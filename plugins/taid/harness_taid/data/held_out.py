@@ -66,7 +66,7 @@ def _table(source: datasets.Source, limit: int) -> list[Row]:
 
 
 def _testbed(count: int) -> list[Row]:
-    from harness.testbed.corpus import language_model_texts
+    from harness.testbed.english.corpus import language_model_texts
 
     texts = language_model_texts(2 * count + 100, _TESTBED_SEED)
     rows = [

@@ -78,7 +78,7 @@ class Source:
                 for part, path in self.files.items()
             }
         if self.name == TESTBED:
-            from harness.testbed.corpus import corpus_hash
+            from harness.testbed.english.corpus import corpus_hash
 
             return {"testbed": corpus_hash()}
         return {"hub": self.name, "split": self.split, "revision": self.revision}
@@ -123,7 +123,7 @@ def _tables(folder: Path) -> dict[str, Path]:
 
 def _testbed(count: int) -> list[Row]:
     """Instructions with their answers, and requests with their refusals."""
-    from harness.testbed.corpus import language_model_texts
+    from harness.testbed.english.corpus import language_model_texts
 
     texts = language_model_texts(2 * count + 100, TESTBED_SEED)
     rows = [

@@ -1,0 +1,1 @@
+"""Deterministic judges and writers who know the testbed's truth."""

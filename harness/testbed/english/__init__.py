@@ -1,0 +1,1 @@
+"""The synthetic English: words, grammar, facts, requests, and texts made of them."""
