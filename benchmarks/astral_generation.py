@@ -86,11 +86,11 @@ def pipeline_rate(folder: Path, seeds: str, clock: Callable[[], float]) -> float
     import lm_eval.models  # noqa: F401 -- fills the registry
     from lm_eval.api.registry import model_registry
 
-    from harness.asking import assistant as assistants
+    from harness.asking import assistant
 
     if "instant" not in model_registry:
         model_registry.register("instant", target=Instant)
-    assistants._UNSTORED |= {"instant"}  # type: ignore[misc]
+    assistant._UNSTORED |= {"instant"}  # type: ignore[misc]
     rates = []
     for turn in range(REPEATS + 1):
         took, rows = seconds(

@@ -35,7 +35,7 @@ from harness_factcg.checking.families import detect
 from harness_factcg.checking.loading import load
 from harness_factcg.checking.verdicts import Pair
 from harness_factcg.data import cg2c
-from harness_factcg.generation import generate as generation
+from harness_factcg.generation import generate
 from harness_factcg.metrics import auroc, balanced_accuracy
 from harness_factcg.training import rows as training_data
 from harness_factcg.training import train as training
@@ -65,10 +65,10 @@ def testbed_pairs(folder: Path, documents: int, seed: int, size: chains.Size) ->
     source = folder.with_suffix(".txt")
     texts = dict.fromkeys(chains.documents(documents, seed, size))
     source.write_text("\n".join(texts) + "\n", encoding="utf-8")
-    made = generation.generate(
-        generation.Options(
+    made = generate.generate(
+        generate.Options(
             out=folder,
-            writer=writer_spec("testbed-writer", generation.TOKENS),
+            writer=writer_spec("testbed-writer", generate.TOKENS),
             source=str(source),
             hops=(1, 2, 3),
             seed=seed,

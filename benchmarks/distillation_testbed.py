@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness_taid.training import distill as training
+from harness_taid.training import distill
 from harness_taid.training.options import Options
 from tqdm import tqdm
 
@@ -57,7 +57,7 @@ def distilled(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
     """A student's folder, and the seconds that it took if it was made now."""
     objective, settings = contenders(options.steps)[name]
     started = time.monotonic()
-    made = training.distill(
+    made = distill.distill(
         Options(
             out=options.work / "students" / f"{name}-{seed}",
             teacher=None if objective == "sft" else TEACHER,

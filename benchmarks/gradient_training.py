@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_axbench.activations.blocks import apart, blocks, edited
 from harness_axbench.activations.corpus import Corpus, Library
 from harness_axbench.activations.loading import load_reader, width_of
 from harness_axbench.activations.reader import Reader
@@ -40,6 +39,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
+from harness.models.blocks import blocks, edited
+from harness.models.positionwise import apart
 from harness.testbed import resolve
 
 METHODS = ("ssv", "reft_r1")

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness_axbench.activations.blocks import blocks
 from harness_axbench.activations.loading import width_of
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
@@ -31,6 +30,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from harness.models.blocks import blocks
 
 TARGET = 0.95
 CONCEPTS = 16

@@ -23,6 +23,14 @@ class PluginError(HarnessError):
     """A plugin is broken, or claims a name that already has an owner."""
 
 
-def one_line(error: BaseException) -> str:
-    """The text shown at a command's edge: ``error: <message>``, line breaks folded."""
-    return f"error: {' '.join(str(error).split())}"
+def one_line(error: object, limit: int | None = None) -> str:
+    """What an exception says, line breaks folded; its type's name where it says nothing.
+
+    Args:
+        error: The exception, or a text.
+        limit: Characters at most; what is over is cut at a space, and shown as cut.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    if limit is None or len(text) <= limit:
+        return text
+    return text[:limit].rsplit(" ", 1)[0] + " …"

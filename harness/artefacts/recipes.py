@@ -7,38 +7,20 @@ is; another recipe, or a file that has changed since, is refused.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
-from harness.errors import ArtefactError, HarnessError
+from harness.artefacts.writing import write_json
+from harness.errors import ArtefactError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MANIFEST = "generation.json"
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
-
-
-def check_writable(folder: Path, option: str = "--out") -> None:
-    """See early that a folder can appear.
-
-    Raises:
-        HarnessError: It cannot.
-    """
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    try:
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=parent).cleanup()
-    except OSError as cause:
-        raise HarnessError(
-            f"{option} {folder}: {parent} is no folder that can be written to ({cause.strerror})"
-        ) from cause
 
 
 def kept(folder: Path, recipe: Mapping[str, Any], *, name: str = MANIFEST) -> dict[str, Any] | None:
@@ -76,25 +58,6 @@ def kept(folder: Path, recipe: Mapping[str, Any], *, name: str = MANIFEST) -> di
     return manifest
 
 
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A draft to write to, which becomes the folder in the end; after an error nothing is left.
-
-    Raises:
-        ArtefactError: The folder has appeared meanwhile, or cannot be written.
-    """
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        draft.rename(folder)
-    except OSError as cause:
-        raise ArtefactError(f"{folder} cannot be written: {cause}") from cause
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
 def write_manifest(
     draft: Path,
     form: str,
@@ -123,17 +86,6 @@ def write_manifest(
     manifest |= {**facts, "versions": versions}
     write_json(draft / name, manifest)
     return manifest
-
-
-def whole(text: str) -> str:
-    """A text without half surrogate pairs, which no file could hold: each becomes "?"."""
-    return text.encode(errors="replace").decode()
-
-
-def write_json(file: Path, value: object) -> None:
-    """Write a value as indented JSON; half a surrogate pair becomes "?"."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8", errors="replace")
 
 
 def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:

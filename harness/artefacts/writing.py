@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -75,7 +75,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as cause:
         raise HarnessError(f"cannot write {path}: {cause.strerror or cause}") from cause
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 @contextmanager

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from harness.secrets import bare_address, is_secret
 
 HIDDEN = "(hidden)"
-_SECRET = re.compile("key|token|secret|password|authorization|header|credential", re.IGNORECASE)
-_NO_SECRET = frozenset(
-    (
-        *("tokenizer", "tokenizer_backend", "tokenizer_mode", "tokenizer_revision"),
-        *("tokenized_requests", "use_fast_tokenizer", "add_bos_token", "prefix_token_id"),
-        *("custom_prefix_token_id", "think_end_token", "max_tokens", "max_num_batched_tokens"),
-    )
-)
 _SHORTEST = 4  # a shorter text is no secret, and striking it out would garble messages
 
 
@@ -44,14 +37,12 @@ def seal(value: Any, name: str = "") -> Any:
     """
     if isinstance(value, Secret) or value is None:
         return value
-    if _SECRET.search(name) and name not in _NO_SECRET:
+    if is_secret(name):
         return Secret(value)
     if isinstance(value, Mapping):
         return {key: seal(part, str(key)) for key, part in value.items()}
     if isinstance(value, str) and "://" in value:
-        parts = urlsplit(value)
-        host = parts.netloc.rpartition("@")[2]
-        shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        shown = bare_address(value)
         return value if shown == value else Secret(value, shown)
     return value
 

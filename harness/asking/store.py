@@ -8,7 +8,6 @@ a kill is not read, and dropped by the next append.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from harness.artefacts.locks import shared_file
 from harness.errors import ArtefactError
 
 
@@ -85,8 +85,7 @@ class Store(Mapping[str, Any]):
         text = json.dumps({"key": key, "value": value}, ensure_ascii=False)
         line = text.encode(errors="surrogatepass") + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with shared_file(self.path), self.path.open("a+b") as file:
             self._drop_cut_line(file.fileno())
             if os.fstat(file.fileno()).st_size < self._read_to:  # deleted or replaced meanwhile
                 self._read_to = self._lines = 0

@@ -16,7 +16,7 @@ def main() -> None:
     try:
         build()(prog_name="harness")
     except HarnessError as error:
-        print(one_line(error), file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word

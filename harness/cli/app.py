@@ -11,7 +11,7 @@ import typer
 from harness._version import __version__
 from harness.cli import demo, doctor, leaderboard, plugins, score, testbed
 from harness.errors import PluginError
-from harness.host import discovery as host
+from harness.host import discovery
 
 
 def build() -> Callable[..., Any]:
@@ -24,13 +24,13 @@ def build() -> Callable[..., Any]:
     app.command("leaderboard")(leaderboard.leaderboard)
     app.command("score")(score.score)
     app.add_typer(testbed.app, name="testbed")
-    for plugin in host.plugins():
+    for plugin in discovery.plugins():
         for name, command in plugin.of_kind("command").items():
             app.add_typer(_loaded(name, command), name=name, help=command.help)
     return typer.main.get_command(app)
 
 
-def _loaded(name: str, command: host.Command) -> typer.Typer:
+def _loaded(name: str, command: discovery.Command) -> typer.Typer:
     """A plugin's sub-commands; if their module is broken, one that tells why."""
     module, _, attribute = command.target.partition(":")
     try:

@@ -29,9 +29,9 @@ def score(
     ] = None,
 ) -> None:
     """Judge the saved samples of a run and write new results beside the old ones."""
-    from harness.judging import rescore as scoring
+    from harness.judging import rescore
 
-    written = scoring.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
+    written = rescore.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
 
     from lm_eval.utils import make_table
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import testbed
+from harness.artefacts.writing import appearing, write_lines
 from harness.errors import HarnessError
 
 app = typer.Typer(no_args_is_help=True, help="The embedded models and data.")
@@ -32,13 +29,8 @@ def export(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> Non
     parent = folder.absolute().parent
     if not parent.is_dir():
         raise HarnessError(f"testbed export: there is no folder {parent}; make it first")
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
-    try:
-        _write_all(work)
-        work.chmod(0o755)
-        os.replace(work, folder)  # noqa: PTH105 - a rename that replaces, named as such
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with appearing(folder) as draft:
+        _write_all(draft)
     typer.echo(f"wrote {', '.join(sorted(file.name for file in folder.iterdir()))} to {folder}")
 
 
@@ -52,13 +44,9 @@ def _write_all(folder: Path) -> None:
     parquet.write_table(
         pa.Table.from_pylist(corpus.concept_eval()), folder / "latent_eval_data.parquet"
     )
-    _write_lines(folder / "metadata.jsonl", corpus.concept_metadata())
+    write_lines(folder / "metadata.jsonl", corpus.concept_metadata())
     instructions = json.dumps(corpus.instructions(), indent=1) + "\n"
     (folder / "alpaca_eval.json").write_text(instructions, encoding="utf-8")
-    _write_lines(folder / "dev.jsonl", corpus.claims("dev"))
-    _write_lines(folder / "test.jsonl", corpus.claims("test"))
-    _write_lines(folder / "requests.jsonl", corpus.refusal_requests())
-
-
-def _write_lines(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_lines(folder / "dev.jsonl", corpus.claims("dev"))
+    write_lines(folder / "test.jsonl", corpus.claims("test"))
+    write_lines(folder / "requests.jsonl", corpus.refusal_requests())

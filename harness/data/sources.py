@@ -11,11 +11,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from harness.errors import DataError
+from harness.data.options import refuse_misspelt
+from harness.errors import DataError, one_line
 
 if TYPE_CHECKING:
     import datasets
@@ -129,26 +129,6 @@ def check_keys(metadata: Mapping[str, Any], plugin: str) -> None:
     refuse_misspelt(metadata, known)
 
 
-def refuse_misspelt(
-    metadata: Mapping[str, Any], known: Sequence[str], *, prefix: str | None = None
-) -> None:
-    """Refuse a key that is nearly a known one, or that has the prefix and is not known.
-
-    Args:
-        metadata: A task's run-level metadata.
-        known: Keys that have a meaning.
-        prefix: What all keys of a kind begin with, if nobody else's do.
-
-    Raises:
-        DataError: Names the key and what it is nearly, else what there is.
-    """
-    for key in metadata:
-        near = get_close_matches(key, known, n=1, cutoff=0.85)
-        if key not in known and (near or (prefix is not None and key.startswith(prefix))):
-            meant = ", ".join(near or known)
-            raise DataError(f"--metadata {key}=…: there is no such key; did you mean {meant}?")
-
-
 def three_ways(plugin: str, hub: str) -> str:
     """The sentence that names where data can come from."""
     return (
@@ -169,8 +149,7 @@ def from_hub(source: Source, plugin: str, load: Callable[[], T]) -> T:
     except DataError:
         raise
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        reason = reason if len(reason) <= 200 else reason[:200].rsplit(" ", 1)[0] + " …"
+        reason = one_line(cause, 200)
         ways = three_ways(plugin, source.location)
         raise DataError(f"cannot read {source} ({reason}). {ways}") from cause
 
@@ -223,19 +202,16 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _read_jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as cause:
-                raise DataError(f"{path}, line {number}: not valid JSON ({cause.msg})") from cause
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object")
-            rows.append(row)
-    return rows
+    import jsonlines
+
+    try:
+        with jsonlines.open(path) as lines:
+            return list(lines.iter(type=dict, skip_empty=True))
+    except jsonlines.InvalidLineError as cause:
+        said = "not a JSON object"
+        if isinstance(cause.__cause__, json.JSONDecodeError):
+            said = f"not valid JSON ({cause.__cause__.msg})"
+        raise DataError(f"{path}, line {cause.lineno}: {said}") from cause
 
 
 def _read_json(path: Path) -> list[Row]:

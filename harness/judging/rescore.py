@@ -19,7 +19,7 @@ import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the
 from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
 from harness.errors import DataError, JudgeError
-from harness.host import discovery as host
+from harness.host import discovery
 from harness.judging.judged_task import JudgedTask, Judgement
 from harness.judging.run_files import read_results, read_samples, results_file, write_run
 from harness.models.responses import Completion
@@ -96,7 +96,7 @@ class _Library:
         import lm_eval
         from lm_eval.tasks import TaskManager
 
-        folders = [folder for plugin in host.plugins() for folder in plugin.folders]
+        folders = [folder for plugin in discovery.plugins() for folder in plugin.folders]
         known = [*folders, Path(lm_eval.__file__).parent]
         for config in configs.values():
             file = Path((config.get("metadata") or {}).get("config_source") or "inline")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts.writing import write_lines, write_text
 from harness.data.sources import Row, read_table
 from harness.errors import DataError
 
@@ -87,11 +87,11 @@ def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list
         old = source.with_name(f"samples_{name}_{_date(source)}.jsonl")
         new = folder / f"samples_{name}_{date}.jsonl"
         if name in samples:
-            _replace(new, "".join(_json(sample) + "\n" for sample in samples[name]))
+            write_lines(new, samples[name], dumps=_json)
         elif old.is_file():
             shutil.copyfile(old, new)
     results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
-    _replace(results, _json(saved, indent=2))
+    write_text(results, _json(saved, indent=2))
     return results
 
 
@@ -134,9 +134,3 @@ def _json(value: Any, indent: int | None = None) -> str:
     from lm_eval.utils import handle_non_serializable
 
     return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)

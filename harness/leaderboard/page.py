@@ -11,8 +11,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from harness.artefacts.writing import replacing_text
 from harness.leaderboard.tables import labels, standings
-from harness.reports.files import replacing
 from harness.reports.page import embedded_json, page_style, source, source_hash, template
 
 _ROOM = "harness.leaderboard"
@@ -61,7 +61,7 @@ def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Lead
         HarnessError: the file cannot be written; what was there before is untouched.
     """
     page = _render(table, title)
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         file.write(page)
 
 

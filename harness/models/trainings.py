@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.artefacts import locks
 
 MEGABATCH = 20
 """Batches whose rows are sorted by length together."""
@@ -35,7 +34,7 @@ def settle() -> None:
 
 @contextmanager
 def alone(work: Path, what: str = "training") -> Iterator[None]:
-    """Keep a second training out of a folder.
+    """Keep a second training out of a folder; of several processes the one in charge sees to it.
 
     Args:
         work: The folder, made if it is not there.
@@ -44,13 +43,7 @@ def alone(work: Path, what: str = "training") -> Iterator[None]:
     Raises:
         HarnessError: There is one already.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
-        if in_charge():
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as cause:
-                raise HarnessError(f"another {what} works in {work}; wait for it") from cause
+    with locks.alone(work, what) if in_charge() else nullcontext():
         yield
 
 

@@ -1,18 +1,15 @@
-"""Files that appear whole, and cells that no spreadsheet takes for a formula."""
+"""Tables whose cells no spreadsheet takes for a formula."""
 
 from __future__ import annotations
 
 import csv
 import os
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
-from harness.errors import HarnessError
+from harness.artefacts.writing import replacing_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 Cell: TypeAlias = "str | int | float | bool | None"
 
@@ -61,38 +58,7 @@ def write_cells(
     Raises:
         HarnessError: the file cannot be written; what was there before is untouched.
     """
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow([defuse(name) for name in header])
         writer.writerows([defuse(cell) for cell in line] for line in lines)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """A text file that appears under its name only when complete.
-
-    It is written beside its target, missing folders made, and renamed over it at the end; when
-    the block raises, the target stays as it was and nothing is left behind.
-
-    Raises:
-        HarnessError: the target cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise HarnessError(f"cannot write {path}: it is not a file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(target)
-    except OSError as error:
-        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-_SECRET = re.compile(
-    r"(^|[_-])(api_?key|key|token|secret|password|passwd|bearer|authorization|credentials?|headers?)$",
-    re.IGNORECASE,
-)
-_NO_SECRET = re.compile(
-    r"(bos|eos|pad|unk|sep|cls|mask|end|start|prefix|image)_token$", re.IGNORECASE
-)
+from harness.secrets import bare_address, is_secret
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -86,24 +78,13 @@ def without_secrets(value: object) -> object:
     """The value without keys that name a credential, nor credentials in addresses."""
     if isinstance(value, dict):
         return {
-            key: without_secrets(inner)
-            for key, inner in value.items()
-            if not _SECRET.search(str(key)) or _NO_SECRET.search(str(key))
+            key: without_secrets(inner) for key, inner in value.items() if not is_secret(str(key))
         }
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     if isinstance(value, str) and "://" in value:
-        return _bare_address(value)
+        return bare_address(value)
     return value
-
-
-def _bare_address(address: str) -> str:
-    """An address without user, password, query and fragment, where keys travel."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "(not an address)"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def parse_model_args(args: object) -> dict[str, Any]:

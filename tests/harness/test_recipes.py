@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from harness.artefacts import recipes
+from harness.artefacts.writing import appearing, check_writable
 from harness.errors import ArtefactError, HarnessError
 
 RECIPE = {"seed": 1, "writer": {"model": "w"}}
 
 
 def make(folder: Path) -> dict[str, object]:
-    with recipes.appearing(folder) as draft:
+    with appearing(folder) as draft:
         (draft / "rows.txt").write_text("a\nb\n")
         return recipes.write_manifest(draft, "rows/1", RECIPE, {"rows": 2}, ["lm_eval"])
 
@@ -32,7 +33,7 @@ def test_a_folder_appears_with_its_manifest(tmp_path: Path) -> None:
 
 
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), recipes.appearing(tmp_path / "data") as draft:
+    with pytest.raises(ZeroDivisionError), appearing(tmp_path / "data") as draft:
         (draft / "rows.txt").write_text("a")
         _ = 1 / 0
     assert not list(tmp_path.iterdir())
@@ -59,8 +60,8 @@ def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to_is_found_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match=r"--out .*file is no folder"):
-        recipes.check_writable(tmp_path / "file" / "data")
-    recipes.check_writable(tmp_path / "new" / "data")
+        check_writable(tmp_path / "file" / "data")
+    check_writable(tmp_path / "new" / "data")
 
 
 def test_numbers_in_five_characters() -> None:

@@ -137,11 +137,11 @@ def generate(
 
     from harness.artefacts.recipes import costs_table
     from harness.asking.desk import writer_spec
-    from harness_astral.generation import generate as generation
+    from harness_astral.generation import generate
     from harness_astral.generation.options import TOKENS, Options
     from harness_astral.suites.factors import PAPER
 
-    made = generation.generate(
+    made = generate.generate(
         Options(
             out=out,
             generator=writer_spec(generator, TOKENS, "--generator"),
@@ -165,4 +165,4 @@ def generate(
     )
     Console().print(costs_table(made.manifest["costs"]))
     state = "already there" if made.already_there else "written"
-    typer.echo(f"{made.folder} ({state}): {generation.summary(made)}")
+    typer.echo(f"{made.folder} ({state}): {generate.summary(made)}")

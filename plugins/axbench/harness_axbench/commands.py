@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.errors import DataError
+from harness import DataError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -258,12 +258,11 @@ def generate(
 
     from harness.asking.desk import writer_spec
     from harness_axbench.generation import folder as generated
-    from harness_axbench.generation import generate as generation
-    from harness_axbench.generation import writers
+    from harness_axbench.generation import generate, writers
     from harness_axbench.generation.pipeline import Sizes
 
-    made = generation.generate(
-        generation.Options(
+    made = generate.generate(
+        generate.Options(
             concepts=concepts,
             out=out,
             writer=writer_spec(writer),

@@ -1,4 +1,4 @@
-"""``harness factcg …``: claims checked, training pairs generated, checkers trained."""
+"""``harness factcg …``: claims checked, training pairs folder, checkers trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="FactCG: fact checks, CG2C data and training.",
+    help="FactCG: fact checks, CG2C data and train.",
 )
 
 
@@ -57,7 +57,7 @@ def score(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of report.html, scores.jsonl and scores.csv; appears when it is done.",
+            help="Folder of report.html, score.jsonl and score.csv; appears when it is done.",
             show_default=False,
         ),
     ] = None,
@@ -70,10 +70,10 @@ def score(
     """
     from rich.console import Console
 
-    from harness_factcg.report import score as scores
+    from harness_factcg.report import score
 
-    scores.run(
-        scores.Options(
+    score.run(
+        score.Options(
             document=document,
             claim=claim,
             data=data,
@@ -132,17 +132,16 @@ def generate(
     from rich.console import Console
 
     from harness.asking.desk import writer_spec
-    from harness_factcg.generation import folder as generated
-    from harness_factcg.generation import generate as generation
+    from harness_factcg.generation import folder, generate
 
-    made = generation.generate(
-        generation.Options(
+    made = generate.generate(
+        generate.Options(
             out=out,
-            writer=writer_spec(writer, generation.TOKENS),
-            kind=generation.kind_of(kind),
+            writer=writer_spec(writer, generate.TOKENS),
+            kind=generate.kind_of(kind),
             source=source,
             items=items,
-            hops=generation.numbers(hops),
+            hops=generate.numbers(hops),
             per_document=per_document,
             seed=seed,
             max_missing=max_missing,
@@ -150,11 +149,11 @@ def generate(
         ),
         say=lambda text: typer.echo(text, err=True),
     )
-    for table in generated.tables(made):
+    for table in folder.tables(made):
         Console().print(table)
     state = "already there" if made.already_there else "written"
-    typer.echo(f"{made.file} ({state}): {generated.summary(made)}")
-    typer.echo(f"lengths: {generated.gap(made)}")
+    typer.echo(f"{made.file} ({state}): {folder.summary(made)}")
+    typer.echo(f"lengths: {folder.gap(made)}")
 
 
 @app.command()
@@ -195,10 +194,10 @@ def train(
 
     Stops and goes on where it was. Several GPUs: accelerate launch -m harness factcg train …
     """
-    from harness_factcg.training import train as training
+    from harness_factcg.training import train
     from harness_factcg.training.options import Options
 
-    made = training.train(
+    made = train.train(
         Options(
             out=out,
             model=model,
@@ -222,8 +221,8 @@ def train(
     )
     if made.in_charge:
         state = "already there" if made.present else "written"
-        typer.echo(f"{made.folder} ({state}): {training.summary(made)}")
-        if training.at_chance(made):
+        typer.echo(f"{made.folder} ({state}): {train.summary(made)}")
+        if train.at_chance(made):
             typer.echo("warning: on dev it is no better than chance: it learnt nothing", err=True)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness import Registrar, hookimpl
 from harness.host.discovery import task_folder
-from harness.host.hookspecs import Registrar, hookimpl
 
 
 @hookimpl

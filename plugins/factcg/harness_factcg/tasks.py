@@ -17,9 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.sourced_task import SourcedTask
-from harness.errors import HarnessError
-from harness.models.responses import margin, trace_of
+from harness import HarnessError, SourcedTask, margin, trace_of
 from harness.statistics import Noting
 from harness_factcg import metrics
 from harness_factcg.checking.verdicts import prompt

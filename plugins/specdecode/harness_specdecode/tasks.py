@@ -16,13 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.sourced_task import SourcedTask
-from harness.errors import HarnessError
-from harness.models.responses import trace_of
-from harness.statistics import Noting, Statistic
-from harness_specdecode.metrics import Z, mean_item, z_item
-from harness_specdecode.metrics import invariance as invariance_metrics
-from harness_specdecode.metrics import speed as speed_metrics
+from harness import HarnessError, SourcedTask, Statistic, trace_of
+from harness.statistics import Noting
+from harness_specdecode.metrics import Z, invariance, mean_item, speed, z_item
 from harness_specdecode.requests import CHAT, GROUP, INVARIANCE, SPEC_BENCH, TRACE
 
 
@@ -106,7 +102,7 @@ class SpecBenchTask(_MeasuringTask):
             HarnessError: The model does not decode in two ways.
         """
         measured = self.measured(results)
-        item = speed_metrics.item(measured) | {GROUP: doc[GROUP]}
+        item = speed.item(measured) | {GROUP: doc[GROUP]}
         found = dict.fromkeys(self.aggregation(), item)
         found[self.headline] = item | {"category": doc["category"], **measured}
         return found
@@ -115,7 +111,7 @@ class SpecBenchTask(_MeasuringTask):
         """The YAML's aggregations and each group's speed-up; the headline's notes the table."""
         named: dict[str, Any] = super().aggregation()
         noting = Noting(
-            named[self.headline], lambda items: self.note(by_group=speed_metrics.by_group(items))
+            named[self.headline], lambda items: self.note(by_group=speed.by_group(items))
         )
         return named | {self.headline: noting} | self._of_groups
 
@@ -130,7 +126,7 @@ class SpecBenchTask(_MeasuringTask):
         named = {f"speedup_of_{re.sub(r'[^0-9A-Za-z]+', '_', name)}": name for name in groups}
         if len(groups) == 1:
             return {}
-        return {metric: speed_metrics.SpeedupOf(name) for metric, name in named.items()}
+        return {metric: speed.SpeedupOf(name) for metric, name in named.items()}
 
 
 class InvarianceTask(_MeasuringTask):
@@ -151,7 +147,7 @@ class InvarianceTask(_MeasuringTask):
             HarnessError: The model does not decode in several ways.
         """
         measured = self.measured(results)
-        items = invariance_metrics.items(measured)
+        items = invariance.items(measured)
         found: dict[str, Any] = {
             metric: items[name]
             for metric in self.aggregation()
@@ -168,5 +164,5 @@ class InvarianceTask(_MeasuringTask):
         return named | {self.headline: Noting(named[self.headline], self._note_table)}
 
     def _note_table(self, items: Sequence[Mapping[str, Any]]) -> None:
-        differences = invariance_metrics.differences([item["decodings"] for item in items])
+        differences = invariance.differences([item["decodings"] for item in items])
         self.note(scheme=items[0]["scheme"], invariant=items[0]["invariant"], **differences)

@@ -175,12 +175,12 @@ def distill(
         seed=seed,
     )
     check(options)  # before anything heavy is imported
-    from harness_taid.training import distill as training
+    from harness_taid.training import distill
 
-    made = training.distill(options, say=lambda text: typer.echo(text, err=True))
+    made = distill.distill(options, say=lambda text: typer.echo(text, err=True))
     if made.in_charge:
         state = "already there" if made.present else "written"
-        typer.echo(f"{made.folder} ({state}): {training.summary(made)}")
+        typer.echo(f"{made.folder} ({state}): {distill.summary(made)}")
 
 
 @app.command()
@@ -225,13 +225,13 @@ def capture(
         revision=revision,
     )
     check_capture(options)  # before anything heavy is imported
-    from harness_taid.training import capture as capturing
+    from harness_taid.training import capture
 
-    made = capturing.capture(options)
+    made = capture.capture(options)
     if made.told:
         typer.echo(f"note: {made.told}", err=True)
     state = "already there" if made.present else "written"
-    typer.echo(f"{made.folder} ({state}): {capturing.summary(made)}")
+    typer.echo(f"{made.folder} ({state}): {capture.summary(made)}")
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _settings(text: str) -> dict[str, Any]:
     Raises:
         HarnessError: A part has another form.
     """
-    from harness.errors import HarnessError
+    from harness import HarnessError
 
     found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.sourced_task import SourcedTask
-from harness.errors import HarnessError
-from harness.models.responses import trace_of
+from harness import HarnessError, SourcedTask, trace_of
 from harness_taid.metrics import Measured, answer_figures
 from harness_taid.requests import ALONG, FIDELITY, REFERENCE, TEACHER_ANSWER
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from harness_astral.metrics import calibration
-from harness_astral.models import chat as chat_model
+from harness_astral.models import chat
 from harness_astral.oracles import outcomes, verdicts
 from harness_astral.oracles.verdicts import (
     Verdict,
@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 WILDGUARD = {"unsafe": "Harmful response", "refused": "Response refusal"}
 
 
-@pytest.mark.parametrize("module", [calibration, chat_model, messages, outcomes, verdicts])
+@pytest.mark.parametrize("module", [calibration, chat, messages, outcomes, verdicts])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted and not found.failed

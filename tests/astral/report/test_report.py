@@ -37,7 +37,7 @@ from astral.made_up import (
     write_run,
 )
 from astral.tasks.test_safety_task import evaluate
-from harness.artefacts.recipes import appearing
+from harness.artefacts.writing import appearing
 from harness.errors import DataError, HarnessError
 from harness.statistics import wilson
 

@@ -11,7 +11,7 @@ import pytest
 from harness_astral.requests import BENIGN
 from harness_astral.suites.suite import FILE, MANIFEST, Input, read_suite, suite_hash, write_suite
 
-from harness.artefacts.recipes import appearing
+from harness.artefacts.writing import appearing
 from harness.errors import ArtefactError, DataError, HarnessError
 
 ONE = Input(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness_axbench.generation import questions as writing
+from harness_axbench.generation import questions
 
 GENRES = ("text", "code", "math")
 
@@ -24,11 +24,11 @@ GENRES = ("text", "code", "math")
     ],
 )
 def test_a_genre(answer: str, genre: str | None) -> None:
-    assert writing.parse_genre(answer, GENRES) == genre
+    assert questions.parse_genre(answer, GENRES) == genre
 
 
 def test_a_genre_that_was_not_offered_does_not_count() -> None:
-    assert writing.parse_genre("Genre: code", ("text", "math")) is None
+    assert questions.parse_genre("Genre: code", ("text", "math")) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_genre_that_was_not_offered_does_not_count() -> None:
     ],
 )
 def test_words(answer: str, words: list[str] | None) -> None:
-    assert writing.parse_words(answer) == words
+    assert questions.parse_words(answer) == words
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_words(answer: str, words: list[str] | None) -> None:
     ],
 )
 def test_a_sense(answer: str, sense: str | None) -> None:
-    assert writing.parse_sense(answer) == sense
+    assert questions.parse_sense(answer) == sense
 
 
 def test_a_verdict() -> None:
     verdicts = ["Unrelated: YES", "So: \nunrelated: no.", "Unrelated: YES or NO", "yes"]
-    assert [writing.parse_unrelated(verdict) for verdict in verdicts] == [True, False, None, None]
+    assert [questions.parse_unrelated(verdict) for verdict in verdicts] == [True, False, None, None]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_a_verdict() -> None:
     ],
 )
 def test_a_response_stands_behind_its_mark(answer: str, response: str | None) -> None:
-    assert writing.parse_response(answer) == response
+    assert questions.parse_response(answer) == response
 
 
 def test_a_response_is_asked_for_in_three_ways() -> None:
     def ask(category: str, **more: str) -> str:
-        question = writing.ask_response(
+        question = questions.ask_response(
             "terms of finance", 3, "Describe a {river}.", genre="text", category=category,
             tokens=128, **more,
         )  # fmt: skip

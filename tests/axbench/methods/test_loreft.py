@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.activations.blocks import block
 from harness_axbench.activations.corpus import Library
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data import concepts as data
@@ -22,12 +21,13 @@ from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.loreft import Loreft, Settings
 from harness_axbench.methods.loreft_editor import Edits, ends
 from harness_axbench.steering.plan import make_plan
-from axbench.methods.test_gradient_methods import SEED, batches, close, decaying, gemma
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 from transformers import AutoModelForCausalLM
 
+from axbench.methods.test_gradient_methods import SEED, batches, close, decaying, gemma
 from harness.errors import ArtefactError, HarnessError
+from harness.models.blocks import block
 
 EPOCHS, RANK = 3, 2
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_axbench.activations.blocks import UpperBlocks, block_output, blocks
+from harness_axbench.activations.blocks import UpperBlocks, block_output
 from harness_axbench.activations.corpus import Library
 from harness_axbench.activations.reader import Reader, counted_tokens
-from harness_axbench.data import concepts as data
+from harness_axbench.data import concepts
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.units import max_act
 from harness_axbench.methods import find, listed
@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from harness.errors import DataError, HarnessError
+from harness.models.blocks import blocks
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def states(reader: Reader, row: Any) -> np.ndarray:
 def test_diffmean_is_the_difference_of_means(
     reader: Reader, steering: Path, data_folder: Path
 ) -> None:
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     weight = dictionary.read(steering).weight("diffmean").numpy()
     for place, concept in enumerate(found.concepts):
         positive, negative = (
@@ -72,7 +73,7 @@ def test_diffmean_is_the_difference_of_means(
 def test_max_act_is_the_largest_sequence_score(
     reader: Reader, steering: Path, data_folder: Path
 ) -> None:
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     stored = dictionary.read(steering)
     for method in ("diffmean", "random"):
         weight = stored.weight(method).double().numpy()
@@ -89,7 +90,7 @@ def test_max_act_from_train(
     stored = dictionary.read(
         make_dictionary(tmp_path / "d", methods=("diffmean",), max_act_from="train")
     )
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     weight = stored.weight("diffmean").double().numpy()
     rows = found.positives(found.concepts[2]) + found.negatives("code")
     expected = max((states(reader, row) @ weight[2]).max() for row in rows)
@@ -111,7 +112,7 @@ def test_random_vectors_are_unit_and_independent_of_the_number(steering: Path) -
 
 
 def test_bow_is_scikit_learns_pipeline(steering: Path, data_folder: Path) -> None:
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     texts = [f"{row['input']}\n{row['output']}" for row in found.evaluation]
     texts.append("words nobody has seen")
     scores = text_method(dictionary.read(steering), "bow").scores(texts).numpy()
@@ -230,7 +231,7 @@ def test_batch_size_changes_nothing(make_dictionary: Callable[..., Path], tmp_pa
 
 
 def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     library = Library(reader, found)
     both = library.corpus(found.concepts[:2])
     assert len(both.texts) == 2 * 12 + 12
@@ -238,7 +239,7 @@ def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
     other = library.corpus(found.concepts[2:])
     assert both.texts[0] is library.corpus(found.concepts[:1]).texts[0], "negatives are kept"
     assert len(other.texts) == 3 * 12, "the genre before, its own, and its positives"
-    doubled = data.ConceptData(
+    doubled = concepts.ConceptData(
         found.source, found.concepts, [*found.train, *found.train], found.evaluation
     )
     again = Library(reader, doubled).corpus(found.concepts[:1])
@@ -247,7 +248,7 @@ def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
 
 
 def test_a_corpus_is_what_the_model_computes(reader: Reader, data_folder: Path) -> None:
-    found = data.load({"axbench_data": str(data_folder)})
+    found = concepts.load({"axbench_data": str(data_folder)})
     corpus = Library(reader, found).corpus(found.concepts)
     rows = found.positives(found.concepts[1])
     expected = np.concatenate([states(reader, row) for row in rows])

@@ -18,8 +18,7 @@ from harness_axbench.data import concepts as data
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.directions import Directions
-from harness_axbench.methods import listed
-from harness_axbench.methods import sae as module
+from harness_axbench.methods import listed, sae
 from harness_axbench.methods.autoencoder import Autoencoder, load
 from harness_axbench.methods.sae import aurocs, feature_of
 from safetensors.torch import save_file
@@ -137,7 +136,7 @@ def test_slices_of_features_change_nothing(
         methods=("sae_a",),
         settings={"sae_a": {"path": str(file)}},
     )
-    monkeypatch.setattr(module, "_SLICE", 7)
+    monkeypatch.setattr(sae, "_SLICE", 7)
     sliced = trained(
         make_dictionary,
         tmp_path / "b",

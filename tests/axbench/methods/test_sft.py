@@ -17,7 +17,7 @@ from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.sft import Sft, SftSettings, WeightsEditor
 from harness_axbench.models.hf import SteeredHF
 from harness_axbench.steering.plan import make_plan
-from harness_axbench.training import shards as sharding
+from harness_axbench.training import shards
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
@@ -220,4 +220,4 @@ def test_what_does_not_fit(llama: str, sft: Path) -> None:
 
 def test_units_of_a_shard(found: ConceptData) -> None:
     assert Sft.covered(found.concepts, SftSettings(concepts=2)) == found.concepts[:2]
-    assert sharding.weights_of(Sft, found.concepts[1]) == "sft.1"
+    assert shards.weights_of(Sft, found.concepts[1]) == "sft.1"

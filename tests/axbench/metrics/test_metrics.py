@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness_axbench import metrics
-from harness_axbench.metrics import detection as detection_metrics
-from harness_axbench.metrics import ratings
+from harness_axbench.metrics import detection, ratings
 from harness_axbench.metrics.concept_mean import ConceptMean
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -241,8 +240,8 @@ def test_a_concept_without_a_kind_of_row_is_left_out() -> None:
 def test_scores_worse_than_chance() -> None:
     """No threshold beats chance: everything is called negative."""
     positive, negative = np.array([0.0]), np.array([1.0])
-    assert detection_metrics.youden_threshold(positive, negative) == math.inf
-    assert detection_metrics.best_f1(positive, negative) == (pytest.approx(2 / 3), 0.0)
+    assert detection.youden_threshold(positive, negative) == math.inf
+    assert detection.best_f1(positive, negative) == (pytest.approx(2 / 3), 0.0)
 
 
 def test_a_concepts_value_is_computed_once_for_all_resamples() -> None:

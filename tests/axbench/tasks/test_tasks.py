@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from axbench.conftest import YAMLS
 from harness.errors import HarnessError
-from harness.host import discovery as host
+from harness.host import discovery
 
 Manager = Callable[..., TaskManager]
 
@@ -51,7 +51,9 @@ GROUPS = {
 
 
 def test_every_yaml_loads(manager: Manager, data_folder: Path) -> None:
-    configs = [yaml.load(path.read_text(), host._NamesOnly) for path in YAMLS.glob("[!_]*.yaml")]
+    configs = [
+        yaml.load(path.read_text(), discovery._NamesOnly) for path in YAMLS.glob("[!_]*.yaml")
+    ]
     names = {config.get("group") or config["task"] for config in configs}
     assert names == TASKS | set(GROUPS)
     metadata = {"axbench_data": str(data_folder), "judge": "none", "axbench_writer": "template"}

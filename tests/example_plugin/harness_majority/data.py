@@ -5,8 +5,7 @@ A row: ``{"question": "What is two plus three?", "answer": "five"}``.
 
 from typing import Any
 
-from harness.data.sources import Sourced, choose, find_table, read_table
-from harness.errors import DataError
+from harness import DataError, Sourced, choose, find_table, read_table
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

@@ -6,7 +6,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from harness_factcg.data import aggrefact as data
+from harness_factcg.data import aggrefact
 from harness_factcg.data.aggrefact import (
     DATASETS,
     fact_check,
@@ -136,8 +136,8 @@ def test_labels_as_text_or_truth_value_and_other_spellings(tmp_path):
 
 def test_a_table_is_read_once_and_again_when_it_changed(tmp_path, monkeypatch):
     reads = []
-    stock = data.read_table
-    monkeypatch.setattr(data, "read_table", lambda *args: reads.append(1) or stock(*args))
+    stock = aggrefact.read_table
+    monkeypatch.setattr(aggrefact, "read_table", lambda *args: reads.append(1) or stock(*args))
     path = write_jsonl(tmp_path / "test.jsonl", rows())
     for name in DATASETS:
         llm_aggrefact(dataset=name, aggrefact_data=str(path))
@@ -164,9 +164,9 @@ def test_hub_rows(monkeypatch):
         return datasets.Dataset.from_list(rows())
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    data._hub.cache_clear()
+    aggrefact._hub.cache_clear()
     found = [llm_aggrefact(dataset=n, aggrefact_split="dev", pretrained="x") for n in DATASETS]
-    data._hub.cache_clear()
+    aggrefact._hub.cache_clear()
     assert asked == [("lytang/LLM-AggreFact", "dev")]
     assert sum(len(sourced.rows) for sourced in found) == 66
     assert str(found[0].source) == "hub:lytang/LLM-AggreFact"
@@ -177,9 +177,9 @@ def test_rows_that_the_hub_may_add_are_left_out_with_a_warning(monkeypatch, capl
 
     table = datasets.Dataset.from_list([*rows(2), *rows(2, ["Twelfth"])])
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: table)
-    data._hub.cache_clear()
+    aggrefact._hub.cache_clear()
     assert len(llm_aggrefact(dataset="Wice").rows) == 2
-    data._hub.cache_clear()
+    aggrefact._hub.cache_clear()
     assert "2 rows of other data sets" in caplog.text
 
 
@@ -198,7 +198,7 @@ def test_a_gated_set_without_a_token(monkeypatch, status):
             raise datasets.exceptions.DatasetNotFoundError(said) from cause
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    data._hub.cache_clear()
+    aggrefact._hub.cache_clear()
     for read in (llm_aggrefact, llm_aggrefact_tuned):
         with pytest.raises(DataError) as raised:
             read(dataset="Wice")

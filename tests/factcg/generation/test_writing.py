@@ -6,7 +6,7 @@ import doctest
 import json
 
 import pytest
-from harness_factcg.generation import questions as writing
+from harness_factcg.generation import questions
 from harness_factcg.generation.graphs import Path, Triple
 from harness_factcg.generation.questions import Claim, Numbers, Sentences, Triples, read
 from harness_factcg.generation.rewriting import Passage
@@ -27,7 +27,7 @@ FRAMES = (
 
 
 def test_the_modules_example() -> None:
-    assert doctest.testmod(writing).failed == 0
+    assert doctest.testmod(questions).failed == 0
 
 
 @given(st.lists(st.tuples(words, words, words), max_size=8), st.sampled_from(FRAMES), st.booleans())
@@ -104,7 +104,7 @@ def test_what_is_no_context_graph(answer: str) -> None:
 
 
 def test_what_counts_as_a_claim_of_a_path() -> None:
-    question = writing.ask_claim(Path((ANNA, SEAT), ("Anna", "Borealis, Inc.", "Paris, Texas")))
+    question = questions.ask_claim(Path((ANNA, SEAT), ("Anna", "Borealis, Inc.", "Paris, Texas")))
     assert "names each of these: Anna; Borealis, Inc.; Paris, Texas." in question.prompt
     assert "1. Anna works for Borealis, Inc.\n2. Borealis, Inc. is based in" in question.prompt
     assert question.check is not None
@@ -120,7 +120,7 @@ def test_what_counts_as_a_claim_of_a_path() -> None:
 
 
 def test_what_counts_as_a_subgraph() -> None:
-    question = writing.ask_subgraph([ANNA, SEAT], "Anna works in Texas.")
+    question = questions.ask_subgraph([ANNA, SEAT], "Anna works in Texas.")
     assert question.check is not None
     assert question.check('{"triples": [2]}') and question.check('{"triples": [2, 1]}')
     for answer in ("[]", "[3]", "[0]", "[1, 1]", '["1"]', "[1.0]", "[true]", "1"):
@@ -129,7 +129,7 @@ def test_what_counts_as_a_subgraph() -> None:
 
 def test_what_counts_as_a_removal() -> None:
     text = Passage.of("Anna works for Borealis, Inc. in May. It rains. Rome is old.")
-    question = writing.ask_removal(text, ANNA)
+    question = questions.ask_removal(text, ANNA)
     assert "1. Anna works for Borealis, Inc. in May.\n2. It rains.\n3. Rome" in question.prompt
 
     def counts(*sentences: tuple[int, str]) -> bool:
@@ -144,17 +144,17 @@ def test_what_counts_as_a_removal() -> None:
 
 
 def test_what_counts_as_a_statement() -> None:
-    question = writing.ask_statement("In which town does Anna work?", "Paris, Texas")
+    question = questions.ask_statement("In which town does Anna work?", "Paris, Texas")
     assert question.check is not None
     assert question.check('{"claim": "Anna works in Paris, Texas."}')
     assert not question.check('{"claim": "Anna works in Paris."}')
     assert not question.check('{"claim": "Does Anna work in Paris, Texas?"}')
-    plain = writing.ask_statement("Is Anna older than Ben?", "Yes")
+    plain = questions.ask_statement("Is Anna older than Ben?", "Yes")
     assert plain.check is not None and plain.check('{"claim": "Anna is older than Ben."}')
 
 
 def test_prompts_hold_braces_and_the_wording_has_a_name() -> None:
-    question = writing.ask_graph("A {text} with {braces}.")
+    question = questions.ask_graph("A {text} with {braces}.")
     assert "A {text} with {braces}." in question.prompt
     assert '{"triples": [{"head": "FIRST THING"' in question.prompt
-    assert len(writing.wording()) == 64
+    assert len(questions.wording()) == 64

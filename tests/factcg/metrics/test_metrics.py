@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from harness_factcg import metrics
-from harness_factcg.data import core_pairs as core
+from harness_factcg.data import core_pairs
 from harness_factcg.metrics import (
     auroc,
     auroc_ci95,
@@ -229,7 +229,7 @@ def test_claims_about_one_document_are_resampled_together():
     assert balanced_accuracy.stderr(items(*copies)) < alone / 2.5
 
 
-@pytest.mark.parametrize("module", [metrics, thresholds, core, core_metrics])
+@pytest.mark.parametrize("module", [metrics, thresholds, core_pairs, core_metrics])
 def test_worked_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 1 and found.failed == 0

@@ -18,8 +18,7 @@ from harness_factcg.checking.verdicts import Pair
 from harness_factcg.commands import app
 from harness_factcg.models.hf import FactCheckerHF
 from harness_factcg.training import rows as training_data
-from harness_factcg.training import stages
-from harness_factcg.training import train as training
+from harness_factcg.training import stages, train
 from harness_factcg.training.options import Options
 from harness_factcg.training.trainer import Collator, examples, loss_of
 from safetensors.torch import load_file, save_file
@@ -137,7 +136,7 @@ def test_a_long_document_is_cut_before_the_claim(checker_path):
 def test_sixteen_rows_are_learnt_by_heart(tmp_path):
     data = write_jsonl(tmp_path / "rows.jsonl", pairs(8))
     chosen = options(tmp_path, data, dev=[data], batch_size=16, epochs=60, rate=3e-3)
-    made = training.train(replace(chosen, model="scratch:3x64", device_batch_size=16))
+    made = train.train(replace(chosen, model="scratch:3x64", device_batch_size=16))
     (stage,) = made.manifest["stages"]
     assert stage["dev"]["balanced_accuracy"] == 1.0
     assert stage["train_rows"] == {"supported": 8, "unsupported": 8}
@@ -151,7 +150,7 @@ class Killed(BaseException):
 def test_a_kill_changes_nothing(tmp_path, data, monkeypatch, step):
     """Stopped in the first and in the second epoch; batches of rows in two forward passes."""
     shape = {"model": "scratch:3x32", "device_batch_size": 4, "evaluations": 8}
-    whole = training.train(options(tmp_path, data, out=tmp_path / "whole", **shape))
+    whole = train.train(options(tmp_path, data, out=tmp_path / "whole", **shape))
     steps = whole.manifest["stages"][0]["steps"]
     assert steps == 8
     mend = stages.Guard.on_step_end
@@ -164,9 +163,9 @@ def test_a_kill_changes_nothing(tmp_path, data, monkeypatch, step):
     with monkeypatch.context() as patch:
         patch.setattr(stages.Guard, "on_step_end", kill)
         with pytest.raises(Killed):
-            training.train(options(tmp_path, data, **shape))
+            train.train(options(tmp_path, data, **shape))
     assert not (tmp_path / "out").exists()
-    resumed = training.train(options(tmp_path, data, **shape))
+    resumed = train.train(options(tmp_path, data, **shape))
     assert same(weights(whole.folder), weights(resumed.folder))
     assert (whole.folder / "metrics.jsonl").read_text() == (
         resumed.folder / "metrics.jsonl"
@@ -184,15 +183,15 @@ def test_a_cut_checkpoint_is_passed_over(tmp_path, data):
 
 
 def test_accumulating_makes_no_difference(tmp_path, data):
-    one = training.train(options(tmp_path, data, out=tmp_path / "one"))
-    two = training.train(options(tmp_path, data, out=tmp_path / "two", device_batch_size=2))
+    one = train.train(options(tmp_path, data, out=tmp_path / "one"))
+    two = train.train(options(tmp_path, data, out=tmp_path / "two", device_batch_size=2))
     assert one.manifest["recipe"] == two.manifest["recipe"]
     for name, tensor in weights(one.folder).items():
         torch.testing.assert_close(weights(two.folder)[name], tensor, atol=2e-4, rtol=0)
 
 
 def test_the_checkpoint_scores_as_in_training(tmp_path, data):
-    made = training.train(options(tmp_path, data))
+    made = train.train(options(tmp_path, data))
     rows = [row | {"pair_id": f"0:{row['pair_id']}"} for row in pairs(20)]
     _, dev = training_data.split(rows, 0.2, 2024)
     model = FactCheckerHF(pretrained=str(made.folder), device="cpu")
@@ -217,8 +216,8 @@ def test_the_checkpoint_scores_as_in_training(tmp_path, data):
 
 
 def test_bfloat16_leaves_the_weights_in_float32(tmp_path, data):
-    full = training.train(options(tmp_path, data, out=tmp_path / "full"))
-    half = training.train(options(tmp_path, data, out=tmp_path / "half", dtype="bfloat16"))
+    full = train.train(options(tmp_path, data, out=tmp_path / "full"))
+    half = train.train(options(tmp_path, data, out=tmp_path / "half", dtype="bfloat16"))
     found = weights(half.folder)
     assert {tensor.dtype for tensor in found.values()} == {torch.float32}
     assert not same(found, weights(full.folder))
@@ -230,7 +229,7 @@ def test_bfloat16_leaves_the_weights_in_float32(tmp_path, data):
 
 
 def test_the_best_checkpoint_is_kept(tmp_path, data):
-    made = training.train(options(tmp_path, data, epochs=6, evaluations=12))
+    made = train.train(options(tmp_path, data, epochs=6, evaluations=12))
     lines = [json.loads(line) for line in (made.folder / "metrics.jsonl").read_text().splitlines()]
     found = [
         (line["dev_balanced_accuracy"], -line["step"])
@@ -252,7 +251,7 @@ def test_stage_two_starts_from_what_stage_one_chose(tmp_path, data, monkeypatch)
 
     monkeypatch.setattr(stages.Start, "load", spy)
     second = write_jsonl(tmp_path / "second.jsonl", pairs(12, start=30))
-    made = training.train(options(tmp_path, second, stage1=[data]))
+    made = train.train(options(tmp_path, second, stage1=[data]))
     assert [stage["stage"] for stage in made.manifest["stages"]] == ["stage1", "stage2"]
     assert [name.rpartition("/")[2] for name, _ in started] == ["scratch:3x32", "stage1-model"]
     lines = (made.folder / "metrics.jsonl").read_text().splitlines()
@@ -266,13 +265,13 @@ def test_stage_two_starts_from_what_stage_one_chose(tmp_path, data, monkeypatch)
 def test_an_encoder_gets_a_head_and_a_checker_keeps_its_own(
     tmp_path, data, headless_path, checker_path
 ):
-    made = training.train(options(tmp_path, data, model=headless_path, max_length=256))
+    made = train.train(options(tmp_path, data, model=headless_path, max_length=256))
     config = transformers.AutoConfig.from_pretrained(made.folder)
     assert config.architectures == ["BertForSequenceClassification"]
     assert config.id2label == {0: "unsupported", 1: "supported"}
     assert config.fact_checker["family"] == "factcg"
     slow = options(tmp_path, data, out=tmp_path / "two", model=checker_path, rate=1e-9)
-    kept = training.train(replace(slow, max_length=256))
+    kept = train.train(replace(slow, max_length=256))
     before = weights(tmp_path.__class__(checker_path))
     for name, tensor in weights(kept.folder).items():
         torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=0)
@@ -288,7 +287,7 @@ def test_a_damaged_start_is_refused(tmp_path, data, headless_path, checker_path)
         del kept[lost]
         save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(ArtefactError, match=f"its checkpoint lacks .*{lost}"):
-            training.train(options(tmp_path, data, model=str(folder), max_length=256))
+            train.train(options(tmp_path, data, model=str(folder), max_length=256))
 
 
 def test_an_encoder_decoder_learns_to_say_yes(tmp_path, data, tokenizer):
@@ -315,7 +314,7 @@ def test_an_encoder_decoder_learns_to_say_yes(tmp_path, data, tokenizer):
     model.resize_token_embeddings(len(words))
     model.save_pretrained(folder)
     words.save_pretrained(folder)
-    made = training.train(options(tmp_path, data, model=str(folder), max_length=256, epochs=4))
+    made = train.train(options(tmp_path, data, model=str(folder), max_length=256, epochs=4))
     lines = [json.loads(line) for line in (made.folder / "metrics.jsonl").read_text().splitlines()]
     losses = [line["dev_loss"] for line in lines if "dev_loss" in line]
     assert losses[-1] < losses[0]
@@ -332,7 +331,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(tmp_path,
     monkeypatch.setattr("harness_factcg.training.trainer.loss_of", broken)
     chosen = options(tmp_path, data, device_batch_size=8, evaluations=8)
     with pytest.raises(HarnessError, match=r"loss of step 6 is not finite.*checkpoint is kept in"):
-        training.train(chosen)
+        train.train(chosen)
     (work,) = tmp_path.glob(".out.training-*")
     kept = work / "stage2" / "checkpoint-5"
     assert all(tensor.isfinite().all() for tensor in weights(kept).values())
@@ -345,23 +344,23 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(tmp_path, data,
 
     monkeypatch.setattr("harness_factcg.training.trainer.loss_of", broken)
     with pytest.raises(HarnessError, match="gradient of step 1 is not finite"):
-        training.train(options(tmp_path, data))
+        train.train(options(tmp_path, data))
 
 
 def test_a_finished_training_is_kept_and_another_refused(tmp_path, data):
     chosen = options(tmp_path, data, epochs=1, evaluations=1)
-    made = training.train(chosen)
-    again = training.train(replace(chosen, device_batch_size=4))
+    made = train.train(chosen)
+    again = train.train(replace(chosen, device_batch_size=4))
     assert (made.present, again.present) == (False, True)
     with pytest.raises(ArtefactError, match=r"holds other data \(they differ in: rate\)"):
-        training.train(replace(chosen, rate=2e-3))
+        train.train(replace(chosen, rate=2e-3))
     (made.folder / "config.json").write_text("{}")
     with pytest.raises(ArtefactError, match=r"config.json is missing or was changed"):
-        training.train(chosen)
+        train.train(chosen)
     shutil.rmtree(made.folder)
     made.folder.mkdir()
-    with pytest.raises(ArtefactError, match=r"exists and has no training.json"):
-        training.train(chosen)
+    with pytest.raises(ArtefactError, match=r"exists and has no train.json"):
+        train.train(chosen)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +383,7 @@ def test_a_finished_training_is_kept_and_another_refused(tmp_path, data):
 )
 def test_bad_options_are_one_line(tmp_path, data, changed, message):
     with pytest.raises(HarnessError, match=message) as caught:
-        training.train(options(tmp_path, data, **changed))
+        train.train(options(tmp_path, data, **changed))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -392,7 +391,7 @@ def test_bad_options_are_one_line(tmp_path, data, changed, message):
 def test_rows_of_one_label_are_refused(tmp_path):
     data = write_jsonl(tmp_path / "one.jsonl", [row for row in pairs(9) if row["label"] == 1])
     with pytest.raises(DataError, match="all 9 rows have the label 1"):
-        training.train(options(tmp_path, data))
+        train.train(options(tmp_path, data))
 
 
 def test_two_trainings_of_one_checkpoint_do_not_meet(tmp_path):

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leaderboard_samples import document, save, task
 
+from harness.artefacts.writing import replacing_text
 from harness.errors import HarnessError
 from harness.leaderboard import Table, files, read_results, write_csv, write_wide
 from harness.leaderboard.tables import standings, wide
-from harness.reports.files import defuse, replacing
+from harness.reports.files import defuse
 
 
 def read(folder: Path, *contents: dict[str, Any]) -> Table:
@@ -221,11 +222,11 @@ def test_lone_surrogates_do_not_stop_the_writers(tmp_path: Path) -> None:
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.csv"
-    with replacing(target) as file:
+    with replacing_text(target) as file:
         file.write("first")
         assert not target.exists()
     assert target.read_text(encoding="utf-8") == "first"
-    with pytest.raises(ZeroDivisionError), replacing(target) as file:
+    with pytest.raises(ZeroDivisionError), replacing_text(target) as file:
         file.write("second")
         raise ZeroDivisionError
     assert target.read_text(encoding="utf-8") == "first"
@@ -238,5 +239,5 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for target in (tmp_path, tmp_path / "file" / "a.csv"):
-        with pytest.raises(HarnessError, match="cannot write"), replacing(target):
+        with pytest.raises(HarnessError, match="cannot write"), replacing_text(target):
             pass

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from harness_specdecode.measuring import comparing
 from harness_specdecode.measuring.comparing import Decoding, alike, decode
-from harness_specdecode.models import hf as hf_model
+from harness_specdecode.models import hf
 from harness_specdecode.models.hf import SpeculativeHF, SpeculativeMixin
 from lm_eval.models.huggingface import HFLM
 
@@ -94,7 +94,7 @@ def test_a_drafter_is_opened_once(model, monkeypatch):
         opened.append((name, options["revision"]))
         return name
 
-    monkeypatch.setattr(hf_model, "open_source", opening)
+    monkeypatch.setattr(hf, "open_source", opening)
     assert model.source("testbed:student") is model.drafts
     assert model.source("other") == model.source("other") == "other"
     assert opened == [("other", "main")]

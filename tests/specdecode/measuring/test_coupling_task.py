@@ -9,7 +9,7 @@ from harness_specdecode import metrics
 from harness_specdecode.couplings import couplings
 from harness_specdecode.couplings.agreement import record, sampled_hits
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.data import prompts as data
+from harness_specdecode.data import prompts
 from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
@@ -254,13 +254,13 @@ def test_categories_take_turns(tmp_path):
     rows = [row(k, "qa" if k < 4 else "math", f"prompt {k}", "second") for k in range(6)]
     path = write(tmp_path / "question.jsonl", rows)
     for place in (path, str(tmp_path)):
-        found = data.coupling_prompts(specbench_data=place, data="hub", coupling_draws=7)
+        found = prompts.coupling_prompts(specbench_data=place, data="hub", coupling_draws=7)
         assert [r["question_id"] for r in found.rows] == [0, 4, 1, 5, 2, 3]
         assert found.rows[1] == {
             "question_id": 4, "category": "math", "prompt": "prompt 4", "coupling_draws": 7,
         }  # fmt: skip
         assert found.source.kind == "folder"
-    assert len(data.coupling_prompts(data="testbed").rows) == 120
+    assert len(prompts.coupling_prompts(data="testbed").rows) == 120
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ def test_categories_take_turns(tmp_path):
 )
 def test_bad_rows_are_refused(tmp_path, rows, words):
     with pytest.raises(DataError, match=words):
-        data.coupling_prompts(data=write(tmp_path / "question.jsonl", rows))
+        prompts.coupling_prompts(data=write(tmp_path / "question.jsonl", rows))
 
 
 def test_bad_sources_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"no question\.jsonl"):
-        data.coupling_prompts(data=str(tmp_path))
+        prompts.coupling_prompts(data=str(tmp_path))
     with pytest.raises(DataError, match="coupling_draws=1: give a whole number of at least 2"):
-        data.coupling_prompts(data="testbed", coupling_draws=1)
+        prompts.coupling_prompts(data="testbed", coupling_draws=1)
 
 
 def test_without_network_the_three_ways_are_named(monkeypatch):
@@ -290,4 +290,4 @@ def test_without_network_the_three_ways_are_named(monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
     with pytest.raises(DataError, match=r"no route.*data=testbed.*specbench_data="):
-        data.coupling_prompts()
+        prompts.coupling_prompts()

@@ -9,7 +9,7 @@ from harness_specdecode.data import prompts as data
 from harness_specdecode.decoding.decoder import Answer, Request
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.invariance import decodings, difference
-from harness_specdecode.metrics import invariance as invariance_metrics
+from harness_specdecode.metrics import invariance
 from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
@@ -72,14 +72,14 @@ def compared(at=None, near=None, name="ngram γ1 b1"):
 def test_the_worked_example():
     trace = {"tokens": 10, "near_ties": 1}
     trace["decodings"] = [compared(), compared(3, near=True), compared(), compared(7, near=False)]
-    items = invariance_metrics.items(trace)
-    assert invariance_metrics.identical_outputs([items["identical_outputs"]]) == 0.5
-    prefix = invariance_metrics.identical_prefix([items["identical_prefix"]])
+    items = invariance.items(trace)
+    assert invariance.identical_outputs([items["identical_outputs"]]) == 0.5
+    prefix = invariance.identical_prefix([items["identical_prefix"]])
     assert prefix == pytest.approx(0.75)
-    assert invariance_metrics.near_tie_share([items["near_tie_share"]]) == 0.1
-    unexplained = invariance_metrics.unexplained_differences([items["unexplained_differences"]])
+    assert invariance.near_tie_share([items["near_tie_share"]]) == 0.1
+    unexplained = invariance.unexplained_differences([items["unexplained_differences"]])
     assert unexplained == 0.25
-    assert invariance_metrics.differences([trace["decodings"]])["differences"] == {
+    assert invariance.differences([trace["decodings"]])["differences"] == {
         "answers": 4, "differing": 2, "identical_outputs": 0.5, "first_difference": 5.0,
         "at_near_ties": 0.5,
     }  # fmt: skip
@@ -91,7 +91,7 @@ def test_each_decoding_by_hand():
         [compared(4, near=True), compared(name="early:1 γ1 b8")],
         [compared(), compared(name="early:1 γ1 b8")],
     ]
-    assert invariance_metrics.differences(prompts)["by_decoding"] == {
+    assert invariance.differences(prompts)["by_decoding"] == {
         "ngram γ1 b1": {
             "answers": 3, "differing": 2, "identical_outputs": 0.3333, "first_difference": 3.0,
             "at_near_ties": 1.0,
@@ -105,8 +105,8 @@ def test_each_decoding_by_hand():
 
 def test_near_ties_that_nobody_counted_are_left_out():
     trace = {"tokens": 4, "near_ties": None, "decodings": [compared(1), compared()]}
-    assert set(invariance_metrics.items(trace)) == {"identical_outputs", "identical_prefix"}
-    assert invariance_metrics.differences([trace["decodings"]])["differences"] == {
+    assert set(invariance.items(trace)) == {"identical_outputs", "identical_prefix"}
+    assert invariance.differences([trace["decodings"]])["differences"] == {
         "answers": 2, "differing": 1, "identical_outputs": 0.5, "first_difference": 1.0,
         "at_near_ties": None,
     }  # fmt: skip
@@ -166,7 +166,7 @@ def test_leviathan_is_measured_and_differs(caplog):
     answers, found = traces(opened(scheme="leviathan"), ask())
     assert "scheme=leviathan is not drafter-invariant" in caplog.text
     assert all(trace["invariant"] is False and trace["near_ties"] is None for trace in found)
-    table = invariance_metrics.differences([trace["decodings"] for trace in found])
+    table = invariance.differences([trace["decodings"] for trace in found])
     assert table["by_decoding"]["testbed:student γ4 leviathan b1"]["identical_outputs"] < 1
     assert table["by_decoding"]["none leviathan b3"]["identical_outputs"] == 1
     assert all(answers)
@@ -197,7 +197,7 @@ def test_a_target_that_wavers_is_caught(model, monkeypatch):
     _, after = traces(model, asked)
     first = [c["first_difference"] for trace in before for c in trace["decodings"]]
     assert first == [None] * 6
-    by_name = invariance_metrics.differences([t["decodings"] for t in after])["by_decoding"]
+    by_name = invariance.differences([t["decodings"] for t in after])["by_decoding"]
     assert by_name["testbed:student γ4 b1"]["identical_outputs"] < 1
     assert by_name["testbed:student γ4 b1"]["at_near_ties"] == 0
 

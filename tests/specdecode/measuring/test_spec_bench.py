@@ -9,9 +9,10 @@ from harness_specdecode.data import prompts as data
 from harness_specdecode.decoding.decoder import Answer, Request
 from harness_specdecode.measuring import spec_bench
 from harness_specdecode.measuring.comparing import Decoding, Run
-from harness_specdecode.metrics import speed as speed_metrics
+from harness_specdecode.metrics import speed
 from harness_specdecode.metrics.speed import by_group, item
 from harness_specdecode.models.hf import SpeculativeHF
+from harness_specdecode.requests import CHAT
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -49,7 +50,7 @@ def results(model):
 
 
 def ask(*turns, group="qa", chat=None, ctx=None, **options):
-    doc = {data.TURNS: list(turns), data.GROUP: group, data.CHAT: chat}
+    doc = {data.TURNS: list(turns), data.GROUP: group, CHAT: chat}
     arguments = (turns[0] if ctx is None else ctx, GREEDY | options)
     return Instance("generate_until", doc, arguments, 0, ("spec_bench", 0, 1))
 
@@ -80,13 +81,13 @@ def test_figures_by_hand():
     two = item(trace(turn((20, 3.0, 4, 16, 16), (20, 3.0), identical=False), batch="1"))
     assert one["speculative"]["tokens"] == 40
     both = [one, two]
-    assert speed_metrics.tokens_per_second(both) == 15
-    assert speed_metrics.tokens_per_second_plain(both) == 7.5
-    assert speed_metrics.speedup(both) == 2
-    assert speed_metrics.mean_accepted_tokens(both) == 3
-    assert speed_metrics.acceptance_rate(both) == 40 / 64
-    assert speed_metrics.identical_outputs(both) == pytest.approx(2 / 3)
-    low, high = speed_metrics.speedup_ci95(both)
+    assert speed.tokens_per_second(both) == 15
+    assert speed.tokens_per_second_plain(both) == 7.5
+    assert speed.speedup(both) == 2
+    assert speed.mean_accepted_tokens(both) == 3
+    assert speed.acceptance_rate(both) == 40 / 64
+    assert speed.identical_outputs(both) == pytest.approx(2 / 3)
+    low, high = speed.speedup_ci95(both)
     assert (low, high) == (1, 5)  # of either question alone: 40/1 against 40/5, 20/3 against 20/3
 
 
@@ -94,9 +95,9 @@ def test_questions_of_a_batch_are_resampled_together():
     fast, slow = turn((10, 1.0), (10, 4.0)), turn((10, 1.0), (10, 2.0))
     together = [item(trace(fast)), item(trace(slow))]
     apart = [item(trace(fast)), item(trace(slow, batch="1"))]
-    assert speed_metrics.speedup(together) == speed_metrics.speedup(apart) == 3
-    assert math.isnan(speed_metrics.speedup.stderr(together))
-    assert speed_metrics.speedup_ci95(apart) == [2.0, 4.0]
+    assert speed.speedup(together) == speed.speedup(apart) == 3
+    assert math.isnan(speed.speedup.stderr(together))
+    assert speed.speedup_ci95(apart) == [2.0, 4.0]
 
 
 def test_groups_by_hand():
@@ -116,15 +117,15 @@ def test_groups_by_hand():
             "speedup_ci95": [None, None],
         },
     }  # fmt: skip
-    assert speed_metrics.SpeedupOf("qa")(rows) == 4
-    assert math.isnan(speed_metrics.SpeedupOf("qa").stderr(rows))
-    assert math.isnan(speed_metrics.SpeedupOf("math")(rows))
+    assert speed.SpeedupOf("qa")(rows) == 4
+    assert math.isnan(speed.SpeedupOf("qa").stderr(rows))
+    assert math.isnan(speed.SpeedupOf("math")(rows))
 
 
 def test_a_model_that_does_not_know_its_passes_has_a_speedup_all_the_same():
     known = [item(trace(turn((10, 1.0), (10, 4.0))))]
-    assert speed_metrics.speedup(known) == 4
-    assert math.isnan(speed_metrics.mean_accepted_tokens(known))
+    assert speed.speedup(known) == 4
+    assert math.isnan(speed.mean_accepted_tokens(known))
 
 
 def test_seconds_are_shared_out_by_passes():
@@ -224,7 +225,7 @@ def test_the_system_instruction_stays(model, monkeypatch):
     hold = spec_bench._hold
 
     def noted(model, held, clock):
-        talks.extend(talk.request.doc[data.CHAT] for talk in held)
+        talks.extend(talk.request.doc[CHAT] for talk in held)
         hold(model, held, clock)
 
     monkeypatch.setattr(spec_bench, "_hold", noted)

@@ -8,9 +8,7 @@ import torch
 from harness_taid.commands import app
 from harness_taid.data.exchanges import Limits
 from harness_taid.network.offline_teacher import Capture, completed, reduced
-from harness_taid.training import capture as capturing
-from harness_taid.training import cast as casting
-from harness_taid.training import distill as training
+from harness_taid.training import capture, cast, distill
 from harness_taid.training.options import CaptureOptions
 from typer.testing import CliRunner
 
@@ -77,10 +75,10 @@ def test_all_ids_leave_nothing_over():
 def test_with_all_ids_it_is_what_the_teacher_in_memory_gives(
     base, models, data, tmp_path, monkeypatch, objective
 ):
-    capturing.capture(kept(tmp_path, models, data, top_k=0))
-    online = training.distill(replace(base, objective=objective))
-    monkeypatch.setattr(casting, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
-    offline = training.distill(
+    capture.capture(kept(tmp_path, models, data, top_k=0))
+    online = distill.distill(replace(base, objective=objective))
+    monkeypatch.setattr(cast, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
+    offline = distill.distill(
         replace(
             base,
             objective=objective,
@@ -98,18 +96,18 @@ def test_with_all_ids_it_is_what_the_teacher_in_memory_gives(
 
 
 def test_the_kept_top_gives_a_bound_of_the_whole_divergence(base, models, data, tmp_path):
-    capturing.capture(kept(tmp_path, models, data, top_k=64))
+    capture.capture(kept(tmp_path, models, data, top_k=64))
     found = []
     for options in (base, replace(base, teacher_logits=tmp_path / "kept", out=tmp_path / "b")):
-        made = training.distill(replace(options, steps=1))
+        made = distill.distill(replace(options, steps=1))
         found.append(tiny.lines(made.folder)[0]["kl"])
     assert 0 < found[1] < found[0]
 
 
 def test_a_capture_goes_on_where_it_was(models, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(capturing, "SHARD", 10)
+    monkeypatch.setattr(capture, "SHARD", 10)
     options = kept(tmp_path, models, data, top_k=4)
-    read, calls = capturing._Reader.read, []
+    read, calls = capture._Reader.read, []
 
     def killed(self, items):
         calls.append(len(items))
@@ -117,47 +115,47 @@ def test_a_capture_goes_on_where_it_was(models, data, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return read(self, items)
 
-    monkeypatch.setattr(capturing._Reader, "read", killed)
+    monkeypatch.setattr(capture._Reader, "read", killed)
     with pytest.raises(KeyboardInterrupt):
-        capturing.capture(options)
+        capture.capture(options)
     assert not options.out.exists()
-    made = capturing.capture(options)
+    made = capture.capture(options)
     assert calls == [10, 10, 8, 8]
     assert (made.manifest["exchanges"], made.manifest["top_k"]) == (28, 4)
-    assert capturing.capture(options).present
+    assert capture.capture(options).present
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
     with pytest.raises(ArtefactError, match="differ in: top_k"):
-        capturing.capture(replace(options, top_k=5))
+        capture.capture(replace(options, top_k=5))
 
 
 def test_a_full_disk_keeps_the_shards(models, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(capturing, "SHARD", 10)
-    save = capturing.save_file
+    monkeypatch.setattr(capture, "SHARD", 10)
+    save = capture.save_file
 
     def full(tensors, place, metadata):
         if "00001" in place.name:
             raise OSError(28, "No space left on device")
         save(tensors, place, metadata)
 
-    monkeypatch.setattr(capturing, "save_file", full)
+    monkeypatch.setattr(capture, "save_file", full)
     with pytest.raises(HarnessError, match=r"No space left on device\); the 1 shards before it"):
-        capturing.capture(kept(tmp_path, models, data))
+        capture.capture(kept(tmp_path, models, data))
 
 
 def test_exchanges_that_were_not_captured_are_told(base, models, tmp_path):
     some = tiny.write_jsonl(tmp_path / "some.jsonl", tiny.exchanges(20))
-    capturing.capture(kept(tmp_path, models, some, top_k=4))
+    capture.capture(kept(tmp_path, models, some, top_k=4))
     offline = replace(base, teacher_logits=tmp_path / "kept")
     with pytest.raises(ArtefactError, match="lacks 8 of the 28 exchanges"):
-        training.distill(offline)
+        distill.distill(offline)
     with pytest.raises(ArtefactError, match="lacks"):
-        training.distill(replace(offline, data=some, limits=Limits(response=3)))
+        distill.distill(replace(offline, data=some, limits=Limits(response=3)))
     shard = tmp_path / "kept" / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(ArtefactError, match="is missing or was changed"):
         Capture(tmp_path / "kept")
     with pytest.raises(ArtefactError, match=r"no capture.json is in it"):
-        training.distill(replace(base, teacher_logits=tmp_path))
+        distill.distill(replace(base, teacher_logits=tmp_path))
 
 
 def test_the_command_captures(models, data, tmp_path):

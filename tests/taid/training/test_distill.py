@@ -9,9 +9,7 @@ import torch
 from harness_taid.commands import app
 from harness_taid.data.exchanges import Encoder, Limits
 from harness_taid.network.students import Lora
-from harness_taid.training import cast as casting
-from harness_taid.training import checkpoints, loop, options, result
-from harness_taid.training import distill as training
+from harness_taid.training import cast, checkpoints, distill, loop, options, result
 from harness_taid.training.options import Options
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -73,12 +71,12 @@ def independent_fkl(models, items):
 
 def test_the_first_loss_is_the_mean_over_the_responses_tokens(base, models):
     """And likewise, from the file of figures, the number of tokens."""
-    made = training.distill(replace(base, batch_size=26, dev_rows=0, epochs=1))
+    made = distill.distill(replace(base, batch_size=26, dev_rows=0, epochs=1))
     words = tiny.tokenizer()
     rows = tiny.exchanges(28)
     items = Encoder(words, words.chat_template, Limits()).encode(rows, "rows").items
     line = tiny.lines(made.folder)[0]
-    first = training.distill(replace(base, batch_size=28, dev_rows=0, out=base.out.with_name("b")))
+    first = distill.distill(replace(base, batch_size=28, dev_rows=0, out=base.out.with_name("b")))
     whole = tiny.lines(first.folder)[0]
     assert whole["loss"] == pytest.approx(independent_fkl(models, items), rel=1e-5)
     assert whole["tokens"] == sum(len(item.ids) - item.prompt for item in items)
@@ -90,8 +88,8 @@ def test_the_first_loss_is_the_mean_over_the_responses_tokens(base, models):
 )
 def test_accumulating_and_packing_make_no_difference(base, changed):
     """The loss is divided by the tokens of the whole batch, however it is read."""
-    one = training.distill(replace(base, out=base.out.with_name("one"), limits=Limits(total=64)))
-    two = training.distill(replace(base, **({"limits": Limits(total=64)} | changed)))
+    one = distill.distill(replace(base, out=base.out.with_name("one"), limits=Limits(total=64)))
+    two = distill.distill(replace(base, **({"limits": Limits(total=64)} | changed)))
     assert one.manifest["recipe"] == two.manifest["recipe"]
     assert losses(two.folder) == pytest.approx(losses(one.folder), rel=1e-5)
     for name, tensor in weights(one.folder).items():
@@ -110,13 +108,13 @@ def test_accumulating_and_packing_make_no_difference(base, changed):
 )
 def test_a_kill_changes_nothing(base, monkeypatch, objective, step, changed):
     chosen = replace(base, objective=objective, **changed)
-    whole = training.distill(replace(chosen, out=base.out.with_name("whole")))
+    whole = distill.distill(replace(chosen, out=base.out.with_name("whole")))
     with monkeypatch.context() as patch:
         kill_at(patch, step)
         with pytest.raises(Killed):
-            training.distill(chosen)
+            distill.distill(chosen)
     assert not base.out.exists()
-    resumed = training.distill(chosen)
+    resumed = distill.distill(chosen)
     assert tiny.lines(resumed.folder) == tiny.lines(whole.folder)
     assert len(losses(whole.folder)) == whole.manifest["steps"] == 8
     assert same(weights(whole.folder), weights(resumed.folder))
@@ -127,18 +125,18 @@ def test_a_checkpoint_is_kept_by_the_clock(base, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, 3)
         with pytest.raises(Killed):
-            training.distill(replace(base, save_seconds=1e-9))
+            distill.distill(replace(base, save_seconds=1e-9))
     (work,) = base.out.parent.glob(".out.distilling-*")
     assert [place.name for place in (work / "checkpoints").iterdir()] == ["step-2"]
 
 
 def test_the_best_checkpoint_is_kept(base):
-    made = training.distill(replace(base, epochs=4, rate=0.3))
+    made = distill.distill(replace(base, epochs=4, rate=0.3))
     found = {line["step"]: line["dev_kl"] for line in tiny.lines(made.folder) if "dev_kl" in line}
     assert len(found) == 4 and made.manifest["selected_by"] == "kl"
     chosen = made.manifest["chosen_step"]
     assert found[chosen] == min(found.values()) == made.manifest["dev"]["dev_kl"]
-    again = training.distill(
+    again = distill.distill(
         replace(base, student=str(made.folder), out=base.out.with_name("b"), rate=1e-12, epochs=1)
     )
     (line,) = [line for line in tiny.lines(again.folder) if "dev_kl" in line]
@@ -146,13 +144,13 @@ def test_the_best_checkpoint_is_kept(base):
 
 
 def test_rouge_can_choose(base):
-    made = training.distill(replace(base, epochs=1, select="rouge", limits=Limits(response=8)))
+    made = distill.distill(replace(base, epochs=1, select="rouge", limits=Limits(response=8)))
     (line,) = [line for line in tiny.lines(made.folder) if "dev_loss" in line]
     assert 0 <= line["dev_rouge_l"] <= 1
 
 
 def test_an_adapter_is_kept_and_merged(base, models):
-    made = training.distill(replace(base, lora=Lora(4, 8.0)))
+    made = distill.distill(replace(base, lora=Lora(4, 8.0)))
     from peft import PeftModel
 
     start = AutoModelForCausalLM.from_pretrained(models[1])
@@ -168,15 +166,15 @@ def test_an_adapter_is_kept_and_merged(base, models):
 
 
 def test_sft_loads_no_teacher_and_learns_the_labels(base, monkeypatch):
-    monkeypatch.setattr(casting, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
-    made = training.distill(replace(base, objective="sft", epochs=20, teacher=None))
+    monkeypatch.setattr(cast, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
+    made = distill.distill(replace(base, objective="sft", epochs=20, teacher=None))
     found = losses(made.folder)
     assert found[-1] < 0.5 * found[0]
     assert made.manifest["selected_by"] == "loss" and made.manifest["recipe"]["teacher"] is None
 
 
 def test_random_weights_take_the_teachers_form(base):
-    made = training.distill(replace(base, student="scratch:1x32", epochs=1))
+    made = distill.distill(replace(base, student="scratch:1x32", epochs=1))
     config = AutoModelForCausalLM.from_pretrained(made.folder).config
     assert (config.num_hidden_layers, config.hidden_size, config.intermediate_size) == (1, 32, 64)
 
@@ -184,7 +182,7 @@ def test_random_weights_take_the_teachers_form(base):
 @pytest.mark.parametrize("objective", ["rkl", "taid"])
 def test_padded_vocabularies_are_cut_to_the_tokens_there_are(base, models, tmp_path, objective):
     """Rows beyond the tokenizer's, in either model, change nothing and are not trained."""
-    plain = training.distill(replace(base, objective=objective, dtype="float32"))
+    plain = distill.distill(replace(base, objective=objective, dtype="float32"))
     folders = []
     for number, (folder, extra) in enumerate(zip(models, (64, 8), strict=True)):
         model = AutoModelForCausalLM.from_pretrained(folder)
@@ -193,7 +191,7 @@ def test_padded_vocabularies_are_cut_to_the_tokens_there_are(base, models, tmp_p
         folders.append(str(tmp_path / f"padded-{number}"))
         model.save_pretrained(folders[-1])
         tiny.tokenizer().save_pretrained(folders[-1])
-    padded = training.distill(
+    padded = distill.distill(
         replace(
             base,
             objective=objective,
@@ -203,7 +201,7 @@ def test_padded_vocabularies_are_cut_to_the_tokens_there_are(base, models, tmp_p
             weight_decay=0.0,
         )
     )
-    unpadded = training.distill(
+    unpadded = distill.distill(
         replace(base, objective=objective, out=tmp_path / "three", weight_decay=0.0)
     )
     assert padded.manifest["vocabulary"] == tiny.VOCABULARY
@@ -218,12 +216,12 @@ def test_another_tokenizer_is_refused(base, tmp_path):
     words.add_tokens(["another"])
     other = tiny.llama(tmp_path / "other", rows=2056, words=words)
     with pytest.raises(ArtefactError, match="different vocabularies"):
-        training.distill(replace(base, student=other))
+        distill.distill(replace(base, student=other))
 
 
 def test_a_teacher_that_is_smaller_is_told(base, models):
     said = []
-    training.distill(replace(base, teacher=models[1], student=models[0], epochs=1), say=said.append)
+    distill.distill(replace(base, teacher=models[1], student=models[0], epochs=1), say=said.append)
     assert any("is smaller than the student" in line for line in said)
 
 
@@ -237,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(base, mon
 
     monkeypatch.setattr(loop.Network, "forward", broken)
     with pytest.raises(HarnessError, match=r"loss of step 3 is not finite; .*of step 2, is kept"):
-        training.distill(replace(base, save_every=1))
+        distill.distill(replace(base, save_every=1))
     (work,) = base.out.parent.glob(".out.distilling-*")
     kept = load_file(work / "checkpoints" / "step-2" / checkpoints.WEIGHTS)
     assert all(tensor.isfinite().all() for tensor in kept.values())
@@ -245,7 +243,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(base, mon
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_a_rerun_goes_on(base, monkeypatch):
     """The limit on a file's size stands for the disk's."""
-    whole = training.distill(replace(base, out=base.out.with_name("whole"), save_every=2))
+    whole = distill.distill(replace(base, out=base.out.with_name("whole"), save_every=2))
     save, soft_hard = checkpoints.save_file, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def on_a_full_disk(tensors, place):
@@ -261,11 +259,11 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_rerun_goes_on(base, monkeyp
         with pytest.raises(
             HarnessError, match=r"step 6 cannot be written .*; that of step 4 is"
         ) as e:
-            training.distill(replace(base, save_every=2))
+            distill.distill(replace(base, save_every=2))
     assert "\n" not in str(e.value)
     (work,) = base.out.parent.glob(".out.distilling-*")
     assert "step-4" in [place.name for place in (work / "checkpoints").iterdir()]
-    resumed = training.distill(replace(base, save_every=2))
+    resumed = distill.distill(replace(base, save_every=2))
     assert tiny.lines(resumed.folder) == tiny.lines(whole.folder)
     assert same(weights(resumed.folder), weights(whole.folder))
 
@@ -278,27 +276,27 @@ def test_a_disk_that_is_full_in_the_end_costs_no_training(base, monkeypatch):
 
         patch.setattr(LlamaForCausalLM, "save_pretrained", full)
         with pytest.raises(ArtefactError, match=r"out cannot be written: .*No space left"):
-            training.distill(base)
+            distill.distill(base)
     monkeypatch.setattr(loop.Loop, "_step", lambda *a: pytest.fail("a step was taken again"))
-    assert training.distill(base).manifest["steps"] == 8
+    assert distill.distill(base).manifest["steps"] == 8
 
 
 def test_a_finished_distillation_is_kept_and_another_refused(base):
-    made = training.distill(replace(base, epochs=1))
-    assert training.distill(replace(base, epochs=1, device_batch_size=3)).present
-    assert "fkl, " in training.summary(made)
+    made = distill.distill(replace(base, epochs=1))
+    assert distill.distill(replace(base, epochs=1, device_batch_size=3)).present
+    assert "fkl, " in distill.summary(made)
     with pytest.raises(ArtefactError, match=r"differ in: rate"):
-        training.distill(replace(base, epochs=1, rate=2e-3))
+        distill.distill(replace(base, epochs=1, rate=2e-3))
 
 
 def test_data_that_have_changed_are_not_gone_on_with(base, models, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         kill_at(patch, 5)
         with pytest.raises(Killed):
-            training.distill(base)
+            distill.distill(base)
     monkeypatch.setattr("harness_taid.training.distill.content_hash", lambda items: "another")
     with pytest.raises(HarnessError, match="the data have changed"):
-        training.distill(base)
+        distill.distill(base)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +338,7 @@ def test_bad_options_are_one_line(base, changed, message):
     if "teacher_logits" in changed:
         changed = {"teacher_logits": Path(changed["teacher_logits"])}
     with pytest.raises(HarnessError, match=message) as caught:
-        training.distill(replace(base, **changed))
+        distill.distill(replace(base, **changed))
     assert "\n" not in str(caught.value)
     assert not base.out.exists()
 
@@ -348,7 +346,7 @@ def test_bad_options_are_one_line(base, changed, message):
 def test_a_folder_that_cannot_be_written_is_told_first(base, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="no folder that can be written to"):
-        training.distill(replace(base, out=tmp_path / "file" / "out"))
+        distill.distill(replace(base, out=tmp_path / "file" / "out"))
 
 
 @pytest.mark.parametrize("text", ["4", "0,8", "a,b", "4,0"])

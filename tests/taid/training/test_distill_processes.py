@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from harness_taid.training import distill as training
+from harness_taid.training import distill
 from safetensors.torch import load_file
 
 from taid import tiny
@@ -114,7 +114,7 @@ def test_shards_of_a_student_give_what_the_whole_gives(tmp_path, models, data):
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
     words = [sys.executable, *launcher, str(script), *models, data, str(tmp_path)]
     run(words)
-    made = training.distill(tiny.options(tmp_path, models, data, dev_rows=0, steps=4))
+    made = distill.distill(tiny.options(tmp_path, models, data, dev_rows=0, steps=4))
     states = [
         load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", made.folder)
     ]

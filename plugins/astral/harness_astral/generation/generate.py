@@ -33,10 +33,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.writing import appearing, whole
 from harness.asking.desk import Desk
 from harness.asking.store import Store, cache_folder, key_of
-from harness.errors import HarnessError
 from harness_astral.generation import questions as prompting
 from harness_astral.generation import web
 from harness_astral.generation.options import Options, check, check_examples
@@ -108,7 +109,7 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
         if one
     }
     facts["seconds"] = round(time.monotonic() - begin, 1)
-    with recipes.appearing(options.out) as draft:
+    with appearing(options.out) as draft:
         if snippets:
             _write_lines(draft / web.FILE, web.as_rows(snippets))
         if labels is not None:
@@ -289,7 +290,7 @@ def _facts(
 
 
 def _write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    lines = [recipes.whole(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows]
+    lines = [whole(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows]
     file.write_text("".join(lines), encoding="utf-8")
 
 

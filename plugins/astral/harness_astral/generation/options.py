@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.artefacts import recipes
-from harness.asking.spec import AssistantSpec
-from harness.errors import HarnessError
-from harness_astral.generation import questions as prompting
-from harness_astral.generation import web
+from harness import AssistantSpec, HarnessError
+from harness.artefacts.writing import check_writable
+from harness_astral.generation import questions, web
 from harness_astral.suites import coverage
 from harness_astral.suites.factors import PAPER, Factors
 
@@ -49,7 +47,7 @@ class Options:
     factors: Path = PAPER
     strength: str = coverage.FULL
     replicates: int = 3
-    variant: str = prompting.FEW_SHOT
+    variant: str = questions.FEW_SHOT
     benign: bool = False
     verify: AssistantSpec | None = None
     web: str | None = None
@@ -80,20 +78,20 @@ def check(options: Options) -> str | None:
         raise HarnessError(f"--max-missing is a share from 0 to 1, not {options.max_missing}")
     if options.seed < 0:
         raise HarnessError(f"--seed is at least 0, not {options.seed}")
-    if options.variant not in prompting.VARIANTS:
-        known = ", ".join(prompting.VARIANTS)
+    if options.variant not in questions.VARIANTS:
+        known = ", ".join(questions.VARIANTS)
         raise HarnessError(f"--variant is one of {known}, not {options.variant}")
-    searched = options.variant == prompting.WEB
+    searched = options.variant == questions.WEB
     if not searched and (options.web or options.snippets):
-        raise HarnessError(f"--web and --snippets are for --variant {prompting.WEB}")
+        raise HarnessError(f"--web and --snippets are for --variant {questions.WEB}")
     if searched and not (options.web or options.snippets):
         raise HarnessError(
-            f"--variant {prompting.WEB} reads the web: allow it with --web tavily or --web ddgs, "
+            f"--variant {questions.WEB} reads the web: allow it with --web tavily or --web ddgs, "
             "or give --snippets FILE"
         )
     if options.web and options.snippets:
         raise HarnessError("--web and --snippets: give one of the two")
-    recipes.check_writable(options.out)
+    check_writable(options.out)
     return web.provider_for(options.web) if options.web else None
 
 
@@ -103,12 +101,12 @@ def check_examples(options: Options, factors: Factors) -> None:
     Raises:
         HarnessError: A style or a technique has no example.
     """
-    if options.variant == prompting.RAG:
+    if options.variant == questions.RAG:
         return
     for name in ("style", "persuasion"):
         bare = [level.name for level in factors[name] if not level.example]
         if bare:
             raise HarnessError(
                 f"--variant {options.variant} shows examples, and {name} {bare[0]!r} has none in "
-                f"{options.factors}; give it one, or --variant {prompting.RAG}"
+                f"{options.factors}; give it one, or --variant {questions.RAG}"
             )

@@ -17,7 +17,7 @@ from typing import Any
 from harness.asking.assistant import Question
 from harness.asking.desk import Desk
 from harness.asking.store import key_of
-from harness_astral.generation import questions as prompting
+from harness_astral.generation import questions
 from harness_astral.generation.duplicates import Index
 from harness_astral.generation.questions import Material
 from harness_astral.generation.retrieval import Retriever, drawn
@@ -179,18 +179,18 @@ class Pipeline:
             key_of(seed=setting.seed, cell=slot.names, n=[slot.replicate, attempt])
         )
         seeds = drawn(setting.retriever.rank(*slot.levels), setting.retrieved, draw)
-        few_shot = setting.variant != prompting.RAG
+        few_shot = setting.variant != questions.RAG
         snippets: list[Snippet] = []
-        if setting.variant == prompting.WEB:
+        if setting.variant == questions.WEB:
             snippets = drawn(setting.snippets[slot.names[0]], setting.shown_snippets, draw)
         material = Material(seeds, snippets, few_shot)
-        question = prompting.ask_probe(slot.levels, material, _version(slot, attempt), self._vote)
+        question = questions.ask_probe(slot.levels, material, _version(slot, attempt), self._vote)
         return question, material
 
     def _asked_twin(self, slot: Slot, attempt: int) -> tuple[Question, Material]:
         assert slot.twin_of is not None
         probe, version = slot.twin_of.prompt, _version(slot, attempt)
-        return prompting.ask_twin(slot.levels, probe, version, self._vote), Material(())
+        return questions.ask_twin(slot.levels, probe, version, self._vote), Material(())
 
     @property
     def _vote(self) -> int:

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness import DataError, Row, read_table
 from harness.asking.store import key_of
-from harness.data.sources import Row, read_table
-from harness.errors import DataError
 
 PLACEHOLDER = Path(__file__).with_name("placeholder.jsonl")
 

@@ -20,10 +20,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from harness import DataError, HarnessError, read_table
 from harness.asking.secrets import redacted, strike_out
 from harness.asking.store import Store, key_of
-from harness.data.sources import read_table
-from harness.errors import DataError, HarnessError
 
 FILE = "snippets.jsonl"
 TAVILY, DDGS = "tavily", "ddgs"

@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.statistics import Interval, wilson
+from harness import wilson
+from harness.statistics import Interval
 from harness_astral.metrics import agreement
 from harness_astral.metrics.calibration import Calibration, Corrected, calibrate, rogan_gladen
 from harness_astral.requests import (

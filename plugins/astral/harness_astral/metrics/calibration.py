@@ -25,9 +25,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.sources import read_table
-from harness.errors import DataError
-from harness.statistics import wilson
+from harness import DataError, read_table, wilson
 from harness_astral.requests import SAFE, UNSAFE
 
 _Z = 1.959964

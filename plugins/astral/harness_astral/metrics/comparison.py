@@ -30,7 +30,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.statistics import wilson
+from harness import wilson
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
 
-from harness.models.responses import Completion
+from harness import Completion
 
 FILTERED = "content_filter"
 POLICY = frozenset(

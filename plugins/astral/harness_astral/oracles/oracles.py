@@ -28,9 +28,8 @@ from typing import Any
 
 import yaml
 
-from harness.asking.assistant import Assistant, Question
-from harness.asking.spec import AssistantSpec
-from harness.errors import JudgeError
+from harness import Assistant, AssistantSpec, JudgeError
+from harness.asking.assistant import Question
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
 FOLDER = Path(__file__).with_name("templates")

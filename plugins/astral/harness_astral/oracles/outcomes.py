@@ -18,8 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.judging.judged_task import Judgement
-from harness.models.responses import trace_of
+from harness import Judgement, trace_of
 from harness_astral.oracles.verdicts import Verdict, majority, most
 from harness_astral.requests import (
     ERROR,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 
 def report(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.artefacts.recipes import appearing, check_writable
-from harness.errors import HarnessError
+from harness import HarnessError
+from harness.artefacts.writing import appearing, check_writable
 from harness.reports.files import Cell, write_cells
 from harness_astral.report.reading import (
     Answer,

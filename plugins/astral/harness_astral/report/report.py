@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError
+from harness import DataError
 from harness_astral.report.reading import Run, check_same_judges, check_same_suite, told_apart
 from harness_astral.report.tables import Comparison, compare, levels_of
 from harness_astral.suites.suite import read_suite

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from harness.statistics import wilson
+from harness import wilson
 from harness_astral.metrics.comparison import Paired, compared, paired
 from harness_astral.report.reading import Answer, Run
 from harness_astral.requests import FACTORS, OUTCOMES, SAFE, UNSAFE

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_astral.requests import FACTORS
 from harness_astral.suites.covering_arrays import (
     Cell,

@@ -26,7 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 Cell = tuple[int, ...]
 Tuple = tuple[tuple[int, int], ...]

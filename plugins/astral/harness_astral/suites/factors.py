@@ -28,8 +28,8 @@ from typing import Any
 
 import yaml
 
+from harness import DataError
 from harness.asking.store import key_of
-from harness.errors import DataError
 from harness_astral.requests import FACTORS
 
 PAPER = Path(__file__).with_name("factors.yaml")

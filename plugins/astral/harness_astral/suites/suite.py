@@ -21,11 +21,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
-from harness.artefacts.recipes import whole, write_manifest
+from harness.artefacts.recipes import write_manifest
+from harness.artefacts.writing import whole
 from harness.asking.store import key_of
-from harness.data.sources import Row
-from harness.errors import ArtefactError, DataError
 from harness_astral.requests import BENIGN, KINDS, PROBE
 
 FORMAT = "astral-suite/1"
@@ -210,7 +210,7 @@ def write_suite(
     recipe: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> tuple[list[Input], dict[str, Any]]:
-    """Write a suite's inputs and manifest to a draft (``harness.artefacts.recipes.appearing``).
+    """Write a suite's inputs and manifest to a draft (``harness.artefacts.writing.appearing``).
 
     Args:
         draft: A folder; its other files get their digests into the manifest too.

@@ -28,10 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.asking.spec import AssistantSpec
-from harness.data.sources import Row
-from harness.errors import DataError, JudgeError
-from harness.judging.judged_task import JudgedTask
+from harness import AssistantSpec, DataError, JudgedTask, JudgeError, Row
 from harness.statistics import Noting
 from harness_astral import metrics
 from harness_astral.metrics.calibration import read_labels

@@ -13,9 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from harness.data import sources as datasets
-from harness.data.sources import Source, Sourced
-from harness.errors import DataError, JudgeError
+from harness import DataError, JudgeError, Source, Sourced
+from harness.data import sources
 from harness_astral.suites.suite import Input, parse_row, read_suite, suite_hash
 
 DATA, LABELS, SEE_PROMPT = "astral_data", "astral_labels", "astral_see_prompt"
@@ -62,7 +61,7 @@ def _source(metadata: Mapping[str, Any]) -> Source:
     is_id = value.count("/") == 1 and all(value.split("/")) and not value.startswith((".", "~"))
     if is_id and not value.endswith(".jsonl") and not Path(value).exists():
         return Source("hub", value, key)
-    return datasets.choose(metadata, plugin="astral", advice=_ADVICE)
+    return sources.choose(metadata, plugin="astral", advice=_ADVICE)
 
 
 def _from_hub(source: Source) -> tuple[list[Input], str]:
@@ -77,7 +76,7 @@ def _from_hub(source: Source) -> tuple[list[Input], str]:
         rows = splits["test"] if "test" in splits else next(iter(splits.values()))
         return [dict(row) for row in rows]
 
-    rows = datasets.from_hub(source, "astral", load)
+    rows = sources.from_hub(source, "astral", load)
     inputs = [parse_row(row, f"{source}, row {n}") for n, row in enumerate(rows, start=1)]
     if len({one.id for one in inputs}) != len(inputs):
         raise DataError(f"{source}: an id is there twice")

@@ -15,71 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.models.positionwise import inputs_at, only_at
+from harness import HarnessError
+from harness.models.blocks import block, blocks, hidden_of, with_hidden
+from harness.models.last_block import read_at
+from harness.models.positionwise import inputs_at
 
 
 class _Stop(Exception):  # noqa: N818 -- control flow within this module, never seen outside
     """Ends a forward pass at the block whose output is wanted."""
-
-
-def blocks(model: nn.Module) -> nn.ModuleList:
-    """The decoder blocks of a transformers model, adapters unwrapped.
-
-    Raises:
-        HarnessError: The model has no list of blocks under a known name.
-    """
-    unwrap: Any = getattr(model, "get_base_model", None)
-    inner: Any = unwrap() if unwrap else model
-    for _ in range(4):  # a decoder may lie a few wrappers deep
-        for name in ("layers", "h", "blocks"):
-            found = getattr(inner, name, None)
-            if isinstance(found, nn.ModuleList):
-                return found
-        for name in ("model", "language_model", "decoder", "transformer", "gpt_neox"):
-            if isinstance(getattr(inner, name, None), nn.Module):
-                inner = getattr(inner, name)
-                break
-        else:
-            break
-    raise HarnessError(f"{type(model).__name__} has no list of decoder blocks that can be found")
-
-
-def block(model: nn.Module, layer: int) -> nn.Module:
-    """Decoder block ``layer``, 0-indexed.
-
-    Raises:
-        HarnessError: The model has no such block; the message names the range.
-    """
-    every = blocks(model)
-    if not 0 <= layer < len(every):
-        raise HarnessError(f"layer {layer} does not exist: the model has 0 … {len(every) - 1}")
-    return every[layer]
-
-
-def hidden_of(output: Any) -> Tensor:
-    """The hidden states in a block's output, which is a tensor or a tuple that begins with it."""
-    hidden: Tensor = output if isinstance(output, Tensor) else output[0]
-    return hidden
-
-
-def with_hidden(output: Any, hidden: Tensor) -> Any:
-    """A block's output with other hidden states."""
-    return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
-
-
-@contextmanager
-def edited(module: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Edit a block's output [batch, tokens, hidden] while the context lasts."""
-
-    def replace(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        return with_hidden(output, edit(hidden_of(output)))
-
-    handle = module.register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @torch.no_grad()
@@ -143,17 +86,6 @@ def head_on(model: nn.Module, wanted: Tensor) -> Iterator[None]:
         yield
 
 
-def apart(last: nn.Module) -> Iterator[nn.Module]:
-    """The parts of the last block that need only run at the positions whose logits are wanted.
-
-    Queries, the attention's output and the MLP treat each position apart; keys and values of all
-    positions are read. Where a model computes queries, keys and values as one, only the rest.
-    """
-    for name, own in last.named_modules():
-        if name == "mlp" or name.endswith((".q_proj", ".o_proj")):
-            yield own
-
-
 class UpperBlocks:
     """The part of a model above one block, run from given outputs of that block.
 
@@ -188,8 +120,7 @@ class UpperBlocks:
         with ExitStack() as stack:
             stack.enter_context(head_on(self.model, wanted))
             if self.layer + 1 < len(every):
-                for own in apart(every[-1]):
-                    stack.enter_context(only_at(own, wanted))
+                stack.enter_context(read_at(self.model, wanted))
             logits: Tensor = self._run(hidden, mask).logits
         return logits.squeeze(0)
 

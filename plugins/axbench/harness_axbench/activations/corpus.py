@@ -21,8 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.data.sources import Row
-from harness.errors import DataError, HarnessError
+from harness import DataError, HarnessError, Row
 from harness_axbench.activations.blocks import UpperBlocks, block_output
 from harness_axbench.activations.reader import Reader, shown
 from harness_axbench.data.concepts import Concept, ConceptData

@@ -8,7 +8,7 @@ Worked example: 12 blocks give 2, 4, 7, 9; 3 blocks give 0, 1, 2.
 
 from __future__ import annotations
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 SHALLOW, DEEP = (5, 10, 15, 20), (12, 20, 31, 39)
 AUTO = "auto"

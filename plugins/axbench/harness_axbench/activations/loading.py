@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.reader import Reader
 
 

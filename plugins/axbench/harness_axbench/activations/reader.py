@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import DataError, HarnessError
-from harness_axbench.activations.blocks import block, block_output
+from harness import DataError, HarnessError
+from harness.models.blocks import block
+from harness_axbench.activations.blocks import block_output
 from harness_axbench.data.concepts import whole_text
 
 log = logging.getLogger(__name__)

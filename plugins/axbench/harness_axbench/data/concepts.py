@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import Row, Source, choose, find_table, from_hub, read_table, three_ways
-from harness.errors import DataError
+from harness import DataError, Row, Source, choose, find_table, from_hub, read_table
+from harness.data.sources import three_ways
 
 PLUGIN = "axbench"
 HUB = "pyvene/axbench-concept10"

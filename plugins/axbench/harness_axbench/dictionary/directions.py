@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.errors import ArtefactError
+from harness import ArtefactError
 
 if TYPE_CHECKING:
     from harness_axbench.dictionary.folder import Dictionary

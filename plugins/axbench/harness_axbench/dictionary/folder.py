@@ -22,8 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts.checked_files import check, put, take
-from harness.errors import ArtefactError, HarnessError
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.reports.files import write_cells
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.folder import Dictionary

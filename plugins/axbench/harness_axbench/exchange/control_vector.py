@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness_axbench.exchange.formats import Brought, Options, entry, named, one_layer
 from harness_axbench.exchange.pt_files import vector
 from harness_axbench.exchange.steer_file import concepts_of, files_in

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary import kinds

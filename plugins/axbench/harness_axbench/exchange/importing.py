@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest
-from harness.errors import ArtefactError, HarnessError
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.exchange.formats import (
     AUTO,

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ArtefactError
+from harness import ArtefactError
 
 
 def load_pt(path: Path) -> Any:

@@ -32,8 +32,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.sources import read_table
-from harness.errors import ArtefactError, DataError, HarnessError
+from harness import ArtefactError, DataError, HarnessError, read_table
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.folder import Entry
 from harness_axbench.dictionary.kinds import VECTORS

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.errors import ArtefactError, HarnessError
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Shell:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-        from harness_axbench.activations.blocks import blocks
+        from harness.models.blocks import blocks
         from harness_axbench.activations.loading import resolved, width_of
         from harness_axbench.activations.reader import Reader
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.directions import LINEAR, Directions

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import Row
 from harness.artefacts import recipes
 from harness.artefacts.recipes import MANIFEST
-from harness.data.sources import Row
+from harness.artefacts.writing import appearing, whole, write_json
 from harness_axbench.data import concepts as data
 from harness_axbench.generation.seeds import ConceptSeed
 
@@ -45,9 +46,9 @@ def row_of(instruction: str, output: str, label: tuple[str, int], genre: str, ca
     Half a surrogate pair in a text becomes "?": no table could hold it.
     """
     return {
-        "input": recipes.whole(instruction),
-        "output": recipes.whole(output),
-        "output_concept": recipes.whole(label[0]),
+        "input": whole(instruction),
+        "output": whole(output),
+        "output_concept": whole(label[0]),
         "concept_genre": genre,
         "category": category,
         "dataset_category": "instruction",
@@ -101,14 +102,14 @@ def write(
     import pyarrow as pa
     from pyarrow import parquet
 
-    with recipes.appearing(folder) as draft:
+    with appearing(folder) as draft:
         for name, table in rows.items():
             parquet.write_table(pa.Table.from_pylist(list(table)), draft / f"{name}.parquet")
         lines = [json.dumps(_named(concept), ensure_ascii=False) + "\n" for concept in concepts]
         (draft / "metadata.jsonl").write_text("".join(lines), encoding="utf-8", errors="replace")
         if steering:
             listed = [{"instruction": text} for text in steering]
-            recipes.write_json(draft / "alpaca_eval.json", listed)
+            write_json(draft / "alpaca_eval.json", listed)
         data.load({"axbench_data": str(draft)})  # what cannot be read is not left behind
         counted = {**_counted(concepts, rows), **facts}
         manifest = recipes.write_manifest(draft, FORMAT, recipe, counted, _LIBRARIES)

@@ -35,16 +35,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import recipes
+from harness import AssistantSpec, HarnessError, Source
+from harness.artefacts.writing import check_writable
 from harness.asking.desk import Desk
-from harness.asking.spec import AssistantSpec
 from harness.asking.store import key_of
-from harness.data.sources import Source
-from harness.errors import HarnessError
 from harness_axbench.data.concepts import instructions as steering_instructions
-from harness_axbench.generation import folder as generated
-from harness_axbench.generation import questions as writing
-from harness_axbench.generation import seeds
+from harness_axbench.generation import folder, questions, seeds
 from harness_axbench.generation.folder import Generated
 from harness_axbench.generation.pipeline import Pipeline, Sizes, negatives_by_genre
 from harness_axbench.generation.seeds import GENRES, ConceptSeed, Instructions
@@ -103,7 +99,7 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     recipe = _recipe(
         *(options, concepts), pools=pools, steering=steering, desks=(writer, target), cutter=cutter
     )
-    present = generated.kept(options.out, recipe)
+    present = folder.kept(options.out, recipe)
     if present is not None:
         return present
     for desk in (writer, target):
@@ -128,7 +124,7 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
         },
         "seconds": round(time.monotonic() - begin, 1),
     }
-    return generated.write(
+    return folder.write(
         options.out,
         recipe=recipe,
         concepts=made.concepts,
@@ -148,7 +144,7 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name.replace('_', '-')} is at least {least}, not {value}")
     if not 0 <= options.max_missing < 1:
         raise HarnessError(f"--max-missing is a share from 0 to 1, not {options.max_missing}")
-    recipes.check_writable(options.out)
+    check_writable(options.out)
 
 
 def _needed(options: Options, genre: str) -> dict[str, int]:
@@ -190,7 +186,7 @@ def _recipe(
         "writer": desks[0].identity(),
         "training_negatives": desks[1].identity(),
         "tokenizer": cutter.sha256,
-        "wording": writing.wording(),
+        "wording": questions.wording(),
         "genres": list(options.genres),
         "sizes": asdict(options.sizes),
         "seed": options.seed,

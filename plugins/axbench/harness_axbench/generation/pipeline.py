@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness import HarnessError, Row
 from harness.asking.assistant import Question
 from harness.asking.desk import Desk
-from harness.data.sources import Row
-from harness.errors import HarnessError
 from harness_axbench.generation import questions as writing
 from harness_axbench.generation.folder import EVAL, TRAIN, row_of, sae_columns
 from harness_axbench.generation.seeds import ConceptSeed, Instructions, draw

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import DataError, Row, read_table
 from harness.asking.store import key_of
-from harness.data.sources import Row, read_table
-from harness.errors import DataError
 
 GENRES = ("text", "code", "math")
 LONGEST = 500  # characters; instructions are shorter

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness import AssistantSpec, HarnessError
 from harness.asking.desk import local, parsed, read_json
-from harness.asking.spec import AssistantSpec
 from harness.asking.store import key_of
-from harness.errors import HarnessError
 
 _TARGET_BATCH = 16
 

@@ -21,7 +21,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.methods.base import EditingMethod, Method
 from harness_axbench.steering.editors import Editor, VectorEditor

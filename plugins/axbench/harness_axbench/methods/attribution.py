@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness.data.sources import Row
+from harness import Row
 from harness_axbench.activations.blocks import UpperBlocks
 from harness_axbench.activations.reader import Activations, Reader
 from harness_axbench.methods.base import HeadMethod, Lesson, Stored

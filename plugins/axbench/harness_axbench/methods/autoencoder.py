@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness_axbench.dictionary.directions import JUMPRELU, activate
 
 _NAMES = {name.lower(): name for name in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness.data.sources import Row
+from harness import Row
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import Concept, ConceptData

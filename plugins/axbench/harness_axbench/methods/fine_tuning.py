@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.blocks import head_on, positions
 from harness_axbench.activations.corpus import Batch, Corpus
 from harness_axbench.activations.likelihood import summed

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.stacked import Course, Rows, learn, singles

@@ -27,8 +27,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from harness.errors import HarnessError
-from harness_axbench.activations.blocks import blocks
+from harness import HarnessError
+from harness.models.blocks import blocks
 from harness_axbench.activations.layers import AUTO, chosen_layers
 from harness_axbench.activations.likelihood import spoken
 from harness_axbench.methods.base import EditingMethod, Lesson, Stored

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ArtefactError, HarnessError
-from harness_axbench.activations.blocks import blocks
+from harness import ArtefactError, HarnessError
+from harness.models.blocks import blocks
 from harness_axbench.activations.loading import width_of
 from harness_axbench.steering.editors import Editor, Rows
 from harness_axbench.steering.plan import Plan

@@ -31,8 +31,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from harness.errors import HarnessError
-from harness_axbench.activations.blocks import block_output, blocks
+from harness import HarnessError
+from harness.models.blocks import blocks
+from harness_axbench.activations.blocks import block_output
 from harness_axbench.activations.corpus import Corpus, Text
 from harness_axbench.activations.layers import AUTO, chosen_layers
 from harness_axbench.activations.likelihood import spoken, surprise

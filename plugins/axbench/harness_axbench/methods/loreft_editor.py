@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ArtefactError, HarnessError
-from harness_axbench.activations.blocks import block, blocks, edited
+from harness import ArtefactError, HarnessError
+from harness.models.blocks import block, blocks, edited
 from harness_axbench.activations.loading import width_of
 from harness_axbench.steering.editors import Editor
 from harness_axbench.steering.editors import Rows as Steered

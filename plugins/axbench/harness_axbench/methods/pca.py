@@ -30,7 +30,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh  # type: ignore[import-untyped]
 from torch import Tensor
 
-from harness.errors import DataError, HarnessError
+from harness import DataError, HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
 from harness_axbench.methods.diffmean import DiffMean

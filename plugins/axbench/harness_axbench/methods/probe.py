@@ -26,7 +26,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
 

@@ -30,7 +30,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness.errors import ArtefactError, DataError
+from harness import ArtefactError, DataError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.directions import JUMPRELU

@@ -28,8 +28,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ArtefactError, HarnessError
-from harness_axbench.activations.blocks import blocks
+from harness import ArtefactError, HarnessError
+from harness.models.blocks import blocks
 from harness_axbench.activations.likelihood import spoken
 from harness_axbench.activations.loading import width_of
 from harness_axbench.data.concepts import Concept

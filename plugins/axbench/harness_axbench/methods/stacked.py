@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson
 

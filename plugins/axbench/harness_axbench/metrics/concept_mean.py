@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics import Floats, Statistic
+from harness import Statistic
+from harness.statistics import Floats
 
 log = logging.getLogger(__name__)
 

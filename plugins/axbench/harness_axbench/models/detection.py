@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import whole_text
 from harness_axbench.dictionary.directions import Directions

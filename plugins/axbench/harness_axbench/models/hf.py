@@ -19,15 +19,14 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from harness.errors import HarnessError
+from harness import HarnessError, Prompt, Score, traced
 from harness.models.answers import Answers
-from harness.models.requests import Prompt, in_groups
-from harness.models.responses import Score, traced
+from harness.models.requests import in_groups
 from harness_axbench.activations.reader import Reader
 from harness_axbench.methods import editor_for
 from harness_axbench.models.detection import TextAndConcept, concept_scores
 from harness_axbench.models.draws import own_draws
-from harness_axbench.models.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights
+from harness_axbench.models.wrapping import Ask, SteeringWrapper, identity_of, warn_of_other_weights
 from harness_axbench.requests import STEERING, wants_detection
 from harness_axbench.steering.editors import Editor
 from harness_axbench.steering.plan import make_plan
@@ -38,7 +37,7 @@ _NO_MATTER = ("batch_size", "max_batch_size", "device")
 _AUTO_BATCH = 16
 
 
-class SteeringMixin(Wrapper):
+class SteeringMixin(SteeringWrapper):
     """Steers an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -83,11 +82,8 @@ class SteeringMixin(Wrapper):
         )
         self._perplexity = perplexity
         self._name = pretrained
+        super().__init__(pretrained, **kwargs)
         path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
-        try:
-            super().__init__(pretrained=path, **kwargs)
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"model {self._name} cannot be loaded: {cause}") from cause
         self._warned: set[str] = set()
         self._rows: list[Prompt | None] = []
         self._editor: Editor | None = None

@@ -19,13 +19,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError, Prompt, traced
 from harness.models.answers import Answers
-from harness.models.requests import Prompt, in_groups
-from harness.models.responses import traced
+from harness.models.requests import in_groups
 from harness_axbench.models.vllm_batch import Edit
-from harness_axbench.models.vllm_settings import NAME, WORKER, check, one_line
-from harness_axbench.models.wrapping import Ask, Wrapper, identity_of, warn_of_other_weights
+from harness_axbench.models.vllm_settings import NAME, WORKER, check
+from harness_axbench.models.wrapping import Ask, SteeringWrapper, identity_of, warn_of_other_weights
 from harness_axbench.requests import STEERING, wants_detection
 from harness_axbench.steering.plan import make_plan
 from harness_axbench.steering.positions import ALL, Positions
@@ -53,7 +52,7 @@ _NO_MATTER = (
 )
 
 
-class VLLMSteeringMixin(Wrapper):
+class VLLMSteeringMixin(SteeringWrapper):
     """Steers lm-eval's ``VLLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -72,6 +71,8 @@ class VLLMSteeringMixin(Wrapper):
         HarnessError: The dictionary is missing, damaged, for another model or without directions;
             or a setting of the engine is not supported.
     """
+
+    cannot_load = "vLLM cannot run {}"
 
     model: Any
     model_args: dict[str, Any]
@@ -109,10 +110,7 @@ class VLLMSteeringMixin(Wrapper):
         path = resolve(pretrained)
         check(self.plan, path, kwargs)
         settings = kwargs | {"enforce_eager": True, "worker_extension_cls": WORKER}
-        try:
-            super().__init__(pretrained=path, **settings)
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"vLLM cannot run {pretrained}: {one_line(cause)}") from cause
+        super().__init__(pretrained, **settings)
         self._load_steering()
         warn_of_other_weights(self.plan, pretrained, path)
         if response_cache and self.batch_size == "auto":

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
+from harness.errors import one_line
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.steering.plan import Plan
 
@@ -70,8 +71,3 @@ def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as cause:
         raise HarnessError(f"model {path} cannot be loaded: {one_line(cause)}") from cause
     plan.found.check_fits(hidden_size=config.hidden_size, n_layers=config.num_hidden_layers)
-
-
-def one_line(cause: Exception) -> str:
-    """An exception's message without its line breaks."""
-    return " ".join(str(cause).split())

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.errors import ArtefactError, HarnessError
-from harness_axbench.activations.blocks import block
+from harness import ArtefactError, HarnessError
+from harness.models.blocks import block
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.directions import Directions
 from harness_axbench.models.vllm_batch import BatchEdits, Edit

@@ -16,22 +16,19 @@ from typing import Any
 
 import torch
 
+from harness import Wrapper, traced
 from harness.artefacts.checksums import fingerprint
-from harness.errors import HarnessError
 from harness.models.answers import Answers, Recorder
-from harness.models.responses import traced
 from harness_axbench.requests import STEERING
 from harness_axbench.steering.plan import Plan, choose
 from harness_axbench.steering.steering import Steering
-
-_Base: Any = object  # whatever the mixin is put in front of
 
 Ask = Callable[[list[Any]], list[Any]]  # runs the model on requests
 
 log = logging.getLogger(__name__)
 
 
-class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
+class SteeringWrapper(Wrapper):
     """Put in front of an lm-eval model's class; the class in between sets these attributes.
 
     Attributes:
@@ -39,20 +36,14 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         answers: The answers that are known.
     """
 
+    no_use_cache = (
+        " and would mix up steered answers; use --model_args …,response_cache=FILE instead"
+    )
     plan: Plan
     answers: Answers
-    cache_hook: Any
     _warned: set[str]
     _perplexity: bool
     _used: bool = False  # whether the method has had a part in any answer
-
-    def set_cache_hook(self, cache_hook: Any) -> None:
-        if getattr(cache_hook, "dbdict", None) is not None:
-            raise HarnessError(
-                "--use_cache keeps answers by prompt alone and would mix up steered answers; "
-                "use --model_args …,response_cache=FILE instead"
-            )
-        super().set_cache_hook(cache_hook)
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model; lm-eval asks when all is answered.

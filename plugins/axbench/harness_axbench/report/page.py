@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import HarnessError
-from harness.reports.files import replacing, write_cells
+from harness import HarnessError
+from harness.artefacts.writing import replacing_text
+from harness.reports.files import write_cells
 from harness.reports.page import report_style, source, source_hash, template
 from harness.reports.values import mapping, text
 from harness_axbench.report.curves import Standing, standings
@@ -68,7 +69,7 @@ def write_report(runs: Runs, folder: Path, *, title: str = "AxBench") -> Path:
         for picture in part.pictures:
             write_cells(folder / f"{picture.name}.csv", picture.header, picture.rows)
     page = _render(shown, left_out, title)
-    with replacing(folder / PAGE) as file:
+    with replacing_text(folder / PAGE) as file:
         file.write(page)
     return folder / PAGE
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import Row
-from harness.errors import DataError, HarnessError
+from harness import DataError, HarnessError, Row
 from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results

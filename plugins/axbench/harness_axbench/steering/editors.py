@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
-from harness_axbench.activations.blocks import block, blocks, edited
+from harness import HarnessError
+from harness.models.blocks import block, blocks, edited
 from harness_axbench.activations.loading import width_of
 from harness_axbench.dictionary.directions import Directions
 from harness_axbench.steering.interventions import RowEdits

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary import kinds
 from harness_axbench.steering.positions import ALL, Positions

@@ -26,11 +26,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from harness import JudgedTask, Judgement, Row, SourcedTask, margin
 from harness.asking.assistant import Question
-from harness.data.sourced_task import SourcedTask
-from harness.data.sources import Row
-from harness.judging.judged_task import JudgedTask, Judgement
-from harness.models.responses import margin
 from harness_axbench.metrics import (
     ABSENCE,
     BASELINE,

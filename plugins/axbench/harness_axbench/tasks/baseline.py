@@ -6,8 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from harness.data.sources import Row, read_table
-from harness.errors import DataError
+from harness import DataError, Row, read_table
 from harness.judging.run_files import read_results, read_samples, results_file
 from harness_axbench.metrics import ABSENCE, overall_score
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.errors import DataError, HarnessError
+from harness import DataError, HarnessError
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary import kinds
 from harness_axbench.steering.steering import CLAMP, MIN_CLAMP, NULL_OUT

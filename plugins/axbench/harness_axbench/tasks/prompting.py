@@ -18,10 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.asking.assistant import Assistant, Question
-from harness.asking.spec import AssistantSpec
-from harness.data.sources import Row
-from harness.errors import HarnessError, JudgeError
+from harness import Assistant, AssistantSpec, HarnessError, JudgeError, Row
+from harness.asking.assistant import Question
 from harness.judging.ratings import parse_rating
 from harness_axbench.data.concepts import Concept
 from harness_axbench.metrics import ratings

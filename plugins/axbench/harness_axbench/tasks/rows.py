@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness import DataError, Row, Sourced
 from harness.asking.store import key_of
-from harness.data.sources import Row, Sourced
-from harness.errors import DataError
 from harness_axbench.data import concepts as data
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.models.trainings import launched, settle
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ class _Worker:
     """Ray's actor: reads data and model once, then trains shards."""
 
     def __init__(self, options: Options, parts: Parts) -> None:
-        from harness_axbench.data import concepts as data
+        from harness_axbench.data import concepts
         from harness_axbench.training.shards import ShardTrainer
 
-        self._trainer = ShardTrainer(options, data.load(options.metadata), parts)
+        self._trainer = ShardTrainer(options, concepts.load(options.metadata), parts)
 
     def train(self, shard: int) -> None:
         self._trainer.train(shard)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_axbench.data.concepts import Concept, ConceptData
 from harness_axbench.methods.base import Method
 

@@ -23,8 +23,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from harness import ArtefactError
 from harness.asking.store import key_of
-from harness.errors import ArtefactError
 from harness_axbench.methods.base import Stored
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from harness.data.sources import Row
+from harness import Row
 from harness_axbench.activations.corpus import Corpus, Library
 from harness_axbench.activations.loading import load_reader, width_of
 from harness_axbench.activations.reader import Reader

@@ -11,11 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.errors import HarnessError
 from harness.models.trainings import in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
-from harness_axbench.data import concepts as data
+from harness_axbench.data import concepts
 from harness_axbench.data.concepts import ConceptData
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
@@ -36,7 +36,7 @@ def train(options: Options) -> dictionary.Dictionary:
     """
     options = replace(options, methods=list(dict.fromkeys(options.methods)))
     kinds = _checked(options)
-    found = data.load(options.metadata)
+    found = concepts.load(options.metadata)
     recipe = _recipe(options, kinds, found)
     present = dictionary.kept(options.out, recipe)
     if present is not None:

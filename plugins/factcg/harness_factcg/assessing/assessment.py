@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.sources import read_table
-from harness.errors import DataError, HarnessError
+from harness import DataError, HarnessError, read_table
 from harness_factcg.assessing.explanation import (
     Explanation,
     Passage,

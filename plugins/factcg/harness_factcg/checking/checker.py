@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from harness import HarnessError
 from harness.asking.store import Store, key_of
-from harness.errors import HarnessError
+from harness.models import last_block
 from harness.statistics import Floats
-from harness_factcg.checking import last_block
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.heads import head_for
 from harness_factcg.checking.loading import Checkpoint

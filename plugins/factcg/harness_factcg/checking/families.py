@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness_factcg.checking.chunking import CHUNK_SIZE
 from harness_factcg.checking.verdicts import QUESTION, Aggregation
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.verdicts import log_odds, supported_label
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.errors import ArtefactError, HarnessError
 from harness.models.checkpoints import not_loaded, place_of
 from harness_factcg.checking.families import Head, head_of
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from harness import HarnessError
 from harness.asking.store import Store
-from harness.errors import HarnessError
 from harness_factcg.checking import families
 from harness_factcg.checking.checker import Checker
 from harness_factcg.checking.loading import load

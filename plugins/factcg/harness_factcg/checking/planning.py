@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.statistics import Floats
 from harness_factcg.checking.chunking import Chunker, fitted, halves, split_sentences
 from harness_factcg.checking.families import Family

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 if TYPE_CHECKING:
     import torch

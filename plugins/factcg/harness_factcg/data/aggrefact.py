@@ -17,17 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import (
-    Row,
-    Source,
-    Sourced,
-    choose,
-    find_table,
-    from_hub,
-    read_table,
-    three_ways,
-)
-from harness.errors import DataError
+from harness import DataError, Row, Source, Sourced, choose, find_table, from_hub, read_table
+from harness.data.sources import three_ways
 from harness_factcg.data.rows import (
     COLUMNS,
     checked_row,

@@ -24,8 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import Row
-from harness.errors import DataError
+from harness import DataError, Row
 
 COLUMNS = ("doc", "claim", "label", "hops", "pair_id", "source", "removed")
 RELEASED = ("task", "text_a", "text_b", "text_c", "orig_label")

@@ -32,8 +32,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import Row, Sourced, choose, read_table
-from harness.errors import DataError
+from harness import DataError, Row, Sourced, choose, read_table
 from harness_factcg.data import cg2c
 from harness_factcg.data.rows import SPLITS, checked_row, split_file, split_of, text
 

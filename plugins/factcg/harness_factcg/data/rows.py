@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.sources import Row, find_table
-from harness.errors import DataError
+from harness import DataError, Row, find_table
 
 COLUMNS = ("doc", "claim", "label")
 SPLITS = ("test", "dev")

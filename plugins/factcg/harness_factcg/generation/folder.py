@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import Row
 from harness.artefacts import recipes
-from harness.data.sources import Row
+from harness.artefacts.writing import appearing
 from harness_factcg.data import cg2c
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def write(
     Raises:
         ArtefactError: The folder has appeared meanwhile, or cannot be written.
     """
-    with recipes.appearing(folder) as draft:
+    with appearing(folder) as draft:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (draft / FILE).write_text("".join(lines), encoding="utf-8")
         read = cg2c.read(draft / FILE)  # what cannot be read is not left behind

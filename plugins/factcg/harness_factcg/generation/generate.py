@@ -35,16 +35,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import recipes
+from harness import AssistantSpec, DataError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.writing import check_writable
 from harness.asking.desk import Desk
-from harness.asking.spec import AssistantSpec
 from harness.asking.store import key_of
-from harness.errors import DataError, HarnessError
 from harness.testbed import resolve
-from harness_factcg.generation import folder as generated
-from harness_factcg.generation import questions as writing
-from harness_factcg.generation import sources
+from harness_factcg.generation import folder, questions, sources
 from harness_factcg.generation.folder import Generated
 from harness_factcg.generation.pipeline import Pipeline, Scores, hard
 from harness_factcg.generation.sources import Item, Kind
@@ -103,7 +100,7 @@ def generate(
     items = sources.read(options.source, options.kind, options.items, options.seed)
     writer = Desk("writer", options.writer, options.max_missing, say)
     recipe = _recipe(options, items, writer)
-    present = generated.kept(options.out, recipe) if scores is None else None
+    present = folder.kept(options.out, recipe) if scores is None else None
     if present is not None:
         return present
     writer.prepare()
@@ -134,7 +131,7 @@ def generate(
         "costs": {writer.role: {step: dict(spent) for step, spent in writer.costs.items()}},
         "seconds": round(time.monotonic() - begin, 1),
     }
-    return generated.write(options.out, recipe=recipe, rows=rows, facts=facts)
+    return folder.write(options.out, recipe=recipe, rows=rows, facts=facts)
 
 
 def kind_of(value: str) -> Kind:
@@ -168,7 +165,7 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name} is at least 1, not {value}")
     if not 0 <= options.max_missing < 1:
         raise HarnessError(f"--max-missing is a share from 0 to 1, not {options.max_missing}")
-    recipes.check_writable(options.out)
+    check_writable(options.out)
 
 
 def _recipe(options: Options, items: Sequence[Item], writer: Desk) -> dict[str, Any]:
@@ -184,7 +181,7 @@ def _recipe(options: Options, items: Sequence[Item], writer: Desk) -> dict[str, 
         "source": Path(options.source).name,
         "items": key_of(items=[asdict(item) for item in items]),
         "writer": writer.identity(),
-        "wording": writing.wording(),
+        "wording": questions.wording(),
         "max_missing": options.max_missing,
     }
 

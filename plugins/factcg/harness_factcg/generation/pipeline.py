@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.artefacts.recipes import whole
+from harness import Row
+from harness.artefacts.writing import whole
 from harness.asking.desk import Desk
-from harness.data.sources import Row
 from harness_factcg.generation import graphs
 from harness_factcg.generation import questions as writing
 from harness_factcg.generation.graphs import Path, Triple

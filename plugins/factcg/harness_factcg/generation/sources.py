@@ -24,8 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.sources import Row, read_table
-from harness.errors import DataError
+from harness import DataError, Row, read_table
 from harness_factcg.generation.rewriting import Passage
 
 Kind = Literal["doc", "mhqa"]

@@ -37,8 +37,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import statistics
-from harness.statistics import Floats, Statistic
+from harness import Statistic, statistics
+from harness.statistics import Floats
 
 Item = Mapping[str, Any]
 """A judged claim: ``label`` (1 = supported, 0 = not), ``margin`` (log-odds, nats), ``document``."""

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.statistics import wilson
+from harness import wilson
 
 Item = Mapping[str, Any]
 """An answer: ``pair``, ``label`` (1: the document, 0: the corrupted one), ``margin`` (nats)."""

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import torch
 from lm_eval.api.model import LM
 
-from harness.errors import HarnessError
-from harness.models.responses import Score
+from harness import HarnessError, Score
 from harness_factcg.checking.loading import accelerator
 from harness_factcg.checking.opening import check_names, choose_device, open_checker
 from harness_factcg.checking.planning import LEAST_ROOM, no_room

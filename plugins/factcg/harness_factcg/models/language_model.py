@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Score
+from harness import HarnessError, Score
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.planning import LEAST_ROOM, Overlong, Plan, Planner, no_room, windows
 from harness_factcg.checking.verdicts import Pair, Verdict, log_sigmoid, score_of

@@ -32,8 +32,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from harness import HarnessError
 from harness.asking.store import Store, key_of
-from harness.errors import HarnessError
 
 Ids = npt.NDArray[np.int32]
 

@@ -22,10 +22,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from harness import HarnessError, Score, Wrapper
 from harness.artefacts.checksums import fingerprint
 from harness.asking.store import Store
-from harness.errors import HarnessError
-from harness.models.responses import Score
 from harness_factcg.checking import families
 from harness_factcg.checking.families import Family
 from harness_factcg.models.framing import Row, Text, find_row
@@ -61,7 +60,7 @@ _NO_MATTER = frozenset(  # settings of the engine on which no answer depends
 )
 
 
-class VLLMFactCheckingMixin:
+class VLLMFactCheckingMixin(Wrapper):
     """Answers Yes/No by the next word; put it in front of lm-eval's ``VLLM`` or a subclass of it.
 
     Args:
@@ -83,6 +82,8 @@ class VLLMFactCheckingMixin:
         HarnessError: An argument is out of range, or the checkpoint or a setting of the engine does
             not go with it.
     """
+
+    cannot_load = "vLLM cannot run {}"
 
     model: Any
     model_args: dict[str, Any]
@@ -124,11 +125,7 @@ class VLLMFactCheckingMixin:
         options["max_length"] = kwargs.get("max_length") or kwargs.get("max_model_len")
         chosen, self._reason = _family(pretrained, path, family, kwargs)
         chosen = chosen.override(**options)
-        try:
-            super().__init__(pretrained=path, **{"enable_prefix_caching": True} | kwargs)  # type: ignore[call-arg]
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            reason = " ".join(str(cause).split())
-            raise HarnessError(f"vLLM cannot run {pretrained}: {reason}") from cause
+        super().__init__(pretrained, **{"enable_prefix_caching": True} | kwargs)
         log.info("%s is of the family %s: %s", pretrained, chosen.name, self._reason)
         self._sha = fingerprint(path) or getattr(self._config, "_commit_hash", None) or ""
         self._overlong = overlong

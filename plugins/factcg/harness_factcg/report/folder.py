@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.artefacts.recipes import check_writable
-from harness.errors import HarnessError
+from harness import HarnessError
+from harness.artefacts.writing import check_writable
 from harness.reports.files import write_cells
 from harness_factcg.assessing.assessment import Assessment
 from harness_factcg.report.page import render

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness import wilson
 from harness.reports.figures import ACCENT, BASE, HAIR, SOFT, draw, panel
-from harness.statistics import wilson
 from harness_factcg import metrics
 from harness_factcg.assessing.assessment import Assessment
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import DataError, HarnessError
 from harness.asking.store import cache_folder
-from harness.errors import DataError, HarnessError
 from harness.reports.values import parse_model_args
 from harness_factcg.assessing.assessment import Claim, assess, read_rows
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.statistics import Statistic
+from harness import Statistic
 from harness_factcg import metrics
 from harness_factcg.assessing.assessment import Assessment
 from harness_factcg.assessing.explanation import log_odds_of

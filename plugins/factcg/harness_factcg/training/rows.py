@@ -25,9 +25,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from harness import DataError, Row, read_table
 from harness.artefacts.checksums import digest
-from harness.data.sources import FORMATS, Row, read_table
-from harness.errors import DataError
+from harness.data.sources import FORMATS
 from harness_factcg.checking.chunking import split_sentences
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.planning import Ids, Planner

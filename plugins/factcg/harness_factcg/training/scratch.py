@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_factcg.checking.verdicts import prompt
 from harness_factcg.training.look_up import LAYERS, start_near_look_up
 

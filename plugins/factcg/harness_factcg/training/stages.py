@@ -21,9 +21,8 @@ import torch
 from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from harness.artefacts import recipes
-from harness.data.sources import Row
-from harness.errors import HarnessError
+from harness import HarnessError, Row
+from harness.artefacts.writing import appearing, write_json
 from harness.models.trainings import in_charge, settle, without_bars
 from harness_factcg import metrics
 from harness_factcg.checking.checker import Checker
@@ -99,8 +98,8 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
         if in_charge():
             diary = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Diary))
             facts |= _chosen(trainer.state) | {"seconds": round(time.monotonic() - started, 1)}
-            recipes.write_json(record, {"facts": facts, "lines": diary.lines(trainer.state)})
-            with recipes.appearing(folder) as draft:
+            write_json(record, {"facts": facts, "lines": diary.lines(trainer.state)})
+            with appearing(folder) as draft:
                 trainer.model.save_pretrained(draft)
                 trainer.processing_class.save_pretrained(draft)
             shutil.rmtree(stage.work / stage.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness.models.checkpoints import not_loaded, place_of
 from harness_factcg.checking.families import head_of
 from harness_factcg.checking.loading import Checkpoint

@@ -27,11 +27,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import HarnessError, Row
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.writing import appearing, check_writable
 from harness.asking.store import key_of
-from harness.data.sources import Row
-from harness.errors import HarnessError
 from harness.models.trainings import alone, in_charge, settle
 from harness.testbed import resolve
 from harness_factcg.checking.verdicts import prompt
@@ -82,7 +82,7 @@ def train(options: Options) -> Made:
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
         return Made(out, present, True, in_charge())
-    recipes.check_writable(out)
+    check_writable(out)
     dev = training_data.read(dev_files)
     if dev:
         training_data.check_labels(dev, "the rows of --dev")
@@ -183,7 +183,7 @@ def _write(
     done: Sequence[Trained],
 ) -> None:
     """The last stage's model with the record of all, by one rename."""
-    with recipes.appearing(out) as draft:
+    with appearing(out) as draft:
         shutil.copytree(done[-1].folder, draft, dirs_exist_ok=True)
         shutil.copyfile(work / METRICS, draft / METRICS)
         stages = [

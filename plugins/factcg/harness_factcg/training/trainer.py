@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.models.trainings import order
 from harness_factcg.checking.heads import Head
 from harness_factcg.checking.planning import Ids

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from harness.artefacts.recipes import check_writable, kept
+from harness import HarnessError
+from harness.artefacts.recipes import kept
+from harness.artefacts.writing import check_writable
 from harness.asking.store import Store, key_of
-from harness.errors import HarnessError
 from harness_specdecode.bench.options import Options
 from harness_specdecode.data.prompts import coupling_prompts
 from harness_specdecode.decoding.decoder import Request

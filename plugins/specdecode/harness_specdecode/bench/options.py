@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.errors import HarnessError
 from harness.testbed import resolve
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.schemes import NAMES

@@ -41,7 +41,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 GUMBEL, DARTS, CONSISTENT, PRIVATE = range(4)
 

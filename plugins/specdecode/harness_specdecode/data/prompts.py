@@ -14,17 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.data.sources import (
-    Row,
-    Source,
-    Sourced,
-    choose,
-    find_table,
-    from_hub,
-    read_table,
-    refuse_misspelt,
-)
-from harness.errors import DataError
+from harness import DataError, Row, Source, Sourced, choose, find_table, from_hub, read_table
+from harness.data.options import refuse_misspelt
 from harness_specdecode.requests import BATCH_SIZES, DRAFTERS, DRAWS, GAMMAS, GROUP, TURNS
 
 HUB = "https://raw.githubusercontent.com/hemingkx/Spec-Bench/main/data/spec_bench/question.jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.decoding.drafters import (
     Drafter,
     ModelDrafter,

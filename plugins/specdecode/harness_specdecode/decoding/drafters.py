@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness import HarnessError
+from harness.models.blocks import home_of_blocks
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.schemes import Draft
 from harness_specdecode.decoding.slots import SlotModel
@@ -171,13 +172,10 @@ def first_layers(model: Any, layers: int) -> Any:
     Raises:
         HarnessError: There are not so many layers, or they are not found.
     """
-    base = model.base_model
-    base = getattr(base, "language_model", base)
-    name = next(
-        (n for n in ("layers", "h") if isinstance(getattr(base, n, None), nn.ModuleList)), None
-    )
-    if name is None:
-        raise HarnessError(f"early:{layers}: the layers of {type(model).__name__} are not found")
+    try:
+        base, name = home_of_blocks(model)
+    except HarnessError as cause:
+        raise HarnessError(f"early:{layers}: {cause}") from cause
     blocks = getattr(base, name)
     if not 0 < layers < len(blocks):
         raise HarnessError(f"early:{layers}: give 1 to {len(blocks) - 1} layers of {len(blocks)}")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 
 @dataclass(frozen=True, kw_only=True)

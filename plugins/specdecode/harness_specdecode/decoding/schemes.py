@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.couplings.couplings import icws_pick
 from harness_specdecode.couplings.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.couplings.noise import PRIVATE, Noise

@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.decoding.sampling import Sampling
 
 TOP_K = 50

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.decoding.attention import groups, slot_attention
 
 ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.decoding.arguments import check_gamma
 from harness_specdecode.decoding.decoder import Answer, Request
 from harness_specdecode.decoding.drafter_sources import NONE

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError
 from harness_specdecode.couplings.agreement import closed_forms, record, sampled_hits
 from harness_specdecode.couplings.couplings import gumbel_sample
 from harness_specdecode.couplings.noise import request_key

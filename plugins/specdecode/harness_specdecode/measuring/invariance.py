@@ -24,8 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError
 from harness_specdecode.data.prompts import OWN
 from harness_specdecode.decoding.decoder import Answer
 from harness_specdecode.decoding.drafter_sources import NONE

@@ -37,8 +37,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError
 from harness_specdecode.decoding.decoder import Request
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.settings import Settings

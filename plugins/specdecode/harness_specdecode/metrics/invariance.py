@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.statistics import Statistic
+from harness import Statistic
 from harness_specdecode.metrics import pooled_mean
 
 Item = Mapping[str, Any]

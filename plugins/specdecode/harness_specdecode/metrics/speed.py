@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics import Floats, Statistic
+from harness import Statistic
+from harness.statistics import Floats
 
 Item = Mapping[str, Any]
 

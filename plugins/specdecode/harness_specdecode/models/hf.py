@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -28,30 +27,27 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError, Wrapper
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.arguments import refuse_cache
+from harness_specdecode.decoding.arguments import NO_USE_CACHE
 from harness_specdecode.decoding.decoder import Answer, Decoder, Request
 from harness_specdecode.decoding.drafter_sources import NONE, Source, open_source
 from harness_specdecode.decoding.schemes import GUMBEL, scheme_for
 from harness_specdecode.decoding.settings import Settings, settings_of, stop_test
 from harness_specdecode.decoding.slots import SlotModel, supported
-from harness_specdecode.measuring import coupling as measuring
-from harness_specdecode.measuring import invariance, spec_bench
+from harness_specdecode.measuring import coupling, invariance, spec_bench
 from harness_specdecode.measuring.comparing import Decoding, alike
 from harness_specdecode.requests import DRAFTERS, DRAWS, TURNS
 
-_Base: Any = object  # whatever the mixin is put in front of
 _AUTO_BATCH = 8
 _EXACT_GAMMA = 8
 _EXACT = (torch.float32, torch.float64)
 _MEASURED = {  # by a column of the task's rows
-    DRAWS: measuring.measured, TURNS: spec_bench.measured, DRAFTERS: invariance.measured,
+    DRAWS: coupling.measured, TURNS: spec_bench.measured, DRAFTERS: invariance.measured,
 }  # fmt: skip
 
 
-class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+class SpeculativeMixin(Wrapper):
     """Speeds up an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -71,6 +67,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         HarnessError: A model cannot be loaded or decoded this way, or an argument is out of range.
     """
 
+    no_use_cache = NO_USE_CACHE
     model: Any
     tokenizer: Any
 
@@ -88,15 +85,9 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        from harness.testbed import resolve
-
         _refuse_bypassed(type(self))
         given = Decoding(drafter=drafter or NONE, gamma=gamma, scheme=scheme, adaptive=adaptive)
-        path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
-        try:
-            super().__init__(pretrained=path, **kwargs)
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"model {pretrained} cannot be loaded: {cause}") from cause
+        super().__init__(pretrained, **kwargs)
         if self.backend != "causal":
             raise HarnessError(f"model {pretrained} is no causal language model")
         supported(self.model)
@@ -124,10 +115,6 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 name, self.model, self.tokenizer, revision=revision, dtype=self._drafter_dtype
             )
         return self._opened[name]
-
-    def set_cache_hook(self, cache_hook: Any) -> None:
-        refuse_cache(cache_hook)
-        super().set_cache_hook(cache_hook)
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model and of the decoding."""
@@ -232,7 +219,7 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         def slots(model: Any, fixed_width: int = 0) -> SlotModel:
             return SlotModel(
                 model, rows=decoding.batch_size, capacity=longest + settings.length + widest,
-                fixed_width=fixed_width, autocast=self._autocast,
+                fixed_width=fixed_width, autocast=self.autocast,
             )  # fmt: skip
 
         return Decoder(
@@ -247,16 +234,6 @@ class SpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 settings.until, lambda ids: self.tok_decode(ids, skip_special_tokens=False)
             ),
         )
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = self.mixed_precision_dtype
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
-
-    def ends(self) -> set[int]:
-        """Tokens that end an answer."""
-        ends = self.model.generation_config.eos_token_id
-        named = ends if isinstance(ends, list) else [ends]
-        return {token for token in (*named, self.eot_token_id) if token is not None}
 
     def completion(self, answer: Answer, settings: Settings) -> Completion:
         """The text with the trace of its making, which the run's totals count."""

@@ -24,10 +24,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError, Wrapper
+from harness.errors import one_line
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.arguments import check_gamma, in_a_line, refuse_cache
+from harness_specdecode.decoding.arguments import NO_USE_CACHE, check_gamma
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.settings import check_temperature, settings_of
 from harness_specdecode.models.vllm_counts import DraftCounts, added, share
@@ -51,7 +51,6 @@ except ImportError as missing:
 
 log = logging.getLogger(__name__)
 
-_Base: Any = object  # whatever the mixin is put in front of
 _DEFAULTS = SimpleNamespace(top_k=0)  # vLLM's, where transformers has others
 _ENGINE_OPTIONS = (  # of a request, without a say in which token is drawn
     "ignore_eos",
@@ -62,7 +61,7 @@ _ENGINE_OPTIONS = (  # of a request, without a say in which token is drawn
 )
 
 
-class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+class VLLMSpeculativeMixin(Wrapper):
     """Speeds up lm-eval's ``VLLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -81,6 +80,9 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         HarnessError: A model cannot be loaded or decoded this way, or an argument or a setting of
             the engine is not supported.
     """
+
+    cannot_load = "vLLM cannot run {}"
+    no_use_cache = NO_USE_CACHE
 
     model: Any
     model_args: dict[str, Any]
@@ -109,22 +111,13 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         )
         self._drafter_size = drafter_size(self.drafter, config, path, kwargs)
         settings = engine_settings(kwargs, invariant=self.invariant)
-        try:
-            super().__init__(
-                pretrained=path, seed=self.noise_seed, speculative_config=config, **settings
-            )
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"vLLM cannot run {pretrained}: {in_a_line(cause)}") from cause
+        super().__init__(pretrained, seed=self.noise_seed, speculative_config=config, **settings)
         if self.invariant:
             for problem in self.model.collective_rpc("make_invariant", args=(self.noise_seed,)):
                 if problem is not None:
                     raise HarnessError(problem)
         self._totals: dict[str, Any] = {}
         self._made: dict[int, dict[str, Any]] = {}
-
-    def set_cache_hook(self, cache_hook: Any) -> None:
-        refuse_cache(cache_hook)
-        super().set_cache_hook(cache_hook)
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model and of the decoding."""
@@ -155,7 +148,7 @@ class VLLMSpeculativeMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         try:
             texts = super().generate_until(rows, disable_tqdm=disable_tqdm)
         except (TypeError, ValueError) as cause:
-            raise HarnessError(f"vLLM cannot answer: {in_a_line(cause)}") from cause
+            raise HarnessError(f"vLLM cannot answer: {one_line(cause)}") from cause
         made = [self._made[place] for place in range(len(requests))]
         batch = self._of_batch(self._counted().since(before), sum(one["tokens"] for one in made))
         tokens = sum(one["tokens"] for one in made)

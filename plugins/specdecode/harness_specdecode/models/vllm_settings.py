@@ -10,8 +10,8 @@ from typing import Any
 
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from harness.errors import HarnessError
-from harness_specdecode.decoding.arguments import in_a_line
+from harness import HarnessError
+from harness.errors import one_line
 from harness_specdecode.decoding.drafter_sources import (
     EARLY,
     NGRAM,
@@ -157,7 +157,7 @@ def _read(name: str, path: str, kwargs: Mapping[str, Any], revision: str | None)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"{name} cannot be loaded: {in_a_line(cause)}") from cause
+        raise HarnessError(f"{name} cannot be loaded: {one_line(cause)}") from cause
     _check_heads(name, config.get_text_config())
     return model.num_parameters(), tokenizer
 

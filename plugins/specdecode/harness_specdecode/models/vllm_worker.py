@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_specdecode.couplings.noise import Noise
 from harness_specdecode.models.vllm_sampler import Asked, InvariantSampler
 

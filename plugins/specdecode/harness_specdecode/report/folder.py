@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts.recipes import appearing, write_manifest
+from harness.artefacts.recipes import write_manifest
+from harness.artefacts.writing import appearing
 from harness.reports.files import Cell, write_cells
 from harness_specdecode.measuring.along import Position
 from harness_specdecode.measuring.costs import LIBRARIES

@@ -27,8 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from harness.data.sources import Row
-from harness.errors import DataError
+from harness import DataError, Row
 from harness_taid.data.sources import columns_of, messages_of
 
 Ids = npt.NDArray[np.int32]

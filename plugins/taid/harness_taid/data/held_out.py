@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.data import sources as datasets
-from harness.data.sources import Row, Sourced, choose
-from harness.errors import DataError
+from harness import DataError, Row, Sourced, choose
+from harness.data import sources
 from harness_taid.data.sources import DEV_NAMES, Source, columns_of, messages_of
 from harness_taid.requests import ALONG, COMPARED, REFERENCE, SEED, STUDENT, TEXTS
 
@@ -25,7 +24,7 @@ _TESTBED_SEED = 3_000_000
 """Of texts that neither the testbed's models nor their students are trained on."""
 
 
-def held_out(metadata: Mapping[str, Any]) -> tuple[datasets.Source, list[Row], int]:
+def held_out(metadata: Mapping[str, Any]) -> tuple[sources.Source, list[Row], int]:
     """Where the rows come from, rows of prompt and response, and how many were left out.
 
     Args:
@@ -50,7 +49,7 @@ def held_out(metadata: Mapping[str, Any]) -> tuple[datasets.Source, list[Row], i
     return source, found, len(table[:limit]) - len(found)
 
 
-def _table(source: datasets.Source, limit: int) -> list[Row]:
+def _table(source: sources.Source, limit: int) -> list[Row]:
     if source.kind == "testbed":
         return _testbed(min(limit, _TESTBED_ROWS))
     known = Source.of(source.location)

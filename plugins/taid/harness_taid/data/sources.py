@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import DataError, Row, find_table, read_table
 from harness.artefacts.checksums import digest
-from harness.data.sources import FORMATS, Row, find_table, read_table
-from harness.errors import DataError
+from harness.data.sources import FORMATS
 
 TESTBED = "testbed"
 TESTBED_ROWS = 3000

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics import Floats, Statistic
+from harness import Statistic
+from harness.statistics import Floats
 from harness_taid.metrics import texts
 
 BINS = 15

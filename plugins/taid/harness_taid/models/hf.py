@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import resolve_max_length
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError, Wrapper
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
@@ -30,12 +28,11 @@ from harness_taid.training.provenance import Distillation, read_distillation
 
 log = logging.getLogger(__name__)
 
-_Base: Any = object  # whatever the mixin is put in front of
 _AUTO_BATCH = 8
 _MARK = "An answer."
 
 
-class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
+class DistilledMixin(Wrapper):
     """Puts a teacher beside an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -69,10 +66,7 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
         self.distillation: Distillation | None = None
         if isinstance(path, str) and Path(path).is_dir():
             self.distillation = read_distillation(Path(path))
-        try:
-            super().__init__(pretrained=path, **kwargs)
-        except (OSError, ValueError, AssertionError, RuntimeError, TypeError) as cause:
-            raise HarnessError(f"model {pretrained} cannot be loaded: {cause}") from cause
+        super().__init__(pretrained, **kwargs)
         if self.backend != "causal":
             raise HarnessError(f"model {pretrained} is no causal language model")
         recipe: Mapping[str, Any] = self.distillation.recipe if self.distillation else {}
@@ -113,14 +107,9 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
                 room=min(
                     self.max_length, resolve_max_length(teacher.config, tokenizer, default=default)
                 ),
-                ends=self._ends(),
+                ends=self.ends(),
             )
         return self._pair
-
-    def _ends(self) -> frozenset[int]:
-        ends = self.model.generation_config.eos_token_id
-        named = ends if isinstance(ends, list) else [ends]
-        return frozenset(token for token in (*named, self.eot_token_id) if token is not None)
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model: its objective is the method on the leaderboard."""
@@ -170,7 +159,7 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             pair,
             [asked(self, request) for request in rows],
             batch=size if isinstance(size, int) else _AUTO_BATCH,
-            autocast=self._autocast(),
+            autocast=self.autocast(),
             decode=self.tok_decode,
             quiet=quiet or self.rank != 0,
         )
@@ -201,10 +190,6 @@ class DistilledMixin(_Base):  # type: ignore[misc]  # lm-eval is untyped
             whole = self.tokenizer.apply_chat_template(turns, tokenize=False)
             self._behind_an_answer = whole.rpartition(_MARK)[2]
         return str(super().apply_chat_template(chat_history, add_generation_prompt))
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = self.mixed_precision_dtype
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     @contextmanager
     def _teacher_in_place(self) -> Iterator[None]:

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.models.responses import Completion
+from harness import Completion, HarnessError
 from harness_taid.metrics.fidelity import logits_behind, token_figures
 from harness_taid.models.own_samples import own_samples
 from harness_taid.requests import ALONG, FIDELITY, REFERENCE, SEED, STUDENT

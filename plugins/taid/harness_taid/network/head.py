@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.errors import HarnessError
+from harness import HarnessError
 
 _PLAIN = (
     "gemma gpt2 gpt_neo gpt_neox llama mistral mixtral olmo olmo2 opt phi phi3 qwen2 qwen2_moe "

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_taid.network.batching import Pass
 from harness_taid.network.chunked import HiddenTeacher, TeacherRows, chunked_loss
 from harness_taid.network.head import Head

@@ -33,8 +33,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from harness import ArtefactError
 from harness.artefacts.checksums import digest
-from harness.errors import ArtefactError
 from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Pass
 from harness_taid.network.head import Head

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
 from harness.models.checkpoints import not_loaded, place_of
 
 SCRATCH = "scratch:"

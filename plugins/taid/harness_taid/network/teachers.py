@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import ArtefactError
+from harness import ArtefactError
 
 
 def load_teacher(

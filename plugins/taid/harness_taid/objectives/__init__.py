@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_taid.objectives import divergences
 from harness_taid.objectives.adaptive_kl import AdaptiveKL
 from harness_taid.objectives.base import Context, Objective, Terms

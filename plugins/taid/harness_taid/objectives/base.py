@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.errors import ArtefactError
+from harness import ArtefactError
 
 
 @dataclass(frozen=True, kw_only=True)

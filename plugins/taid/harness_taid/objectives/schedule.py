@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_taid.objectives.ranges import require
 
 

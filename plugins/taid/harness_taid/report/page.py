@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.reports.files import replacing
+from harness.artefacts.writing import replacing_text
 from harness.reports.page import report_style, source, source_hash, template
 from harness.reports.values import mapping, number, text
 from harness_taid.report.fidelity_pictures import fidelity
@@ -32,7 +32,7 @@ def write_report(
         HarnessError: The file cannot be written.
     """
     page = render(students, comparisons, title)
-    with replacing(file) as place:
+    with replacing_text(file) as place:
         place.write(page)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.leaderboard import Contest, Row, read_results
 from harness.leaderboard.tables import standings
 from harness.reports.values import mapping, number, text

@@ -21,10 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.writing import check_writable
 from harness.asking.store import key_of
-from harness.errors import ArtefactError, HarnessError
 from harness.models.checkpoints import place_of
 from harness.models.trainings import alone, without_bars
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash
@@ -65,7 +66,7 @@ def capture(options: CaptureOptions) -> Captured:
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
         return Captured(out, present, True)
-    recipes.check_writable(out)
+    check_writable(out)
     work = out.with_name(f".{out.name}.capturing-{key_of(**recipe)[:12]}")
     device = "cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"

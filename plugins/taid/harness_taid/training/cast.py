@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness.models.checkpoints import not_loaded, place_of
 from harness_taid.network.network import LiveTeacher, Teacher
 from harness_taid.network.offline_teacher import Capture

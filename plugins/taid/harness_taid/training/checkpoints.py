@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from harness.artefacts import recipes
-from harness.errors import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError
+from harness.artefacts.writing import write_json
 from harness.models.trainings import in_charge, settle
 
 WEIGHTS, OPTIMISER, REPLAY, STATE = (
@@ -106,7 +106,7 @@ class Checkpoints:
                 save_file(moments, draft / OPTIMISER)
                 if replay:
                     save_file(dict(replay), draft / REPLAY)
-                recipes.write_json(draft / STATE, dict(state))
+                write_json(draft / STATE, dict(state))
                 shutil.rmtree(self.place(step), ignore_errors=True)
                 draft.rename(self.place(step))
             except (OSError, SafetensorError) as cause:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_taid.training.checkpoints import Checkpoints
 from harness_taid.training.provenance import METRICS
 

@@ -28,9 +28,10 @@ from typing import Any
 
 import torch
 
+from harness import HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.writing import check_writable
 from harness.asking.store import key_of
-from harness.errors import HarnessError
 from harness.models.trainings import alone, in_charge, settle, without_bars
 from harness_taid import objectives
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash, split
@@ -80,7 +81,7 @@ def distill(options: Options, say: Say = print) -> Made:
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
         return Made(out, present, True, in_charge())
-    recipes.check_writable(out)
+    check_writable(out)
     work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     with alone(work, "distillation"), without_bars():
         _run(options, sources, recipe, work, say if in_charge() else _silent)

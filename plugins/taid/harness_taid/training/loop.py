@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from harness.errors import HarnessError
+from harness import HarnessError
 from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Pass, collate, shares
 from harness_taid.network.network import Network, Teacher, TeacherOf

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest, fingerprint
-from harness.errors import ArtefactError, HarnessError
 from harness.models.checkpoints import place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
 from harness_taid.data.sources import Source

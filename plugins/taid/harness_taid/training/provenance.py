@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import ArtefactError, Row, read_table
 from harness.artefacts.checksums import digest
-from harness.data.sources import Row, read_table
-from harness.errors import ArtefactError
 
 MANIFEST, METRICS = "distillation.json", "metrics.jsonl"
 

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from harness.artefacts import recipes
+from harness.artefacts.writing import appearing
 from harness.models.trainings import in_charge
 from harness_taid.training.cast import Cast
 from harness_taid.training.checkpoints import whole_state
@@ -30,7 +31,7 @@ def write(out: Path, work: Path, recipe: Recipe, facts: dict[str, Any], cast: Ca
     state = whole_state(student)
     if not in_charge():
         return
-    with recipes.appearing(out) as draft:
+    with appearing(out) as draft:
         try:
             if hasattr(student, "merge_and_unload"):
                 student.save_pretrained(draft / ADAPTER)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import transformers
-from harness_factcg.checking import last_block
 from transformers import PretrainedConfig
+
+from harness.models import last_block
 
 SIZE = {
     "vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,

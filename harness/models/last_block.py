@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from harness.errors import HarnessError
+from harness.models.blocks import blocks
 from harness.models.positionwise import only_at
 
 NAME = "sdpa_last_at_one_place"
@@ -31,7 +33,10 @@ def prepare(model: Any) -> bool:
     Args:
         model: A transformers model.
     """
-    last = _last_block(model)
+    try:
+        last = blocks(model)[-1]
+    except (HarnessError, IndexError):
+        return False
     attention, mlp = getattr(last, "self_attn", None), getattr(last, "mlp", None)
     parts = ("q_proj", "k_proj", "v_proj", "o_proj")
     if not all(isinstance(getattr(attention, part, None), nn.Linear) for part in parts):
@@ -44,25 +49,34 @@ def prepare(model: Any) -> bool:
 
 @contextmanager
 def read_at(model: Any, wanted: Tensor) -> Iterator[None]:
-    """Run a prepared model's last block at one position a prompt alone; it gives 0 elsewhere.
+    """Run a model's last block at chosen positions alone; it gives 0 elsewhere.
+
+    Attention itself is cut down only in a model that is ready for it (``prepare``).
 
     Args:
         model: The model.
-        wanted: Whether a position is the one that is read: once a row. [batch, tokens]
+        wanted: Which positions are read; of a prepared model one a row. [batch, tokens]
     """
-    last = _last_block(model)
-    attention = last.self_attn
+    last = blocks(model)[-1]
     with ExitStack() as stack:
-        attention.__dict__[_WANTED] = wanted
-        stack.callback(attention.__dict__.pop, _WANTED)
-        for part in (attention.q_proj, attention.o_proj, last.mlp):
+        if getattr(model.config, "_attn_implementation", None) == NAME:
+            attention = last.self_attn
+            attention.__dict__[_WANTED] = wanted
+            stack.callback(attention.__dict__.pop, _WANTED)
+        for part in apart(last):
             stack.enter_context(only_at(part, wanted))
         yield
 
 
-def _last_block(model: Any) -> Any:
-    blocks = getattr(model.base_model, "layers", None)
-    return blocks[-1] if isinstance(blocks, nn.ModuleList) and len(blocks) else None
+def apart(last: nn.Module) -> Iterator[nn.Module]:
+    """The parts of the last block that need only run at the positions whose logits are wanted.
+
+    Queries, the attention's output and the MLP treat each position apart; keys and values of all
+    positions are read. Where a model computes queries, keys and values as one, only the rest.
+    """
+    for name, own in last.named_modules():
+        if name == "mlp" or name.endswith((".q_proj", ".o_proj")):
+            yield own
 
 
 def _attention(
