@@ -1,6 +1,6 @@
 # make demo   set up, then run the main job on the embedded testbed
 # make test   set up, then run the tests
-# make check  formatting, lint, types
+# make check  formatting, lint, types, the layers of rooms, declared dependencies
 # make bench  every claim, measured
 PYTHON ?= python3
 VENV ?= .venv
@@ -34,6 +34,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry harness plugins
 
 bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

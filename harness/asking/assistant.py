@@ -32,6 +32,7 @@ from harness.asking.secrets import (
 from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, cache_folder, key_of
 from harness.errors import HarnessError, JudgeError
+from harness.host.lm_eval_seams import model_class
 
 # How a model is run, not what it answers: these do not enter the store's key.
 _OPERATIONAL = frozenset(
@@ -164,11 +165,8 @@ class Assistant:
         return redacted(text, self._secrets())
 
     def _class(self) -> Any:
-        import lm_eval.models  # noqa: F401 -- fills the registry
-        from lm_eval.api.registry import get_model
-
         try:
-            return get_model(self.spec.model)
+            return model_class(self.spec.model)
         except HarnessError:
             raise
         except Exception as cause:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.asking.spec import Question
 from harness.errors import HarnessError, JudgeError
+from harness.host.lm_eval_seams import no_answer
 
 if TYPE_CHECKING:
     from harness.asking.spec import AssistantSpec
@@ -87,8 +88,6 @@ class Batch:
         redacted: Callable[[str], str],
         usage: Counter[str],
     ) -> None:
-        from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
-
         self._model = model
         self._spec = spec
         self._questions = questions
@@ -96,7 +95,7 @@ class Batch:
         self._keep = keep
         self._redacted = redacted
         self._usage = usage
-        self._nothing = {"", LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER.strip()}
+        self._nothing = {"", no_answer()}
         self._random = random.Random(spec.seed)
         self._tries: Counter[str] = Counter()
         self._arrivals = 0

@@ -11,7 +11,7 @@ from importlib import metadata
 import typer
 
 from harness import _autoload
-from harness.host import discovery as host
+from harness.host import checking, discovery, lm_eval_seams, seam_checks
 
 HUB_TIMEOUT_SECONDS = 5.0
 
@@ -86,11 +86,32 @@ def _link() -> Finding:
     return Finding("link to lm-eval", "import hook in place")
 
 
+def _lm_eval() -> Finding:
+    """Whether lm-eval is one we know, and still works inside as we need it to."""
+    what = "lm-eval"
+    if _version("lm_eval") is None:
+        return Finding(what, "not installed", "fail", "pip install paperharness")
+    advice = f"pip install 'lm-eval{lm_eval_seams.KNOWN}', or a newer paperharness"
+    lines = [lm_eval_seams.unknown_version(), *seam_checks.moved()]
+    if found := [line for line in lines if line]:
+        return Finding(what, "; ".join(found), "fail", advice)
+    state = f"{lm_eval_seams.version()} (known: {lm_eval_seams.KNOWN})"
+    return Finding(what, f"{state}, all {len(seam_checks.SEAMS)} seams in place")
+
+
 def _plugins() -> Finding:
-    found, broken = host.plugins(), host.broken()
+    if _version("lm_eval"):
+        checking.refuse_lm_evals_names()
+    found, broken = discovery.plugins(), discovery.broken()
     if broken:
         names = ", ".join(p.name for p in broken)
-        return Finding("plugins", f"broken: {names}", "fail", "see `harness plugins` for the cause")
+        causes = "; ".join(f"{p}: {p.error}" for p in broken)
+        return Finding(
+            "plugins", f"broken: {names}: {causes}", "fail", "see `harness plugins --verbose`"
+        )
+    faults = [f"'{p.name}': {fault}" for p in found for fault in checking.faults(p)]
+    if faults:
+        return Finding("plugins", f"faulty: {'; '.join(faults)}", "fail", "see `harness plugins`")
     return Finding("plugins", f"{len(found)} loaded: {', '.join(p.name for p in found)}")
 
 
@@ -147,6 +168,7 @@ def _hub() -> Finding:
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _versions,
+    _lm_eval,
     _link,
     _plugins,
     _accelerator,

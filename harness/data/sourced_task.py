@@ -13,6 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from harness._version import __version__
 from harness.data.sources import Sourced
+from harness.host.lm_eval_seams import give_rows
 
 
 class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
@@ -31,7 +32,7 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
 
         metadata = dict(self.config.metadata or {})
         sourced: Sourced = self.config.custom_dataset(**metadata, **(dataset_kwargs or {}))
-        self.dataset = datasets.DatasetDict({self.config.test_split: sourced.dataset()})
+        give_rows(self, datasets.DatasetDict({self.config.test_split: sourced.dataset()}))
         self.config.metadata = metadata | {
             "data_source": str(sourced.source),
             "data_sha256": sourced.sha256,

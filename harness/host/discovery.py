@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+import sys
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pluggy
-import yaml
 
-from harness.errors import PluginError
+from harness.errors import PluginError, one_line
 from harness.host import builtin, hookspecs
+from harness.host.task_files import task_files
 
 GROUP = "paperharness"
 KINDS = ("model", "task", "filter", "metric", "aggregation", "command")
@@ -26,14 +28,27 @@ KINDS = ("model", "task", "filter", "metric", "aggregation", "command")
 
 @dataclass
 class Plugin:
-    """One plugin and what it brings; ``names`` maps (kind, name) to target or description."""
+    """One plugin and what it brings; ``names`` maps (kind, name) to target or description.
+
+    Attributes:
+        places: Where the plugin's code named each of them, ``file:line``.
+        error: Why the plugin is broken, one line.
+        traceback: The traceback of that, if it was an exception of the plugin's.
+        refused: Whether it is broken because a name of its is lm-eval's.
+    """
 
     name: str
     distribution: str
     version: str
     names: dict[tuple[str, str], Any] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
     error: str | None = None
+    traceback: str = ""
+    refused: bool = False
+
+    def __str__(self) -> str:
+        return f"'{self.name}' ({self.distribution} {self.version})"
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """What the plugin brings of one kind, by name."""
@@ -41,9 +56,18 @@ class Plugin:
 
     def fail(self, cause: object) -> None:
         """Mark the plugin as broken and withdraw what it had named."""
-        self.error = " ".join(str(cause).split())
+        self.error = one_line(cause)
         self.names.clear()
         self.folders.clear()
+
+    def refuse(self, kind: str, name: str, owner: str) -> None:
+        """Mark the plugin as broken because a name of its is lm-eval's."""
+        place = self.places.get((kind, name))
+        self.refused = True
+        self.fail(
+            f"{kind} '{name}' is {owner} and is named by {self} too; rename it"
+            + (f" ({place})" if place else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -76,18 +100,23 @@ class PluginRegistrar:
             owner = self._plugin
         if owner is not None:
             raise PluginError(
-                f"{kind} '{name}' is registered by both '{owner.name}' ({owner.distribution} "
-                f"{owner.version}) and '{self._plugin.name}' ({self._plugin.distribution} "
-                f"{self._plugin.version}); uninstall one of the two or rename it"
+                f"{kind} '{name}' is registered by both {owner} and {self._plugin}; "
+                "uninstall one of the two or rename it"
             )
         self._plugin.names[kind, name] = target
+        self._plugin.places[kind, name] = _caller()
 
     def model(self, name: str, target: str) -> None:
         self._claim("model", name, _checked(target))
 
     def tasks(self, folder: Path) -> None:
-        for name, path in task_names(folder):
-            self._claim("task", name, path)
+        files = [file for file in task_files(folder) if file.name]
+        for file in files:
+            self._claim("task", str(file.name), file.path)
+        for file in files:
+            for tag in file.tags:
+                if ("task", tag) not in self._plugin.names:
+                    self._claim("task", tag, file.path)
         self._plugin.folders.append(Path(folder))
 
     def filter(self, name: str, target: str) -> None:
@@ -103,44 +132,23 @@ class PluginRegistrar:
         self._claim("command", name, Command(_checked(target), help))
 
 
+def _caller() -> str:
+    """Where the plugin's code called the registrar."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 def _checked(target: str) -> str:
-    if not re.fullmatch(r"[\w.]+:[\w.]+", target):
+    if not re.fullmatch(r"[\w.]+:\w+", target):
         raise PluginError(f"target {target!r} is not of the form 'package.module:attribute'")
     return target
 
 
-class _NamesOnly(yaml.SafeLoader):
-    """Reads a task YAML for its name; ``!function`` and other tags stay unresolved."""
-
-
-_NamesOnly.add_multi_constructor("!", lambda loader, suffix, node: None)
-
-
-def task_names(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Task and group names in a folder of YAMLs, with their files.
-
-    lm-eval skips a YAML it cannot read without a word; here it is an error.
-
-    Raises:
-        PluginError: The folder does not exist, or a file in it is no YAML mapping.
-    """
-    if not Path(folder).is_dir():
-        raise PluginError(f"task folder {folder} does not exist")
-    for path in sorted(Path(folder).rglob("*.yaml")):
-        try:
-            config = yaml.load(path.read_text(encoding="utf-8"), Loader=_NamesOnly)  # noqa: S506 -- a SafeLoader
-        except yaml.YAMLError as cause:
-            raise PluginError(f"task file {path} is not valid YAML: {cause}") from cause
-        if not isinstance(config, dict):
-            raise PluginError(f"task file {path} is not a YAML mapping")
-        name = config.get("group") or config.get("task")
-        if isinstance(name, str):
-            yield name, path
-
-
 def task_folder(paper: str) -> Path:
     """Where the task YAMLs of an in-tree plugin lie, in a wheel and in a checkout alike."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     shipped = package / "task_yamls"
     return (shipped if shipped.is_dir() else package.parent / "task_yamls") / paper
 
@@ -162,7 +170,7 @@ def plugins() -> tuple[Plugin, ...]:
         try:
             module = entry.load()
         except Exception as cause:  # noqa: BLE001 -- whatever a foreign module raises is its cause
-            plugin.fail(f"{type(cause).__name__}: {cause}")
+            _explain(plugin, cause, entry.module)
         else:
             _load(manager, plugin, module, owners)
         found.append(plugin)
@@ -195,12 +203,47 @@ def _load(
                 "registers nothing: mark a function register(registrar) with @harness.hookimpl"
             )
     except Exception as cause:  # noqa: BLE001 -- whatever a foreign plugin raises is its cause
-        text = str(cause) if isinstance(cause, PluginError) else f"{type(cause).__name__}: {cause}"
-        plugin.fail(text)
+        _explain(plugin, cause, str(getattr(module, "__name__", type(module).__module__)))
         if manager.is_registered(module):
             manager.unregister(module)
+
+
+def _explain(plugin: Plugin, cause: Exception, module: str) -> None:
+    """Mark a plugin as broken by an exception, with the line of its own code that raised it."""
+    text = str(cause) if isinstance(cause, PluginError) else f"{type(cause).__name__}: {cause}"
+    place = place_of(cause, module)
+    plugin.fail(f"{text} ({place})" if place else text)
+    plugin.traceback = "".join(traceback.format_exception(cause))
+
+
+def place_of(cause: BaseException, module: str) -> str | None:
+    """The last line, ``file:line``, that an exception passed in a module or its package.
+
+    For a ``SyntaxError`` it is where the error stands.
+    """
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return f"{cause.filename}:{cause.lineno}"
+    package = module.partition(".")[0]
+    found = getattr(sys.modules.get(module), "__file__", None)
+    for frame, line in traceback.walk_tb(cause.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            found = f"{frame.f_code.co_filename}:{line}"
+    return found
 
 
 def broken() -> list[Plugin]:
     """Plugins that could not be loaded."""
     return [p for p in plugins() if p.error]
+
+
+def entry_points_of(kind: str, distribution: str) -> dict[str, str]:
+    """What a distribution's ``[project.entry-points."lm_eval.<kind>s"]`` should say.
+
+    A newer lm-eval reads these groups itself (kinds: model, filter, metric, aggregation).
+    """
+    return {
+        name: target if isinstance(target, str) else str(target.target)
+        for plugin in plugins()
+        if plugin.distribution == distribution
+        for name, target in plugin.of_kind(kind).items()
+    }

@@ -16,7 +16,7 @@ def show_own_errors_in_one_line() -> None:
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, HarnessError):
-            print(one_line(error), file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
         else:
             previous(kind, error, traceback)
 

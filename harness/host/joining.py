@@ -1,64 +1,75 @@
 """Hands what plugins bring to lm-eval, right after each of its modules is imported.
 
 Called by the import hook in ``_autoload``. Besides adding names to lm-eval's registries and task
-index it wraps three functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
-its own standard error, and ``get_model`` and ``TaskManager.match_tasks``, so that a name nobody
-provides is explained by the plugins that could not be loaded.
+index it wraps four functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
+its own standard error, and ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so
+that a name nobody provides, and one that leads nowhere, is explained by the plugin it belongs to.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from harness.errors import PluginError
+from harness.errors import HarnessError, PluginError
+from harness.host import checking
 from harness.host import discovery as host
+from harness.host import lm_eval_seams as seams
+from harness.host.edge import show_own_errors_in_one_line
+
+log = logging.getLogger("harness.host")
+_entered: dict[str, list[tuple[Any, str]]] = {}  # by plugin, to be withdrawn should it be refused
+_told: set[str] = set()
 
 
-def _named(kind: str) -> Iterator[tuple[host.Plugin, str, Any]]:
-    for plugin in host.plugins():
-        for name, target in plugin.of_kind(kind).items():
-            yield plugin, name, target
+@functools.cache
+def _known_lm_eval() -> bool:
+    """Whether lm-eval is one we know; says so once if not."""
+    stranger = seams.unknown_version()
+    if stranger:
+        log.warning(stranger)
+    return stranger is None
 
 
-def _enter(registry: Any, kind: str, plugin: host.Plugin, name: str, target: object) -> None:
-    """Put one name into an lm-eval registry, unless a newer lm-eval has already found it."""
-    if name not in registry:
-        registry.register(name, target=target)
-        return
-    present = dict(registry.items())[name]
-    if getattr(present, "value", present) != target:
-        plugin.fail(f"{kind} '{name}' is lm-eval's own ({present}); rename it")
+def _carefully(join: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    """With an lm-eval that we do not know, what cannot join stays out instead of raising."""
+
+    @functools.wraps(join)
+    def joined(module: ModuleType) -> None:
+        known = _known_lm_eval()
+        try:
+            join(module)
+        except Exception as cause:
+            if known:
+                raise
+            log.warning("%s: plugins stay out: %s: %s", join.__name__, type(cause).__name__, cause)
+
+    return joined
 
 
+@_carefully
 def join_models(module: ModuleType) -> None:
     """Hand models to lm-eval; called after ``lm_eval.models`` has registered its own."""
-    from lm_eval.api.registry import model_registry
-
-    for plugin, name, target in list(_named("model")):
-        _enter(model_registry, "model", plugin, name, target)
+    _enter_all("model")
 
 
+@_carefully
 def join_metrics(module: ModuleType) -> None:
     """Hand metrics and aggregations to lm-eval; called after ``lm_eval.api.metrics``.
 
     lm-eval knows the standard error of a fixed list of aggregations; one of ours that knows its
     own (``harness.statistics.Statistic``) is asked for it.
     """
-    from lm_eval.api import registry
-
-    for plugin, name, target in list(_named("aggregation")):
-        _enter(registry.aggregation_registry, "aggregation", plugin, name, target)
-    for plugin, name, metric in list(_named("metric")):
-        _enter(registry.metric_registry, "metric", plugin, name, metric.target)
-        if name not in registry.metric_agg_registry:
-            aggregation = registry.aggregation_registry.get(metric.aggregation)
-            registry.metric_agg_registry.register(name, target=aggregation)
-        if name not in registry.higher_is_better_registry:
-            registry.higher_is_better_registry.register(name, target=metric.higher_is_better)
-
+    aggregations = _enter_all("aggregation")
+    _enter_all("metric")
+    for plugin in host.plugins():
+        for name, metric in plugin.of_kind("metric").items():
+            if metric.aggregation in aggregations:
+                kept = seams.held(aggregations, metric.aggregation)
+                seams.complete_metric(name, kept, metric.higher_is_better)
     stock = module.stderr_for_metric
 
     @functools.wraps(stock)
@@ -69,65 +80,136 @@ def join_metrics(module: ModuleType) -> None:
     module.stderr_for_metric = stderr_for_metric  # type: ignore[attr-defined]
 
 
+@_carefully
 def join_tasks(module: ModuleType) -> None:
     """Hand filters and task folders to lm-eval; called after ``lm_eval.tasks.manager``."""
-    import lm_eval.models  # noqa: F401 -- fills the registry, and joins our models through the hook
+    seams.registry("model")  # fills it, and joins our models through the hook
     from lm_eval.api import registry
 
-    from harness.host.edge import show_own_errors_in_one_line
-
-    for plugin, name, target in list(_named("filter")):
-        _enter(registry.filter_registry, "filter", plugin, name, target)
-    _include_task_folders(module.TaskManager)
-    _explain_missing_models(registry)
+    _enter_all("filter")
+    _complete_index(module.TaskManager)
+    _check_tasks(module.TaskManager)
+    _explain_models(registry)
     show_own_errors_in_one_line()
 
 
-def _include_task_folders(manager: Any) -> None:
-    """Let every ``TaskManager`` with lm-eval's defaults index the plugins' folders too."""
-    stock_init, stock_match = manager.__init__, manager.match_tasks
+def _enter_all(kind: str) -> Any:
+    """Hand the plugins' names of one kind to lm-eval; returns its registry."""
+    registry = seams.registry(kind)
+    for plugin in host.plugins():
+        for name, target in plugin.of_kind(kind).items():
+            if not plugin.error:
+                _enter(registry, kind, plugin, name, checking.target_text(target))
+    return registry
 
-    @functools.wraps(stock_init)
-    def init(
-        self: Any,
-        verbosity: str | None = None,
-        include_path: Any = None,
-        include_defaults: bool = True,
-        metadata: Any = None,
-    ) -> None:
-        given = include_path if isinstance(include_path, (list, tuple)) else [include_path]
-        ours = [f for p in host.plugins() for f in p.folders] if include_defaults else []
-        paths = [*ours, *(p for p in given if p)]
-        stock_init(self, verbosity, paths or None, include_defaults, metadata)
-        self.include_path = include_path
+
+def _enter(registry: Any, kind: str, plugin: host.Plugin, name: str, target: str) -> None:
+    """Put one name into an lm-eval registry, unless it is there already for the same thing.
+
+    What the plugin registers goes before what its own package has declared for lm-eval.
+    """
+    if name in registry and seams.declared_by(seams.held(registry, name), plugin.distribution):
+        seams.withdraw(registry, name)
+    if name not in registry:
+        registry.register(name, target=target)
+        _entered.setdefault(plugin.name, []).append((registry, name))
+    elif not checking.refuse_taken(registry, kind, plugin, name, target):
+        return
+    if plugin.error:
+        _withdraw(plugin)
+
+
+def _withdraw(plugin: host.Plugin) -> None:
+    """Take back what a plugin had entered before it was refused."""
+    for registry, name in _entered.pop(plugin.name, ()):
+        seams.withdraw(registry, name)
+
+
+def _complete_index(manager: Any) -> None:
+    """Let every ``TaskManager`` with lm-eval's defaults index the plugins' tasks too."""
+    stock = manager.__init__
+
+    @functools.wraps(stock)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        stock(self, *args, **kwargs)
+        if seams.includes_defaults(self, stock, *args, **kwargs):
+            for plugin in host.plugins():
+                if plugin.folders:
+                    _add_tasks(self, plugin, seams.index_of(manager, stock, plugin.folders))
+        _tell_refused()
+
+    manager.__init__ = init
+
+
+def _add_tasks(manager: Any, plugin: host.Plugin, own: Any) -> None:
+    """Add a plugin's tasks to an index; a name that is not lm-eval's stays ``--include_path``'s."""
+    names = seams.task_names(own)
+    taken = names & seams.task_names(manager)
+    for name in sorted(taken):
+        if path := seams.own_file(manager, name):
+            plugin.refuse("task", name, seams.own(path))
+            _withdraw(plugin)
+            return
+    seams.add_tasks(manager, own, names - taken)
+
+
+def _tell_refused() -> None:
+    """Say once that a plugin stays out because a name of its means something else here."""
+    for plugin in host.broken():
+        if plugin.refused and plugin.name not in _told:
+            _told.add(plugin.name)
+            log.warning("plugin %s is left out: %s", plugin, plugin.error)
+
+
+def _check_tasks(manager: Any) -> None:
+    """Let a run that asks for a missing task, or for one that is faulty, fail at once."""
+    stock_match, stock_load = manager.match_tasks, manager.load
 
     @functools.wraps(stock_match)
     def match_tasks(self: Any, task_list: list[str]) -> list[str]:
         matches: list[str] = stock_match(self, task_list)
-        if not matches and host.broken():
-            raise PluginError(f"tasks not found: {', '.join(task_list)}. {_suspects()}")
+        if not matches:
+            _explain_missing_tasks(task_list)
+        checking.check_asked(matches, functools.partial(seams.tagged, self))
         return matches
 
-    manager.__init__, manager.match_tasks = init, match_tasks
+    @functools.wraps(stock_load)
+    def load(self: Any, task_list: Any, *args: Any, **kwargs: Any) -> Any:
+        given = task_list if isinstance(task_list, (list, tuple)) else [task_list]
+        names = [name for name in given if isinstance(name, str)]
+        _explain_missing_tasks(seams.unknown_tasks(self, names))
+        checking.check_asked(names, functools.partial(seams.tagged, self))
+        return stock_load(self, task_list, *args, **kwargs)
+
+    manager.match_tasks, manager.load = match_tasks, load
 
 
-def _explain_missing_models(registry: Any) -> None:
+def _explain_missing_tasks(names: list[str]) -> None:
+    if names and host.broken():
+        raise PluginError(f"tasks not found: {', '.join(names)}. {_suspects()}")
+
+
+def _explain_models(registry: Any) -> None:
+    """Let a run that asks for a missing model, or for one that leads nowhere, say whose it is."""
     stock = registry.get_model
 
     @functools.wraps(stock)
     def get_model(model_name: str) -> Any:
         try:
             return stock(model_name)
-        except ValueError as cause:
-            if not host.broken():
-                raise
-            raise PluginError(f"model '{model_name}' not found. {_suspects()}") from cause
+        except HarnessError:
+            raise
+        except Exception as cause:
+            owner = next((p for p in host.plugins() if model_name in p.of_kind("model")), None)
+            if owner:
+                raise PluginError(checking.why_not_loaded(owner, model_name, cause)) from cause
+            if isinstance(cause, ValueError) and host.broken():
+                raise PluginError(f"model '{model_name}' not found. {_suspects()}") from cause
+            raise
 
     registry.get_model = get_model
 
 
 def _suspects() -> str:
-    causes = "; ".join(
-        f"'{p.name}' ({p.distribution} {p.version}): {p.error}" for p in host.broken()
-    )
+    causes = "; ".join(f"{plugin}: {plugin.error}" for plugin in host.broken())
     return f"Plugins that could not be loaded and may provide it: {causes}"

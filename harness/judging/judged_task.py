@@ -47,6 +47,7 @@ from harness.asking.store import cache_folder
 from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
 from harness.errors import HarnessError, JudgeError
+from harness.host.lm_eval_seams import append_filter
 from harness.judging.ratings import (
     BoundedMean,
     best_mean,
@@ -136,8 +137,7 @@ class JudgedTask(SourcedTask):
         self.max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))
         spec = self.choose_judge(metadata)
         self.assistant = Assistant(spec) if spec else None
-        for pipeline in self._filters:
-            pipeline.filters.append(partial(JudgeFilter, self))
+        append_filter(self, partial(JudgeFilter, self))
         self.note_judge()
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:

@@ -20,6 +20,7 @@ from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
 from harness.errors import DataError, JudgeError
 from harness.host import discovery
+from harness.host.lm_eval_seams import aggregate, group_fields, load_yaml
 from harness.judging.judged_task import JudgedTask, Judgement
 from harness.judging.run_files import read_results, read_samples, results_file, write_run
 from harness.models.responses import Completion
@@ -113,15 +114,13 @@ class _Library:
 
     def find(self, name: str, config: Mapping[str, Any]) -> Row | None:
         """A judged task's configuration; None for other tasks."""
-        from lm_eval.tasks._yaml_loader import load_yaml
-
         metadata = config.get("metadata") or {}
         path = self.yaml(name)
         if path is None:
             if "prompt_hash" in str(metadata.get("judge")):
                 raise DataError(f"unknown task '{name}': install the plugin that brings it")
             return None
-        if "class" not in load_yaml(path, resolve_func=False):
+        if "class" not in load_yaml(path, functions=False):
             return None
         found: Row = load_yaml(path)
         kind = found["class"]
@@ -197,10 +196,8 @@ def _score(task: JudgedTask, samples: list[Row]) -> Scored:
 
 def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
     """Put one task's new metrics and judge into the results."""
-    from lm_eval.evaluator_utils import _compute_task_aggregations
-
     iterations = saved.get("config", {}).get("bootstrap_iters", 100_000)
-    metrics, _ = _compute_task_aggregations(scored.task, dict(scored.values), iterations)
+    metrics = aggregate(scored.task, scored.values, iterations)
     before = saved["results"].get(name, {})
     stays = {key: value for key, value in before.items() if "," not in key}
     saved["results"][name] = stays | metrics
@@ -213,8 +210,6 @@ def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
     from types import SimpleNamespace
 
     from lm_eval.api.group import Group
-    from lm_eval.tasks._factory import GROUP_FIELD_NAMES
-    from lm_eval.tasks._yaml_loader import load_yaml
 
     children: Mapping[str, list[str]] = saved.get("group_subtasks", {})
 
@@ -230,7 +225,7 @@ def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
         path = library.yaml(name)
         if path is None:
             raise DataError(f"unknown group '{name}': install the plugin that brings it")
-        config = {k: v for k, v in load_yaml(path).items() if k in GROUP_FIELD_NAMES}
+        config = {k: v for k, v in load_yaml(path).items() if k in group_fields()}
         group = Group.from_config(config)
         group.get_all_tasks = lambda recursive=True, tasks=tasks: tasks
         saved["groups"][name] = saved["results"][name] = group.aggregate(saved["results"])

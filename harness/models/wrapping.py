@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError, one_line
+from harness.host.lm_eval_seams import uses_cache
 from harness.testbed import resolve
 
 _Base: Any = object  # whatever the mixin is put in front of
@@ -53,7 +54,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         Raises:
             HarnessError: It would give wrong answers.
         """
-        if self.no_use_cache and getattr(cache_hook, "dbdict", None) is not None:
+        if self.no_use_cache and uses_cache(cache_hook):
             raise HarnessError(f"--use_cache keeps answers by prompt alone{self.no_use_cache}")
         super().set_cache_hook(cache_hook)
 

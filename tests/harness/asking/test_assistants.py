@@ -261,8 +261,8 @@ Assistant(spec({server.url!r}, {concurrent}, store={str(kept)!r})).ask(prompts(6
 """
         child = subprocess.Popen(
             [sys.executable, "-c", program],
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONPATH": f".{os.pathsep}{Path(__file__).parent}"},
+            cwd=Path(__file__).parents[3],
+            env=os.environ | {"PYTHONPATH": f".{os.pathsep}{Path(__file__).parents[1]}"},
             stderr=subprocess.DEVNULL,
         )
         while len(Store(kept)) < 10 and child.poll() is None:

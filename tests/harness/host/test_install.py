@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "tests" / "example_plugin"
 
 

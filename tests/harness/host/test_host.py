@@ -13,8 +13,7 @@ import pytest
 
 import harness
 from harness import PluginError, hookimpl
-from harness.host import discovery as host
-from harness.host import joining
+from harness.host import discovery, joining
 
 ENTRY = "[paperharness]\n{name} = {module}\n"
 
@@ -40,9 +39,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
-    host.plugins.cache_clear()
+    discovery.plugins.cache_clear()
     yield Installer(site)
-    host.plugins.cache_clear()
+    discovery.plugins.cache_clear()
     for name in [n for n, m in sys.modules.items() if str(site) in str(getattr(m, "__file__", ""))]:
         del sys.modules[name]
 
@@ -54,8 +53,8 @@ def register(registrar):
 """
 
 
-def by_name(name: str) -> host.Plugin:
-    return next(p for p in host.plugins() if p.name == name)
+def by_name(name: str) -> discovery.Plugin:
+    return next(p for p in discovery.plugins() if p.name == name)
 
 
 def test_a_plugin_is_found_with_what_it_brings(install: Installer) -> None:
@@ -131,14 +130,14 @@ def test_a_name_already_discovered_by_lm_eval_is_left_alone() -> None:
 
     registry: Registry[object] = Registry("model")
     registry.register("m", target=SimpleNamespace(value="some.module:Class"))
-    plugin = host.Plugin("p", "p", "1")
+    plugin = discovery.Plugin("p", "p", "1")
     joining._enter(registry, "model", plugin, "m", "some.module:Class")
     assert plugin.error is None
 
 
 def test_a_registrar_refuses_a_second_claim_by_the_same_plugin() -> None:
-    plugin = host.Plugin("p", "p-dist", "1")
-    registrar = host.PluginRegistrar(plugin, {})
+    plugin = discovery.Plugin("p", "p-dist", "1")
+    registrar = discovery.PluginRegistrar(plugin, {})
     registrar.filter("f", "m:F")
     with pytest.raises(PluginError, match=r"'p' .*p-dist 1.* and 'p'"):
         registrar.filter("f", "m:F")
@@ -227,7 +226,7 @@ def test_without_lm_evals_defaults_plugins_tasks_stay_out(install: Installer) ->
 def test_every_task_yaml_loads_with_its_functions() -> None:
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    files = [path for p in host.plugins() for f in p.folders for path in f.rglob("*.yaml")]
+    files = [path for p in discovery.plugins() for f in p.folders for path in f.rglob("*.yaml")]
     assert len(files) > 12
     for path in files:
         assert load_yaml(path, resolve_func=True)

@@ -1,0 +1,1 @@
+"""Tests below import what they share, ``judged_tasks`` and ``faulty_server``, from this folder."""
