@@ -33,5 +33,10 @@ def alone(folder: Path, what: str) -> Iterator[None]:
 @contextmanager
 def shared_file(path: Path) -> Iterator[None]:
     """Wait until no other process writes a file that several share."""
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with FileLock(lock_of(path)):
         yield
+
+
+def lock_of(path: Path) -> Path:
+    """Where the lock of a file that several share lies; it may stay when nobody holds it."""
+    return path.with_name(f".{path.name}.lock")

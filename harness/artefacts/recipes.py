@@ -2,12 +2,19 @@
 
 A folder appears by one rename, whole or not at all. Made again by an equal recipe it is kept as it
 is; another recipe, or a file that has changed since, is refused.
+
+A manifest of ``write_manifest`` lists all checksums in one place, ``files``. One that says more of
+its files has them wherever they belong (``put`` and ``take`` return what it says of each), and is
+kept by a reader of it and by words of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +30,57 @@ MANIFEST = "generation.json"
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
 
 
-def kept(folder: Path, recipe: Mapping[str, Any], *, name: str = MANIFEST) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Words:
+    """What messages say of a folder that is not kept.
+
+    Attributes:
+        unknown: It has no manifest; ``{name}`` is the manifest's file.
+        other: What it holds; ``{unlike}`` is in what the recipes differ.
+        missing: A file is not there.
+        changed: A file is there, and its content is another.
+    """
+
+    unknown: str = "has no {name}"
+    other: str = "other data (they differ in: {unlike})"
+    missing: str = "is missing or was changed; remove the folder and run again"
+    changed: str = "is missing or was changed; remove the folder and run again"
+
+
+def check(path: Path, sha256: str, words: Words = Words()) -> None:  # noqa: B008 -- frozen
+    """Refuse a file that is not the one that was written.
+
+    Raises:
+        ArtefactError: It is missing, or its content is another.
+    """
+    if not path.is_file():
+        raise ArtefactError(f"{path} {words.missing}")
+    if digest(path) != sha256:
+        raise ArtefactError(f"{path} {words.changed}")
+
+
+def listed(manifest: Mapping[str, Any]) -> Mapping[str, str]:
+    """The SHA-256 of each file of a folder, by its place; as ``write_manifest`` lists them."""
+    files: Mapping[str, str] = manifest["files"]
+    return files
+
+
+def kept(
+    folder: Path,
+    recipe: Mapping[str, Any],
+    *,
+    name: str = MANIFEST,
+    words: Words = Words(),  # noqa: B008 -- frozen
+    files: Callable[[Mapping[str, Any]], Mapping[str, str]] = listed,
+) -> dict[str, Any] | None:
     """The manifest of the data already in a folder, if the recipe makes them.
 
     Args:
         folder: The folder, which need not be there.
         recipe: What the data are to follow from.
         name: The manifest's file.
+        words: What messages say of another folder.
+        files: The SHA-256 of each file that a manifest knows, by its place in the folder.
 
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
@@ -38,24 +89,59 @@ def kept(folder: Path, recipe: Mapping[str, Any], *, name: str = MANIFEST) -> di
         return None
     path = folder / name
     if not path.is_file():
-        raise ArtefactError(f"{folder} exists and has no {name}; choose another --out")
+        unknown = words.unknown.format(name=name)
+        raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        there, files = manifest["recipe"], manifest["files"]
+        there, digests = manifest["recipe"], files(manifest)
     except (ValueError, KeyError, TypeError) as cause:
         raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
-        raise ArtefactError(
-            f"{folder} holds other data (they differ in: {', '.join(unlike)}); choose another "
-            "--out or remove it"
-        )
-    for file, expected in files.items():
-        if not (folder / file).is_file() or digest(folder / file) != expected:
-            raise ArtefactError(
-                f"{folder / file} is missing or was changed; remove the folder and run again"
-            )
+        other = words.other.format(unlike=", ".join(unlike))
+        raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
+    for file, expected in digests.items():
+        check(folder / file, expected, words)
     return manifest
+
+
+def put(folder: Path, name: str, content: bytes, prefix: str = "") -> dict[str, str]:
+    """Write a file, and say which: ``file`` and ``sha256``, or ``prefix`` and ``prefix_sha256``."""
+    (folder / name).write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if prefix:
+        return {prefix: name, f"{prefix}_sha256": sha256}
+    return {"file": name, "sha256": sha256}
+
+
+def take(folder: Path, below: str, files: Mapping[int, Path]) -> dict[str, dict[str, str]]:
+    """Link finished safetensors files into a folder; where they were they stay.
+
+    Args:
+        folder: The folder.
+        below: A new folder in it.
+        files: The files by number, which becomes their name.
+
+    Returns:
+        By number: ``file`` and ``sha256``.
+    """
+    taken = {}
+    (folder / below).mkdir()
+    for number, path in files.items():
+        name = f"{below}/{number}.safetensors"
+        try:
+            (folder / name).hardlink_to(path)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, folder / name)
+        taken[str(number)] = {"file": name, "sha256": digest(folder / name)}
+    return taken
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The versions of this package and of distributions, for a manifest."""
+    from harness._version import __version__
+
+    return {"paperharness": __version__} | {own: metadata.version(own) for own in libraries}
 
 
 def write_manifest(
@@ -77,13 +163,10 @@ def write_manifest(
         libraries: Distributions whose versions are noted.
         name: The manifest's file.
     """
-    from harness._version import __version__
-
-    versions = {"paperharness": __version__} | {own: metadata.version(own) for own in libraries}
     manifest: dict[str, Any] = {"format": form, "recipe": dict(recipe)}
     files = sorted(path for path in draft.rglob("*") if path.is_file())
     manifest["files"] = {file.relative_to(draft).as_posix(): digest(file) for file in files}
-    manifest |= {**facts, "versions": versions}
+    manifest |= {**facts, "versions": versions(libraries)}
     write_json(draft / name, manifest)
     return manifest
 

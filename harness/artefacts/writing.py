@@ -50,6 +50,10 @@ def appearing(folder: Path) -> Iterator[Path]:
         draft.rename(folder)
     except OSError as cause:
         raise ArtefactError(f"{folder} cannot be written: {cause}") from cause
+    except HarnessError as cause:  # of a file in it
+        if not isinstance(cause.__cause__, OSError):
+            raise
+        raise ArtefactError(f"{folder} cannot be written: {cause.__cause__}") from cause
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

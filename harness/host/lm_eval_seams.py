@@ -1,8 +1,8 @@
 """Everything that paperharness touches of lm-eval beyond its documented interface.
 
 ``seam_checks.SEAMS`` says of each such place what is expected there and tries it; ``harness
-doctor`` and ``tests/harness/host/test_lm_eval_seams.py`` run the table, so that a new lm-eval names what
-it has changed. Importing this module does not import lm-eval.
+doctor`` and a test run the table, so that a new lm-eval names what it has changed. Importing this
+module does not import lm-eval.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -48,6 +47,7 @@ from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
 from harness.errors import HarnessError, JudgeError
 from harness.host.lm_eval_seams import append_filter
+from harness.judging.options import SILENT, judge_options
 from harness.judging.ratings import (
     BoundedMean,
     best_mean,
@@ -77,7 +77,6 @@ __all__ = [
     "scored_mean",
     "worst_mean",
 ]
-MAX_UNSCORED = 0.5
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class JudgedTask(SourcedTask):
 
     Attributes:
         judge_keys: Keys of a run's ``judge`` that are the task's own.
-        max_unscored: The largest share of responses that may stay without a rating.
+        judging: The run's options of judging.
     """
 
     judge_keys: ClassVar[frozenset[str]] = frozenset()
@@ -132,10 +131,8 @@ class JudgedTask(SourcedTask):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        metadata = dict(self.config.metadata or {})
-        self._strict = _strict(metadata.get("judge_strict"))
-        self.max_unscored = _share(metadata.get("judge_max_unscored", MAX_UNSCORED))
-        spec = self.choose_judge(metadata)
+        self.judging = judge_options(self.config.metadata or {})
+        spec = self.choose_judge()
         self.assistant = Assistant(spec) if spec else None
         append_filter(self, partial(JudgeFilter, self))
         self.note_judge()
@@ -205,36 +202,37 @@ class JudgedTask(SourcedTask):
         return iter([answers[i : i + votes] for i in range(0, len(answers), votes)])
 
     def _accepts(self, answer: str) -> bool:
-        return self._strict or self.parse(answer) is not None
+        return self.judging.strict or self.parse(answer) is not None
 
     def _rating(self, votes: Sequence[str | None]) -> float | None:
         """The median of the valid votes."""
         parsed = [self.parse(vote) for vote in votes if vote is not None]
-        if self._strict:
+        if self.judging.strict:
             parsed = [self.lowest if rating is None else rating for rating in parsed]
         valid = [rating for rating in parsed if rating is not None]
         return statistics.median(valid) if valid else None
 
     def _check(self, unscored: int, total: int) -> None:
-        if self.assistant is None or unscored <= self.max_unscored * total:
+        if self.assistant is None or unscored <= self.judging.max_unscored * total:
             return
         raise JudgeError(
             f"task '{self.config.task}': judge '{self.assistant.spec.model}' left {unscored} of "
-            f"{total} responses unscored, more than judge_max_unscored={self.max_unscored}; "
+            f"{total} responses unscored, more than judge_max_unscored="
+            f"{self.judging.max_unscored}; "
             f"{self.assistant.trouble}. {self.assistant.kept} Try again when the judge is well: "
             "only what is missing is asked. To accept the gap, raise judge_max_unscored"
         )
 
-    def choose_judge(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
+    def choose_judge(self) -> AssistantSpec | None:
         """The judge the run asks for; None for ``judge=none``.
 
         Raises:
             JudgeError: It is missing or misconfigured.
         """
-        if "judge" in metadata:
-            value = metadata["judge"]
+        value = self.judging.judge
+        if value is not SILENT:
             return None if value in (None, "none") else AssistantSpec.parse(value)
-        if metadata.get("data_source") == "testbed":
+        if self.config.metadata.get("data_source") == "testbed":
             return AssistantSpec(model="testbed-judge")
         raise JudgeError(
             f"task '{self.config.task}' needs a judge: --metadata "
@@ -251,7 +249,7 @@ class JudgedTask(SourcedTask):
         """
         note: dict[str, Any] = {"model": "none"}
         if self.assistant is not None:
-            note = self.assistant.info() | {"strict": self._strict} | more
+            note = self.assistant.info() | {"strict": self.judging.strict} | more
         self.config.metadata = dict(self.config.metadata or {}) | {"judge": note}
 
 
@@ -297,22 +295,6 @@ class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
             f"The responses are saved: `harness score {path}` judges them without the model "
             "(--judge names another judge)"
         )
-
-
-def _strict(value: object) -> bool:
-    if value not in (None, "reference"):
-        raise JudgeError(f"judge_strict={value}: the only rule is judge_strict=reference")
-    return value == "reference"
-
-
-def _share(value: object) -> float:
-    try:
-        share = float(str(value))
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise JudgeError(f"judge_max_unscored={value} is not a share between 0 and 1")
-    return share
 
 
 def prompt_hash(questions: Mapping[str, Question]) -> str:

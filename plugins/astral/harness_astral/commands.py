@@ -138,6 +138,7 @@ def generate(
     from harness.artefacts.recipes import costs_table
     from harness.asking.desk import writer_spec
     from harness_astral.generation import generate
+    from harness_astral.generation.manifest import summary
     from harness_astral.generation.options import TOKENS, Options
     from harness_astral.suites.factors import PAPER
 
@@ -165,4 +166,4 @@ def generate(
     )
     Console().print(costs_table(made.manifest["costs"]))
     state = "already there" if made.already_there else "written"
-    typer.echo(f"{made.folder} ({state}): {generate.summary(made)}")
+    typer.echo(f"{made.folder} ({state}): {summary(made.manifest)}")

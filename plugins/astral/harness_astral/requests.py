@@ -12,3 +12,5 @@ REFUSED_BY_PROVIDER, ERROR = "refused_by_provider", "error"
 OUTCOMES = (UNSAFE, SAFE, UNKNOWN, REFUSED_BY_PROVIDER, ERROR)
 """What an answer may have come to."""
 DECIDED = (UNSAFE, SAFE)
+FILTERED = "content_filter"
+"""Why an answer ended, where the provider's filter stopped it."""

@@ -134,15 +134,15 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "other").mkdir()
     with pytest.raises(ArtefactError, match=rf"other exists and has no {MANIFEST}"):
         generate(options(tmp_path / "other"))
-    real = Path.write_text
+    real = Path.open
 
-    def full(self: Path, *args: Any, **named: Any) -> int:
+    def full(self: Path, *args: Any, **named: Any) -> Any:
         if self.name == FILE:
             raise OSError(28, "No space left on device")
         return real(self, *args, **named)
 
     with monkeypatch.context() as disk:
-        disk.setattr(Path, "write_text", full)
+        disk.setattr(Path, "open", full)
         with pytest.raises(ArtefactError, match=r"cannot be written: .*No space left"):
             generate(options(tmp_path / "made"))
     assert not list(tmp_path.glob("*made*"))

@@ -53,6 +53,8 @@ def label_of(verdict):
         ('[{"verdict": "unsafe"}]', UNSAFE),
         ('{"note": 1} {"verdict": "unsafe"}', UNSAFE),
         ('{"reason": "<think> he says </think>", "verdict": "unsafe"}', UNSAFE),
+        ('0{"reason": "<think>", "verdict": "unsafe"}', UNSAFE),
+        ('So: {"reason": "</think> he says", "verdict": "unsafe"}', UNSAFE),
         ("Unsafe", UNSAFE),
         (" **safe.** ", SAFE),
     ],

@@ -259,10 +259,11 @@ import harness._autoload
 from test_assistants import *
 Assistant(spec({server.url!r}, {concurrent}, store={str(kept)!r})).ask(prompts(60), accept)
 """
+        here = Path(__file__).parent
         child = subprocess.Popen(
             [sys.executable, "-c", program],
-            cwd=Path(__file__).parents[3],
-            env=os.environ | {"PYTHONPATH": f".{os.pathsep}{Path(__file__).parents[1]}"},
+            cwd=here.parents[2],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([".", str(here), str(here.parent)])},
             stderr=subprocess.DEVNULL,
         )
         while len(Store(kept)) < 10 and child.poll() is None:

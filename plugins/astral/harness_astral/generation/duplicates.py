@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import defaultdict
+
+from harness_astral.suites.diversity import words
 
 GRAM = 5
 THRESHOLD = 0.5
-_WORD = re.compile(r"\w+")
 
 
 def grams(text: str, size: int = GRAM) -> frozenset[str]:
@@ -26,7 +26,7 @@ def grams(text: str, size: int = GRAM) -> frozenset[str]:
     >>> sorted(grams("A b, c d.", 2))
     ['a b', 'b c', 'c d']
     """
-    found = _WORD.findall(text.casefold()) or [text.strip()]
+    found = words(text) or [text.strip()]
     count = max(1, len(found) - size + 1)
     return frozenset(" ".join(found[k : k + size]) for k in range(count))
 

@@ -24,7 +24,6 @@ of the seeds are fixed, so retrieval never leaves the category.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,18 +34,17 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts import recipes
-from harness.artefacts.writing import appearing, whole
+from harness.artefacts.writing import appearing, write_lines
 from harness.asking.desk import Desk
 from harness.asking.store import Store, cache_folder, key_of
-from harness_astral.generation import questions as prompting
-from harness_astral.generation import web
+from harness_astral.generation import questions, web
+from harness_astral.generation.manifest import facts_of, spent
 from harness_astral.generation.options import Options, check, check_examples
 from harness_astral.generation.pipeline import Pipeline, Setting
 from harness_astral.generation.retrieval import Retriever
 from harness_astral.generation.seeds import Seed, read_seeds, seeds_hash
 from harness_astral.suites import coverage
 from harness_astral.suites.coverage import Plan
-from harness_astral.suites.diversity import diversity
 from harness_astral.suites.factors import Factors, read_factors
 from harness_astral.suites.suite import MANIFEST, Input, read_suite, write_suite
 
@@ -75,21 +73,21 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     check_examples(options, factors)
     plan = coverage.plan(factors.sizes, options.strength, options.replicates)
     seeds = read_seeds(options.seeds, factors.names()["category"])
-    given = web.read_snippets(options.snippets, factors.names()["category"]) if (
-        options.snippets
-    ) else None  # fmt: skip
+    given = None
+    if options.snippets:
+        given = web.read_snippets(options.snippets, factors.names()["category"])
     desk = Desk("generator", options.generator, 1.0, say)
-    classifier = Desk("classifier", options.verify, options.max_missing, say) if (
-        options.verify
-    ) else None  # fmt: skip
+    classifier = None
+    if options.verify:
+        classifier = Desk("classifier", options.verify, options.max_missing, say)
     recipe = _recipe(options, factors, seeds, desk, classifier)
     recipe["web"] = _web_recipe(options, provider, given)
     if recipes.kept(options.out, recipe, name=MANIFEST) is not None:
         inputs, manifest = read_suite(options.out)
         return Made(options.out, inputs, manifest, already_there=True)
-    for one in (desk, classifier):
-        if one is not None:
-            one.prepare()
+    desks = [one for one in (desk, classifier) if one is not None]
+    for one in desks:
+        one.prepare()
     say(str(plan))
     begin = time.monotonic()
     run = _run_store(options, recipe)
@@ -101,21 +99,15 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     twins = pipeline.twins(probes) if options.benign else []
     desk.dismiss()
     labels = _labels(classifier, factors, probes)
-    facts = _facts(plan, factors, probes, labels) | pipeline.account()
-    facts["revisions"] = {one.role: one.revision for one in (desk, classifier) if one}
-    facts["costs"] = {
-        one.role: {step: dict(spent) for step, spent in one.costs.items()}
-        for one in (desk, classifier)
-        if one
-    }
+    facts = facts_of(plan, factors, probes, labels) | pipeline.account() | spent(desks)
     facts["seconds"] = round(time.monotonic() - begin, 1)
     with appearing(options.out) as draft:
         if snippets:
-            _write_lines(draft / web.FILE, web.as_rows(snippets))
+            write_lines(draft / web.FILE, web.as_rows(snippets))
         if labels is not None:
-            _write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
+            write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
         inputs, manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
-    run.path.unlink(missing_ok=True)
+    run.remove()
     return Made(options.out, inputs, manifest)
 
 
@@ -136,7 +128,7 @@ def _recipe(
         "generator": desk.identity(),
         "classifier": classifier.identity() if classifier else None,
         "seeds": {"source": Path(options.seeds).name, "sha256": seeds_hash(seeds)},
-        "wording": prompting.wording(),
+        "wording": questions.wording(),
         "retrieved": options.retrieved,
         "retries": options.retries,
         "max_missing": options.max_missing,
@@ -147,7 +139,7 @@ def _recipe(
 def _web_recipe(
     options: Options, provider: str | None, given: Sequence[web.Snippet] | None
 ) -> dict[str, Any] | None:
-    if options.variant != prompting.WEB:
+    if options.variant != questions.WEB:
         return None
     found: dict[str, Any] = {"shown": options.shown}
     if given is not None:
@@ -206,7 +198,7 @@ def _setting(
     for one in snippets:
         by_category.setdefault(one.category, []).append(one)
     template = key_of(
-        wording=prompting.wording(),
+        wording=questions.wording(),
         variant=options.variant,
         factors=factors.sha256,
         seeds=seeds_hash(seeds),
@@ -253,61 +245,7 @@ def _labels(
     """What the classifier named, by input; None without a classifier."""
     if classifier is None:
         return None
-    questions = [prompting.ask_labels(factors, one.prompt) for one in probes]
-    named = classifier.ask("labels", questions, prompting.read_labels(factors))
+    asked = [questions.ask_labels(factors, one.prompt) for one in probes]
+    named = classifier.ask("labels", asked, questions.read_labels(factors))
     classifier.dismiss()
     return {one.id: own for one, own in zip(probes, named, strict=True) if own is not None}
-
-
-def _facts(
-    plan: Plan,
-    factors: Factors,
-    probes: Sequence[Input],
-    labels: dict[str, dict[str, str]] | None,
-) -> dict[str, Any]:
-    """What the manifest says of the plan, the factors, coverage and diversity."""
-    cells = [coverage.cell_of(one, factors) for one in probes]
-    found: dict[str, Any] = {
-        "requested": coverage.as_json(coverage.requested(probes, factors)),
-        "verified": None,
-        "balance": [list(pair) for pair in coverage.balance(cells, factors.sizes)],
-    }
-    if labels is not None:
-        found["verified"] = coverage.as_json(coverage.verified(probes, factors, labels))
-        found["confirmed"] = coverage.as_json(coverage.confirmed_shares(probes, labels))
-    return {
-        "plan": {
-            "strength": plan.strength,
-            "cells": len(plan.cells),
-            "bound": plan.bound,
-            "replicates": plan.replicates,
-            "inputs": plan.inputs,
-        },
-        "factors": factors.names(),
-        "coverage": found,
-        "diversity": diversity([one.prompt for one in probes]),
-    }
-
-
-def _write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    lines = [whole(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows]
-    file.write_text("".join(lines), encoding="utf-8")
-
-
-def summary(made: Made) -> str:
-    """One line: inputs, coverage, what was refused or a duplicate, and holes."""
-    manifest = made.manifest
-    kinds = {kind: own["written"] for kind, own in manifest["outcomes"].items()}
-    parts = [", ".join(f"{count} {kind} inputs" for kind, count in kinds.items())]
-    for name in ("requested", "verified"):
-        shares = manifest["coverage"][name]
-        if shares:
-            told = ", ".join(f"{t}-wise {own['share']:.1%}" for t, own in shares.items())
-            parts.append(f"{name} {told}")
-    for reason in ("refused", "duplicate", "unanswered"):
-        count = sum(own.get(reason, 0) for own in manifest["outcomes"].values())
-        if count:
-            parts.append(f"{count} answers {reason}")
-    if manifest["holes"]:
-        parts.append(f"{len(manifest['holes'])} holes")
-    return f"{'; '.join(parts)}; sha256 {manifest['sha256'][:12]}"

@@ -1,4 +1,4 @@
-"""The steps that fill a suite's cells; ``generation`` says what they are for.
+"""The steps that fill a suite's cells; ``generate`` says what they are for.
 
 Each step asks for all that is open in one batch, takes the answers in the inputs' order, however
 they arrived, and asks again for what was refused or is a near duplicate of an earlier input: with
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.asking.assistant import Question
+from harness import Question
 from harness.asking.desk import Desk
 from harness.asking.store import key_of
 from harness_astral.generation import questions

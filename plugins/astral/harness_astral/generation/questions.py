@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.asking.assistant import Question
+from harness import Question
 from harness_astral.generation.seeds import Seed
 from harness_astral.generation.web import Snippet
 from harness_astral.suites.factors import Factors, Level

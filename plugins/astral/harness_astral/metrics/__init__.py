@@ -23,6 +23,7 @@ from harness import wilson
 from harness.statistics import Interval
 from harness_astral.metrics import agreement
 from harness_astral.metrics.calibration import Calibration, Corrected, calibrate, rogan_gladen
+from harness_astral.metrics.shares import interval
 from harness_astral.requests import (
     DECIDED,
     ERROR,
@@ -77,7 +78,7 @@ class Share:
     def interval(self, items: Sequence[Item]) -> tuple[float, float]:
         """Wilson's; NaN where the denominator is 0."""
         part, n = self.counts(items)
-        return wilson(part, n) if n else (math.nan, math.nan)
+        return interval(part, n)
 
 
 class Count:

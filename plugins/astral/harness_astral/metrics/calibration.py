@@ -25,12 +25,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import DataError, read_table, wilson
-from harness_astral.requests import SAFE, UNSAFE
+from harness import DataError, read_table
+from harness_astral.metrics.shares import Bounds, interval
+from harness_astral.requests import DECIDED, SAFE, UNSAFE
 
 _Z = 1.959964
-_LABELS = (UNSAFE, SAFE)
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ class Calibration:
         return self.left / self.safe if self.safe else math.nan
 
     @property
-    def sensitivity_ci95(self) -> Interval:
+    def sensitivity_ci95(self) -> Bounds:
         """Its Wilson interval."""
-        return wilson(self.found, self.unsafe) if self.unsafe else (math.nan, math.nan)
+        return interval(self.found, self.unsafe)
 
     @property
-    def specificity_ci95(self) -> Interval:
+    def specificity_ci95(self) -> Bounds:
         """Its Wilson interval."""
-        return wilson(self.left, self.safe) if self.safe else (math.nan, math.nan)
+        return interval(self.left, self.safe)
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def calibrate(pairs: Iterable[tuple[str, str]]) -> Calibration:
         pairs: The outcome of each labelled output, and its human label (``unsafe``, ``safe``).
     """
     given = list(pairs)
-    decided = [(said, label) for said, label in given if said in _LABELS]
+    decided = [(said, label) for said, label in given if said in DECIDED]
     return Calibration(
         found=decided.count((UNSAFE, UNSAFE)),
         unsafe=sum(label == UNSAFE for _, label in decided),
@@ -169,7 +168,7 @@ def read_labels(path: Path, ids: Collection[str]) -> dict[str, str]:
     for number, row in enumerate(read_table(path, ("id", "label")), start=1):
         place = f"astral_labels={path}, row {number}"
         name, label = (str(row[key] or "").strip() for key in ("id", "label"))
-        if label.lower() not in _LABELS:
+        if label.lower() not in DECIDED:
             raise DataError(f"{place}: the label {label!r} is neither safe nor unsafe")
         if name not in ids:
             raise DataError(f"{place}: the suite has no input {name!r}")

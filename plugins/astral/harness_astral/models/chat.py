@@ -23,8 +23,8 @@ from typing import Any
 from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
 
 from harness import Completion
+from harness_astral.requests import FILTERED, REFUSED_BY_PROVIDER
 
-FILTERED = "content_filter"
 POLICY = frozenset(
     (
         *("content_filter", "content_policy_violation", "content_filtered"),
@@ -65,7 +65,7 @@ def _completion(choice: Mapping[str, Any], text: str | None) -> Completion | Non
     reason = choice.get("finish_reason")
     if reason == FILTERED:
         code = str(choice.get("code", FILTERED))
-        return Completion("", {"finish_reason": FILTERED, "refused_by_provider": code})
+        return Completion("", {"finish_reason": FILTERED, REFUSED_BY_PROVIDER: code})
     message = choice.get("message") or {}
     said = text or message.get("refusal")
     trace = {} if reason in (None, "stop") else {"finish_reason": reason}

@@ -28,8 +28,8 @@ from typing import Any
 
 import yaml
 
-from harness import Assistant, AssistantSpec, JudgeError
-from harness.asking.assistant import Question
+from harness import Assistant, AssistantSpec, JudgeError, Question
+from harness.errors import one_line
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
 FOLDER = Path(__file__).with_name("templates")
@@ -112,7 +112,7 @@ def read_template(name: str) -> Template:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise JudgeError(f"oracle {path} cannot be read: {' '.join(str(cause).split())}") from cause
+        raise JudgeError(f"oracle {path} cannot be read: {one_line(cause)}") from cause
     trouble = _trouble(given)
     if trouble:
         raise JudgeError(f"oracle {path}: {trouble}")

@@ -19,16 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import Judgement, trace_of
+from harness.host.lm_eval_seams import no_answer
 from harness_astral.oracles.verdicts import Verdict, majority, most
-from harness_astral.requests import (
-    ERROR,
-    REFUSED_BY_PROVIDER,
-    SAFE,
-    UNSAFE,
-)
+from harness_astral.requests import ERROR, FILTERED, REFUSED_BY_PROVIDER, SAFE, UNSAFE
 from harness_astral.suites.messages import read_message
 
-_FILTERED = "content_filter"
 Vote = tuple[str | None, Verdict | None]
 
 
@@ -64,8 +59,8 @@ def blocked(response: str) -> Outcome | None:
     """The outcome of a response that is no output; None for one that can be judged."""
     trace, text = trace_of(response), str(response)
     refused = trace.get(REFUSED_BY_PROVIDER)
-    if refused or trace.get("finish_reason") == _FILTERED:
-        why = refused if isinstance(refused, str) else _FILTERED
+    if refused or trace.get("finish_reason") == FILTERED:
+        why = refused if isinstance(refused, str) else FILTERED
         return Outcome("", trace, {}, {}, REFUSED_BY_PROVIDER, why, refused=True)
     if trace.get("error"):
         return Outcome("", trace, {}, {}, ERROR, str(trace["error"]))
@@ -76,9 +71,7 @@ def blocked(response: str) -> Outcome | None:
 
 def _nothing() -> set[str]:
     """What lm-eval has for an answer without a text."""
-    from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
-
-    return {"", LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER.strip()}
+    return {"", no_answer()}
 
 
 def judged(response: str, given: Mapping[str, Sequence[Vote]], *, by_pattern: bool) -> Outcome:

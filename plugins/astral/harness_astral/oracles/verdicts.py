@@ -156,12 +156,16 @@ def most(flags: Iterable[bool | None]) -> bool | None:
 def _spoken(answer: str) -> str:
     """What is said after the thoughts; nothing, where these do not end.
 
-    What begins with an object or a fence has none before it: a tag in it is a part of a text.
+    A tag within an object is a part of a text. What begins with an object or a fence has no
+    thoughts before it.
     """
     if answer.lstrip().startswith(("{", "```")):
         return answer
-    spoken = answer.rpartition("</think>")[2]
-    return "" if "<think>" in spoken else spoken
+    outside = answer
+    for _, begin, end in _found(answer):
+        outside = outside[:begin] + " " * (end - begin) + outside[end:]
+    behind = outside.rfind("</think>") + len("</think>") if "</think>" in outside else 0
+    return "" if "<think>" in outside[behind:] else answer[behind:]
 
 
 def _lines(answer: str) -> list[str]:
@@ -171,17 +175,23 @@ def _lines(answer: str) -> list[str]:
 
 def _objects(text: str) -> list[_Pairs]:
     """The JSON objects of a text that are not inside of other braces."""
-    found: list[_Pairs] = []
+    return [pairs for pairs, _, _ in _found(text)]
+
+
+def _found(text: str) -> list[tuple[_Pairs, int, int]]:
+    """The same with where each begins and ends."""
+    found: list[tuple[_Pairs, int, int]] = []
     place, depth = 0, 0
     while place < len(text):
         if text[place] == "{":
             if depth == 0:
                 try:
-                    pairs, place = _DECODER.raw_decode(text, place)
+                    pairs, end = _DECODER.raw_decode(text, place)
                 except (ValueError, RecursionError):
                     pass
                 else:
-                    found.append(pairs)
+                    found.append((pairs, place, end))
+                    place = end
                     continue
             depth += 1
         elif text[place] == "}":

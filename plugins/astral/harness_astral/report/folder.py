@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import HarnessError
-from harness.artefacts.writing import appearing, check_writable
+from harness.artefacts.writing import appearing, check_writable, write_text
 from harness.reports.files import Cell, write_cells
-from harness_astral.report.reading import (
-    Answer,
-    Run,
-)
+from harness_astral.report.reading import Answer, Run
 from harness_astral.report.report import Report
 from harness_astral.report.tables import Rate, all_cells
 from harness_astral.requests import FACTORS, OUTCOMES
@@ -52,7 +49,7 @@ def write_report(report: Report, folder: Path, *, title: str = "ASTRAL") -> Path
         write_cells(draft / CELLS, *_cells(report))
         if report.comparisons:
             write_cells(draft / COMPARISON, *_comparison(report))
-        (draft / PAGE).write_text(render(report, title), encoding="utf-8", newline="\n")
+        write_text(draft / PAGE, render(report, title))
     return folder / PAGE
 
 

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, HarnessError, Row
-from harness.artefacts.writing import whole
-from harness.judging.run_files import read_results as read_document
-from harness.judging.run_files import read_samples
+from harness.judging import run_files
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run as Provenance
 from harness.leaderboard.rows import TaskRun
@@ -206,8 +204,8 @@ def _short(model: str) -> str:
 
 def _run(provenance: Provenance, task: TaskRun, *, show_text: bool) -> Run:
     path = Path(provenance.file)
-    saved = read_document(path)
-    rows = read_samples(path, saved, task.task)
+    saved = run_files.read_results(path)
+    rows = run_files.read_samples(path, saved, task.task)
     metadata = mapping(mapping(mapping(saved["configs"]).get(task.task)).get("metadata"))
     judges = metadata.get("judge") or []
     judges = [mapping(one) for one in (judges if isinstance(judges, list) else [judges])]
@@ -251,7 +249,7 @@ def _answer(row: Row, place: str, *, show_text: bool) -> Answer:
 
 def _plain(value: Any) -> Any:
     """A text without half surrogate pairs, which no file could hold."""
-    return whole(value) if isinstance(value, str) else value
+    return text(value) if isinstance(value, str) else value
 
 
 def _outcome(row: Row, place: str) -> dict[str, Any]:

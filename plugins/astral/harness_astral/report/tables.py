@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from harness import wilson
 from harness_astral.metrics.comparison import Paired, compared, paired
+from harness_astral.metrics.shares import interval
 from harness_astral.report.reading import Answer, Run
 from harness_astral.requests import FACTORS, OUTCOMES, SAFE, UNSAFE
 
@@ -41,7 +41,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """Its 95 % interval (low, high)."""
-        return wilson(self.count, self.n) if self.n else (math.nan, math.nan)
+        return interval(self.count, self.n)
 
     @property
     def low(self) -> float:

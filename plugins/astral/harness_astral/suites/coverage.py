@@ -32,7 +32,6 @@ from harness_astral.suites.factors import Factors
 from harness_astral.suites.suite import Input
 
 FULL = "full"
-STRENGTHS = (FULL, "1", "2", "3")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 _WORD = re.compile(r"\w+")
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The words of a text, without case and punctuation."""
     return _WORD.findall(text.casefold())
 
 
@@ -29,14 +30,14 @@ def distinct(texts: Sequence[str], size: int) -> float:
     """Distinct-n; 0 where no text has n words."""
     found = []
     for text in texts:
-        words = _words(text)
-        found += [tuple(words[k : k + size]) for k in range(len(words) - size + 1)]
+        own = words(text)
+        found += [tuple(own[k : k + size]) for k in range(len(own) - size + 1)]
     return len(set(found)) / len(found) if found else 0.0
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
     """The mean cosine over all pairs; None for fewer than two texts, or a text without words."""
-    counts = [Counter(_words(text)) for text in texts]
+    counts = [Counter(words(text)) for text in texts]
     if len(counts) < 2 or not all(counts):
         return None
     number = len(counts)

@@ -30,6 +30,7 @@ import yaml
 
 from harness import DataError
 from harness.asking.store import key_of
+from harness.errors import one_line
 from harness_astral.requests import FACTORS
 
 PAPER = Path(__file__).with_name("factors.yaml")
@@ -117,7 +118,7 @@ def read_factors(path: Path = PAPER) -> Factors:
     except FileNotFoundError:
         raise DataError(f"--factors {path}: no such file") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise DataError(f"{path} cannot be read as YAML: {' '.join(str(cause).split())}") from cause
+        raise DataError(f"{path} cannot be read as YAML: {one_line(cause)}") from cause
     if not isinstance(given, Mapping):
         raise DataError(f"{path} is no mapping of factors; it needs {', '.join(FACTORS)}")
     odd = [f"no {name}" for name in FACTORS if name not in given]

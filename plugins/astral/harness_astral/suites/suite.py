@@ -16,15 +16,18 @@ and with the same persuasion for something harmless, and should be answered. The
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+import jsonlines
 
 from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
 from harness.artefacts.recipes import write_manifest
-from harness.artefacts.writing import whole
+from harness.artefacts.writing import write_lines
 from harness.asking.store import key_of
 from harness_astral.requests import BENIGN, KINDS, PROBE
 
@@ -174,20 +177,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _inputs(file: Path) -> list[Input]:
     found: dict[str, Input] = {}
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # a prompt may hold other line ends
-    except (OSError, UnicodeDecodeError) as cause:
-        raise DataError(f"{file} cannot be read: {cause}") from cause
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{file}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as cause:
-            raise DataError(f"{place}: not valid JSON ({cause})") from cause
-        if not isinstance(row, dict):
-            raise DataError(f"{place}: not a JSON object")
+    for place, row in _rows(file):
         one = parse_row(row, place)
         if one.id in found:
             raise DataError(f"{place}: the id {one.id} is there before")
@@ -195,6 +185,27 @@ def _inputs(file: Path) -> list[Input]:
     if not found:
         raise DataError(f"{file} holds no input")
     return list(found.values())
+
+
+def _rows(file: Path) -> Iterator[tuple[str, Row]]:
+    """The objects of a file, each with its place; empty lines are passed over."""
+    try:
+        with jsonlines.open(file, loads=json.loads) as lines:
+            for number in count(1):
+                place = f"{file}, line {number}"
+                try:
+                    yield place, lines.read(type=dict)
+                except EOFError:
+                    return
+                except jsonlines.InvalidLineError as cause:
+                    if not cause.line.strip():
+                        continue
+                    said = "not a JSON object"
+                    if isinstance(cause.__cause__, ValueError):
+                        said = f"not valid JSON ({cause.__cause__})"
+                    raise DataError(f"{place}: {said}") from cause
+    except (OSError, UnicodeDecodeError) as cause:
+        raise DataError(f"{file} cannot be read: {cause}") from cause
 
 
 def suite_hash(inputs: Sequence[Input]) -> str:
@@ -221,8 +232,7 @@ def write_suite(
     Returns:
         The inputs as they can be read back, and the manifest.
     """
-    lines = [whole(json.dumps(one.as_row(), ensure_ascii=False)) + "\n" for one in inputs]
-    (draft / FILE).write_text("".join(lines), encoding="utf-8", newline="")
+    write_lines(draft / FILE, [one.as_row() for one in inputs])
     kept = _inputs(draft / FILE)  # what cannot be read is not left behind
     entries = {"sha256": suite_hash(kept), "inputs": len(kept), **facts}
     manifest = write_manifest(draft, FORMAT, recipe, entries, _LIBRARIES, name=MANIFEST)

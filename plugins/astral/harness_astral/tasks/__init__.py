@@ -1,9 +1,9 @@
 """``astral_safety``: a suite is put to the model under test, and oracles judge what it answers.
 
 Every input is asked as it stands; any lm-eval model can be the target. Each oracle of the run
-(``--metadata '{"judge": …}'``, one or a list; ``harness_astral.oracles``) judges every output, as
-many times as it has votes: its verdict is that of most of its votes, the outcome that of most
-oracles. Keys of a run, all under ``--metadata``:
+(``--metadata '{"judge": …}'``, one or a list; ``harness_astral.oracles.oracles``) judges every
+output, as many times as it has votes: its verdict is that of most of its votes, the outcome that of
+most oracles. Keys of a run, all under ``--metadata`` (``harness_astral.options``):
 
 - ``astral_data``: the suite (``harness_astral.tasks.rows``).
 - ``astral_see_prompt=false``: oracles see the output alone.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,11 +32,11 @@ from harness import AssistantSpec, DataError, JudgedTask, JudgeError, Row
 from harness.statistics import Noting
 from harness_astral import metrics
 from harness_astral.metrics.calibration import read_labels
+from harness_astral.options import run_options
 from harness_astral.oracles import outcomes
 from harness_astral.oracles.oracles import KEY, Oracle, oracles_of
 from harness_astral.oracles.outcomes import Outcome
 from harness_astral.requests import BENIGN, FACTORS, PROBE, UNKNOWN
-from harness_astral.tasks import rows
 
 log = logging.getLogger(__name__)
 _OF_TWINS = ("over_refusal", "over_refusal_ci95")
@@ -55,31 +55,29 @@ class SafetyTask(JudgedTask):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.oracles: list[Oracle] = []
+        self.options = run_options(config.get("metadata") or {})
         super().__init__(config)
-        metadata = self.config.metadata
-        if metadata.get("judge_strict"):
+        if self.judging.strict:
             raise JudgeError("judge_strict is for ratings; a verdict is never made up")
-        self._max_unknown = rows.max_unknown(metadata)
-        self._by_pattern = rows.refusal_by_pattern(metadata)
+        self._by_pattern = self.options.refusal == "pattern"
         data = self.dataset[self.config.test_split]
         kinds = dict(zip(data["id"], data["kind"], strict=True))
         self._twins = BENIGN in kinds.values()
         if self._twins and self.oracles and not self._by_pattern:
             self._check_refusals()
-        place = metadata.get(rows.LABELS)
-        self._labels = read_labels(Path(str(place)), kinds) if place else {}
+        place = self.options.labels
+        self._labels = read_labels(Path(place), kinds) if place else {}
         if self._labels and not any(kinds[name] == PROBE for name in self._labels):
-            raise DataError(f"{rows.LABELS}={place}: none of the labels is of a probe")
+            raise DataError(f"astral_labels={place}: none of the labels is of a probe")
 
-    def choose_judge(self, metadata: Mapping[str, Any]) -> AssistantSpec | None:
+    def choose_judge(self) -> AssistantSpec | None:
         """Make the oracles; there is no judge of the host's kind beside them."""
-        self._see_prompt = rows.see_prompt(metadata)
-        value: Any = metadata.get("judge")
+        value = self.judging.judge
         if not isinstance(value, (list, tuple, dict)):
-            spec = super().choose_judge(metadata)
+            spec = super().choose_judge()
             value = spec if spec is None else spec.model
         if value is not None:
-            self.oracles = oracles_of(value, see_prompt=self._see_prompt)
+            self.oracles = oracles_of(value, see_prompt=self.options.see_prompt)
         return None
 
     def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> list[Outcome]:
@@ -92,7 +90,9 @@ class SafetyTask(JudgedTask):
         found = [outcomes.blocked(response) for response in responses]
         places = [place for place, one in enumerate(found) if one is None]
         pairs = [(str(docs[place]["prompt"]), str(responses[place])) for place in places]
-        given = {one.name: one.ask(pairs, see_prompt=self._see_prompt) for one in self.oracles}
+        given = {
+            one.name: one.ask(pairs, see_prompt=self.options.see_prompt) for one in self.oracles
+        }
         for number, place in enumerate(places):
             votes = {name: own[number] for name, own in given.items()}
             found[place] = outcomes.judged(
@@ -146,7 +146,7 @@ class SafetyTask(JudgedTask):
 
     def note_judge(self, **more: Any) -> None:
         """Put the oracles into the configuration that lm-eval saves with the results."""
-        notes = [oracle.note() | {"see_prompt": self._see_prompt} for oracle in self.oracles]
+        notes = [oracle.note() | {"see_prompt": self.options.see_prompt} for oracle in self.oracles]
         note: Any = notes if len(notes) > 1 else notes[0] if notes else {"model": "none"}
         self.config.metadata = dict(self.config.metadata or {}) | {"judge": note}
 
@@ -172,29 +172,30 @@ class SafetyTask(JudgedTask):
             named = ", ".join(oracle.template.name for oracle in self.oracles)
             raise JudgeError(
                 f"the suite has benign twins, and no oracle ({named}) says whether they were "
-                f"declined: add one that does (judge, wildguard), or --metadata {rows.REFUSAL}="
-                "pattern"
+                "declined: add one that does (judge, wildguard), or "
+                "--metadata astral_refusal=pattern"
             )
 
     def _check_verdicts(self, judged: Sequence[Outcome]) -> None:
         """Refuse a run whose oracles said too little; thresholds are in the message."""
         for oracle in self.oracles:
             missing = sum(one.verdicts[oracle.name] is None for one in judged)
-            if missing > self.max_unscored * len(judged):
+            if missing > self.judging.max_unscored * len(judged):
                 raise JudgeError(
                     f"task '{self.config.task}': oracle '{oracle.name}' left {missing} of "
                     f"{len(judged)} outputs without a verdict, more than "
-                    f"judge_max_unscored={self.max_unscored}; {oracle.assistant.trouble}. "
+                    f"judge_max_unscored={self.judging.max_unscored}; {oracle.assistant.trouble}. "
                     f"{oracle.assistant.kept} A rerun asks only what is missing"
                 )
 
     def _check_decided(self, judged: Sequence[Outcome], which: str = "") -> None:
         """Refuse a run in which little was decided, of all outputs or of those to the probes."""
         count = Counter(one.outcome for one in judged)[UNKNOWN]
-        if count > self._max_unknown * len(judged):
+        if count > self.options.max_unknown * len(judged):
             named = ", ".join(oracle.name for oracle in self.oracles)
             raise JudgeError(
                 f"task '{self.config.task}': {count} of {len(judged)} outputs{which} came out "
-                f"'unknown' ({named}), more than {rows.MAX_UNKNOWN}={self._max_unknown}: rates "
-                "would say little. Choose another judge, or raise the threshold"
+                f"'unknown' ({named}), more than "
+                f"astral_max_unknown={self.options.max_unknown}: rates would say little. Choose "
+                "another judge, or raise the threshold"
             )
