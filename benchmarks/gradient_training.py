@@ -35,6 +35,7 @@ from harness_axbench.data import concepts as data
 from harness_axbench.data.concepts import Concept, ConceptData
 from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson
+from harness_axbench.options import run_options
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
@@ -230,7 +231,7 @@ def main() -> None:
             dtype="auto",
             revision="main",
         )
-    found = data.load({"axbench_data": options.data})
+    found = data.load(run_options({"axbench_data": options.data}))
     setting = Setting(reader, found, found.concepts[: options.concepts], options.epochs)
     alone = {name: measure(name, setting, options.repeats, clock) for name in METHODS}
     both = Seconds(

@@ -47,7 +47,7 @@ class Words:
     changed: str = "is missing or was changed; remove the folder and run again"
 
 
-def check(path: Path, sha256: str, words: Words = Words()) -> None:  # noqa: B008 -- frozen
+def check(path: Path, sha256: str, words: Words = Words()) -> None:
     """Refuse a file that is not the one that was written.
 
     Raises:
@@ -70,7 +70,7 @@ def kept(
     recipe: Mapping[str, Any],
     *,
     name: str = MANIFEST,
-    words: Words = Words(),  # noqa: B008 -- frozen
+    words: Words = Words(),
     files: Callable[[Mapping[str, Any]], Mapping[str, str]] = listed,
 ) -> dict[str, Any] | None:
     """The manifest of the data already in a folder, if the recipe makes them.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.tasks import TaskManager
@@ -149,7 +150,7 @@ def make_dictionary(llama: str, data_folder: Path) -> Callable[..., Path]:
             "methods": ("diffmean", "random", "bow"),
             "model": llama,
             "layer": 1,
-            "metadata": {"axbench_data": str(data_folder)},
+            "run": run_options({"axbench_data": str(data_folder)}),
             "batch_size": 5,
             "device": "cpu",
             "dtype": "float32",

@@ -57,6 +57,32 @@ def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
         recipes.kept(folder, RECIPE)
 
 
+def test_a_manifest_of_another_form_is_kept_in_words_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "book"
+    with appearing(folder) as draft:
+        page = recipes.put(draft, "page.txt", b"a")
+        own = {"recipe": RECIPE, "pages": [page]}
+        (draft / "book.json").write_text(json.dumps(own))
+    words = recipes.Words("is no book", "another book ({unlike})", "is gone", "was rewritten")
+
+    def kept(recipe: dict[str, object]) -> object:
+        files = lambda manifest: {p["file"]: p["sha256"] for p in manifest["pages"]}  # noqa: E731
+        return recipes.kept(folder, recipe, name="book.json", words=words, files=files)
+
+    assert kept(RECIPE) == own
+    with pytest.raises(ArtefactError, match=r"holds another book \(seed\); choose another --out"):
+        kept(RECIPE | {"seed": 2})
+    (folder / "page.txt").write_text("b")
+    with pytest.raises(ArtefactError, match=r"page.txt was rewritten$"):
+        kept(RECIPE)
+    (folder / "page.txt").unlink()
+    with pytest.raises(ArtefactError, match=r"page.txt is gone$"):
+        kept(RECIPE)
+    (folder / "book.json").unlink()
+    with pytest.raises(ArtefactError, match=r"exists and is no book; choose another --out"):
+        kept(RECIPE)
+
+
 def test_a_place_that_cannot_be_written_to_is_found_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match=r"--out .*file is no folder"):

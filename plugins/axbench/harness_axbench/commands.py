@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -54,12 +54,13 @@ def train(
     Stops and goes on where it was; the dictionary appears when it is whole.
     """
     from harness_axbench.methods import listed
+    from harness_axbench.options import run_options
+    from harness_axbench.training import train as training
     from harness_axbench.training.options import Options, parse_settings
-    from harness_axbench.training.train import train as run
 
     if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
         raise DataError(f"--data {data}: there is no such folder; pass hub, testbed, or a folder")
-    metadata: dict[str, Any] = {"axbench_data": data}
+    metadata = {"axbench_data": data}
     if subset:
         metadata["axbench_subset"] = subset
     options = Options(
@@ -68,7 +69,7 @@ def train(
         out=out,
         model=model,
         layer=layer,
-        metadata=metadata,
+        run=run_options(metadata),
         max_act_from=max_act_from,
         batch_size=batch_size,
         shard_size=shard_size,
@@ -80,7 +81,7 @@ def train(
         seed=seed,
     )
     before = out.exists()
-    made = run(options)
+    made = training.train(options)
     state = "already there" if before else "written"
     typer.echo(
         f"{made.folder} ({state}): {len(made.concepts)} concepts, {', '.join(made.methods)}, "
@@ -151,11 +152,11 @@ def export(
     ] = None,
 ) -> None:
     """Write one concept at one strength for lm-eval's own model: --model steered."""
-    from harness_axbench.dictionary import folder as dictionary
+    from harness_axbench.dictionary.folder import read
     from harness_axbench.exchange.steer_file import write
 
     path = write(
-        dictionary.read(folder),
+        read(folder),
         method=method,
         concept=concept,
         factor=factor,
@@ -178,10 +179,10 @@ def inspect(
     """Show a dictionary: model, layer, norms, max_act, nearest concepts; check its files."""
     from rich.console import Console
 
-    from harness_axbench.dictionary import folder as dictionary
     from harness_axbench.dictionary import inspection
+    from harness_axbench.dictionary.folder import read
 
-    found = dictionary.read(folder)
+    found = read(folder)
     files = inspection.verified(found)
     lines = inspection.vectors(
         found, methods=[method] if method else None, concept=concept, neighbours=neighbours

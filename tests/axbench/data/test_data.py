@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from harness_axbench.data import concepts
+from harness_axbench.options import run_options
 
 from axbench.conftest import write_data
 from harness.errors import DataError
 
 
 def load(folder: Path) -> concepts.ConceptData:
-    return concepts.load({"axbench_data": str(folder)})
+    return concepts.load(run_options({"axbench_data": str(folder)}))
 
 
 def test_folder_layouts_hold_the_same_data(data_folder: Path, tmp_path: Path) -> None:
@@ -44,9 +45,9 @@ def test_folder_layouts_hold_the_same_data(data_folder: Path, tmp_path: Path) ->
 
 
 def test_the_plugins_switch_goes_first(data_folder: Path) -> None:
-    found = concepts.load({"data": "testbed", "axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"data": "testbed", "axbench_data": str(data_folder)}))
     assert found.source.kind == "folder"
-    assert concepts.load({"data": "testbed"}).source.kind == "testbed"
+    assert concepts.load(run_options({"data": "testbed"})).source.kind == "testbed"
 
 
 def test_subfolders_are_listed(tmp_path: Path) -> None:
@@ -92,12 +93,12 @@ def test_missing_columns_and_rows(tmp_path: Path) -> None:
 def test_no_network_names_the_three_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match=r"cannot read hub:pyvene/axbench-concept10.*three places"):
-        concepts.load({})
+        concepts.load(run_options({}))
 
 
 def test_instructions_are_pandas_draw(data_folder: Path) -> None:
     found = load(data_folder)
-    pool = concepts.instructions({}, found.source)
+    pool = concepts.instructions("", found.source)
     frame = pd.DataFrame({"instruction": pool, "other": range(len(pool))})
     for concept in found.concepts:
         expected = frame.sample(10, random_state=concept.id)["instruction"].tolist()
@@ -107,21 +108,21 @@ def test_instructions_are_pandas_draw(data_folder: Path) -> None:
 def test_missing_or_few_instructions(tmp_path: Path, data_folder: Path) -> None:
     few = write_data(tmp_path / "few", instructions=4)
     with pytest.raises(DataError, match="4 instructions, too few"):
-        concepts.instructions({}, load(few).source)
+        concepts.instructions("", load(few).source)
     (few / "alpaca_eval.jsonl").unlink()
     with pytest.raises(DataError, match=r"no alpaca_eval.json.*axbench_instructions=hub"):
-        concepts.instructions({}, load(few).source)
+        concepts.instructions("", load(few).source)
     named = str(data_folder / "alpaca_eval.jsonl")
-    assert len(concepts.instructions({"axbench_instructions": named}, load(few).source)) == 30
+    assert len(concepts.instructions(named, load(few).source)) == 30
 
 
 def test_keys_that_are_not_known(data_folder: Path) -> None:
     metadata = {"axbench_data": str(data_folder)}
     with pytest.raises(DataError, match=r"axbench_concept=…: .* did you mean axbench_concepts\?"):
-        concepts.load(metadata | {"axbench_concept": [0]})
-    with pytest.raises(DataError, match="known are axbench_data, axbench_subset"):
-        concepts.load(metadata | {"axbench_qqqqqqqqqqqqqqqqqqqqqqqqq": 1})
-    assert concepts.load(metadata | {"aggrefact_data": "testbed"}).concepts
+        run_options(metadata | {"axbench_concept": [0]})
+    with pytest.raises(DataError, match="did you mean axbench_data, axbench_subset"):
+        run_options(metadata | {"axbench_qqqqqqqqqqqqqqqqqqqqqqqqq": 1})
+    assert concepts.load(run_options(metadata | {"aggrefact_data": "testbed"})).concepts
 
 
 def test_cells_that_are_empty(tmp_path: Path) -> None:

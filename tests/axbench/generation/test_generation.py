@@ -21,6 +21,7 @@ from harness_axbench.generation.folder import Generated, sae_columns, tables
 from harness_axbench.generation.generate import Options, generate
 from harness_axbench.generation.pipeline import Sizes, negatives_by_genre
 from harness_axbench.generation.writers import Cutter, target_spec, tokenizer_of
+from harness_axbench.options import run_options
 from rich.console import Console
 
 from axbench.writing_server import WritingServer, running, write
@@ -121,12 +122,12 @@ def test_every_row_of_a_small_data_set(sources: Path, llama: str) -> None:
     assert not set(train.input) & set(rows.input)
     for _, own in rows.groupby("concept_id"):
         assert own.input.is_unique
-    found = concepts.load({"axbench_data": str(made.folder)})
+    found = concepts.load(run_options({"axbench_data": str(made.folder)}))
     assert [(c.id, c.text, c.genre) for c in found.concepts] == [
         (1, "the sea", "text"),
         (4, "loops", "code"),
     ]
-    assert len(concepts.instructions({}, found.source)) == 60
+    assert len(concepts.instructions("", found.source)) == 60
 
 
 def test_what_is_asked_and_how(sources: Path, llama: str) -> None:

@@ -12,6 +12,7 @@ import lm_eval
 import pandas as pd
 import pytest
 from harness_axbench.models.hf import SteeredHF
+from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
@@ -97,7 +98,7 @@ def test_a_dictionary_trained_on_it_detects(
         methods=["diffmean", "bow"],
         model=teacher,
         layer=2,
-        metadata={"axbench_data": str(made)},
+        run=run_options({"axbench_data": str(made)}),
         batch_size=32,
         device="cpu",
         out=tmp_path / "dictionary",

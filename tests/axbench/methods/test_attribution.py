@@ -15,6 +15,7 @@ from harness_axbench.methods.attribution import InputXGradient, IntegratedGradie
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.heads import Heads, HeadSettings, _slots, last_states
 from harness_axbench.models.detection import concept_scores
+from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -27,7 +28,7 @@ SETTINGS = HeadSettings(batch_size=5, accumulate=2, epochs=3, lr=0.01, weight_de
 
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
-    return load({"axbench_data": str(data_folder)})
+    return load(run_options({"axbench_data": str(data_folder)}))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.lat import beginnings, normed_differences
 from harness_axbench.methods.pca import first_component
+from harness_axbench.options import run_options
 from sklearn.decomposition import PCA
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -25,7 +26,7 @@ from harness.errors import DataError, HarnessError
 
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
-    return load({"axbench_data": str(data_folder)})
+    return load(run_options({"axbench_data": str(data_folder)}))
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.reft_r1 import on_sphere, split
 from harness_axbench.methods.reps import RePS, RepsDPO, RepsIPO, RepsSimPO, Side
 from harness_axbench.methods.stacked import AdamW
+from harness_axbench.options import run_options
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
@@ -68,7 +69,7 @@ def reader(request: pytest.FixtureRequest, llama: str, tokenizer: Any) -> Reader
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
     """Concepts of 12, 12 and 5 positives: the last has fewer steps."""
-    whole = data.load({"axbench_data": str(data_folder)})
+    whole = data.load(run_options({"axbench_data": str(data_folder)}))
     last = [row for row in whole.train if row["concept_id"] == 2]
     return replace(whole, train=[row for row in whole.train if row not in last[5:]])
 

@@ -16,6 +16,7 @@ from harness_axbench.methods import editor_for
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.lora import Lora, LoraSettings, targets
 from harness_axbench.models.hf import SteeredHF
+from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from lm_eval.api.instance import Instance
 from peft import LoraConfig, get_peft_model
@@ -38,7 +39,7 @@ IDS = torch.tensor([[1, 5, 6, 7, 8], [1, 9, 10, 11, 12], [1, 13, 14, 15, 16], [1
 
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
-    return load({"axbench_data": str(data_folder)})
+    return load(run_options({"axbench_data": str(data_folder)}))
 
 
 def fresh(llama: str) -> Any:

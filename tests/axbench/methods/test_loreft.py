@@ -20,6 +20,7 @@ from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.loreft import Loreft, Settings
 from harness_axbench.methods.loreft_editor import Edits, ends
+from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
@@ -44,7 +45,7 @@ def reader(request: pytest.FixtureRequest, llama: str, tokenizer: Any) -> Reader
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
     """Concepts of 12, 12 and 5 positives: the last has fewer steps."""
-    whole = data.load({"axbench_data": str(data_folder)})
+    whole = data.load(run_options({"axbench_data": str(data_folder)}))
     last = [row for row in whole.train if row["concept_id"] == 2]
     return replace(whole, train=[row for row in whole.train if row not in last[5:]])
 

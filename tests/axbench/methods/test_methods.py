@@ -19,6 +19,7 @@ from harness_axbench.methods import find, listed
 from harness_axbench.methods.base import sequence_scores
 from harness_axbench.methods.bow import BagOfWords
 from harness_axbench.models.detection import text_method
+from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from sklearn.feature_extraction.text import CountVectorizer
@@ -59,7 +60,7 @@ def states(reader: Reader, row: Any) -> np.ndarray:
 def test_diffmean_is_the_difference_of_means(
     reader: Reader, steering: Path, data_folder: Path
 ) -> None:
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     weight = dictionary.read(steering).weight("diffmean").numpy()
     for place, concept in enumerate(found.concepts):
         positive, negative = (
@@ -73,7 +74,7 @@ def test_diffmean_is_the_difference_of_means(
 def test_max_act_is_the_largest_sequence_score(
     reader: Reader, steering: Path, data_folder: Path
 ) -> None:
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     stored = dictionary.read(steering)
     for method in ("diffmean", "random"):
         weight = stored.weight(method).double().numpy()
@@ -90,7 +91,7 @@ def test_max_act_from_train(
     stored = dictionary.read(
         make_dictionary(tmp_path / "d", methods=("diffmean",), max_act_from="train")
     )
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     weight = stored.weight("diffmean").double().numpy()
     rows = found.positives(found.concepts[2]) + found.negatives("code")
     expected = max((states(reader, row) @ weight[2]).max() for row in rows)
@@ -112,7 +113,7 @@ def test_random_vectors_are_unit_and_independent_of_the_number(steering: Path) -
 
 
 def test_bow_is_scikit_learns_pipeline(steering: Path, data_folder: Path) -> None:
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     texts = [f"{row['input']}\n{row['output']}" for row in found.evaluation]
     texts.append("words nobody has seen")
     scores = text_method(dictionary.read(steering), "bow").scores(texts).numpy()
@@ -130,7 +131,11 @@ def test_bow_is_scikit_learns_pipeline(steering: Path, data_folder: Path) -> Non
 
 def test_bow_needs_no_model(data_folder: Path, tmp_path: Path) -> None:
     made = train(
-        Options(methods=["bow"], out=tmp_path / "bow", metadata={"axbench_data": str(data_folder)})
+        Options(
+            methods=["bow"],
+            out=tmp_path / "bow",
+            run=run_options({"axbench_data": str(data_folder)}),
+        )
     )
     assert made.manifest["model"] is None
     assert isinstance(text_method(made, "bow"), BagOfWords)
@@ -231,7 +236,7 @@ def test_batch_size_changes_nothing(make_dictionary: Callable[..., Path], tmp_pa
 
 
 def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     library = Library(reader, found)
     both = library.corpus(found.concepts[:2])
     assert len(both.texts) == 2 * 12 + 12
@@ -248,7 +253,7 @@ def test_shared_texts_are_read_once(reader: Reader, data_folder: Path) -> None:
 
 
 def test_a_corpus_is_what_the_model_computes(reader: Reader, data_folder: Path) -> None:
-    found = concepts.load({"axbench_data": str(data_folder)})
+    found = concepts.load(run_options({"axbench_data": str(data_folder)}))
     corpus = Library(reader, found).corpus(found.concepts)
     rows = found.positives(found.concepts[1])
     expected = np.concatenate([states(reader, row) for row in rows])

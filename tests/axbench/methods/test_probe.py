@@ -13,6 +13,7 @@ from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.probe import LinearProbe, ProbeSettings
+from harness_axbench.options import run_options
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
@@ -23,7 +24,7 @@ SETTINGS = ProbeSettings(epochs=5, batch_size=7, lr=0.02, weight_decay=0.1)
 
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
-    return load({"axbench_data": str(data_folder)})
+    return load(run_options({"axbench_data": str(data_folder)}))
 
 
 @pytest.fixture(scope="module")

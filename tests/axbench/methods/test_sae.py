@@ -21,6 +21,7 @@ from harness_axbench.dictionary.directions import Directions
 from harness_axbench.methods import listed, sae
 from harness_axbench.methods.autoencoder import Autoencoder, load
 from harness_axbench.methods.sae import aurocs, feature_of
+from harness_axbench.options import run_options
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -62,7 +63,7 @@ def referred(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Pat
 def trained(make: Callable[..., Path], out: Path, folder: Path, path: Path, **more: Any) -> Any:
     settings = {name: {"path": str(path)} for name in ("sae", "sae_a")}
     options = {"methods": ("sae", "sae_a"), "settings": settings, "shard_size": 2} | more
-    return dictionary.read(make(out, metadata={"axbench_data": str(folder)}, **options))
+    return dictionary.read(make(out, run=run_options({"axbench_data": str(folder)}), **options))
 
 
 def states(llama: str) -> Callable[[Any], np.ndarray]:
@@ -109,7 +110,11 @@ def test_sae_a_takes_the_best_feature(
     make_dictionary: Callable[..., Path], tmp_path: Path, referred: Path, file: Path, llama: str
 ) -> None:
     found = trained(make_dictionary, tmp_path / "d", referred, file)
-    concepts, own, of = data.load({"axbench_data": str(referred)}), arrays(), states(llama)
+    concepts, own, of = (
+        data.load(run_options({"axbench_data": str(referred)})),
+        arrays(),
+        states(llama),
+    )
     for place, concept in enumerate(concepts.concepts):
         positive, negative = (
             np.stack([encoded(of(row), own).max(0) for row in rows])
@@ -250,7 +255,9 @@ def test_all_leaves_out_what_needs_a_file(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_refs_of_a_data_set(referred: Path, data_folder: Path) -> None:
-    without, with_refs = (data.load({"axbench_data": str(f)}) for f in (data_folder, referred))
+    without, with_refs = (
+        data.load(run_options({"axbench_data": str(f)})) for f in (data_folder, referred)
+    )
     assert [c.ref for c in without.concepts] == [""] * 3
     assert [c.ref for c in with_refs.concepts] == list(REFS)
     assert without.sha256 != with_refs.sha256

@@ -16,6 +16,7 @@ from harness_axbench.methods import editor_for
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.sft import Sft, SftSettings, WeightsEditor
 from harness_axbench.models.hf import SteeredHF
+from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from harness_axbench.training import shards
 from lm_eval.api.instance import Instance
@@ -29,7 +30,7 @@ IDS = torch.tensor([[1, 5, 6, 7, 8], [1, 9, 10, 11, 12]])
 
 @pytest.fixture(scope="module")
 def found(data_folder: Path) -> ConceptData:
-    return load({"axbench_data": str(data_folder)})
+    return load(run_options({"axbench_data": str(data_folder)}))
 
 
 def fresh(llama: str, dtype: torch.dtype = torch.float32) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from harness_axbench.methods import editor_for
 from harness_axbench.models.hf import SteeredHF
+from harness_axbench.options import run_options
 from harness_axbench.steering.plan import choose
 from harness_axbench.steering.positions import Positions
 from harness_axbench.training.options import Options
@@ -63,7 +64,7 @@ def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
         methods=["diffmean", "bow"],
         model=TEACHER,
         layer=1,
-        metadata={"data": "testbed"},
+        run=run_options({"data": "testbed"}),
         max_act_from="train",
         batch_size=32,
         device="cpu",

@@ -10,15 +10,20 @@ from typing import Any, ClassVar
 import pytest
 from harness_axbench.data.concepts import Concept
 from harness_axbench.metrics import ratings
+from harness_axbench.options import run_options
 from harness_axbench.tasks import prompting, rows
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from harness.asking.assistant import Assistant
-from harness.errors import HarnessError
+from harness import Assistant, AssistantSpec, HarnessError
 
 SEA = Concept(0, "the sea {deep}", "text")
 BREAD = Concept(1, "baking bread", "text")
+
+
+def writer(metadata: dict[str, Any], *, testbed: bool) -> AssistantSpec | None:
+    more = {"data": "testbed"} if testbed else {}
+    return run_options(metadata | more).prompt_writer()
 
 
 def test_the_user_turn_is_the_papers() -> None:
@@ -68,14 +73,14 @@ def test_what_is_kept_of_a_writers_answer(answer: str, text: str) -> None:
 
 def test_the_template_stands_in_only_where_it_is_said_to() -> None:
     expected = ["Make this clearly part of what you say, throughout your answer: baking bread."]
-    assert prompting.steering_prompts({}, [BREAD], testbed=True) == expected
+    assert prompting.steering_prompts(writer({}, testbed=True), [BREAD]) == expected
     chosen = {"axbench_writer": "template"}
-    assert prompting.steering_prompts(chosen, [BREAD], testbed=False) == expected
-    assert prompting.writer_info(chosen, testbed=False) == {"model": "template"}
+    assert prompting.steering_prompts(writer(chosen, testbed=False), [BREAD]) == expected
+    assert prompting.writer_info(writer(chosen, testbed=False)) == {"model": "template"}
     with pytest.raises(
         HarnessError, match=r"steering prompts need a writer: .*axbench_writer"
     ) as e:
-        prompting.steering_prompts({}, [BREAD], testbed=False)
+        prompting.steering_prompts(writer({}, testbed=False), [BREAD])
     assert "\n" not in str(e.value)
 
 
@@ -114,42 +119,42 @@ WRITER = {"axbench_writer": {"model": "scribe", "retries": 0, "backoff": 0}}
 def test_a_writer_is_asked_once_a_concept_ever(scribe: type[Scribe]) -> None:
     both = [SEA, BREAD, SEA]
     expected = [f"Bring in: {concept.text}" for concept in both]
-    assert prompting.steering_prompts(WRITER, both, testbed=False) == expected
+    assert prompting.steering_prompts(writer(WRITER, testbed=False), both) == expected
     assert len(scribe.asked) == 2
-    assert prompting.steering_prompts(WRITER, both, testbed=True) == expected
+    assert prompting.steering_prompts(writer(WRITER, testbed=True), both) == expected
     assert len(scribe.asked) == 2
-    info = prompting.writer_info(WRITER, testbed=True)
+    info = prompting.writer_info(writer(WRITER, testbed=True))
     assert (info["model"], info["temperature"]) == ("scribe", 1.0)
 
 
 def test_a_writer_that_leaves_a_gap(scribe: type[Scribe], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scribe, "silent", (BREAD.text,))
     with pytest.raises(HarnessError, match=r"left 1 of 2 concepts without a prompt.*baking bread"):
-        prompting.steering_prompts(WRITER, [SEA, BREAD], testbed=False)
+        prompting.steering_prompts(writer(WRITER, testbed=False), [SEA, BREAD])
     monkeypatch.setattr(scribe, "silent", ())
     scribe.asked.clear()
-    assert len(prompting.steering_prompts(WRITER, [SEA, BREAD], testbed=False)) == 2
+    assert len(prompting.steering_prompts(writer(WRITER, testbed=False), [SEA, BREAD])) == 2
     assert len(scribe.asked) == 1
 
 
 def test_a_writer_that_is_not_one() -> None:
     for value in ({"model": "hf", "colour": "red"}, {"model_args": {}}, 3):
         with pytest.raises(HarnessError, match="axbench_writer, which is read as a judge is"):
-            prompting.steering_prompts({"axbench_writer": value}, [SEA], testbed=False)
+            prompting.steering_prompts(writer({"axbench_writer": value}, testbed=False), [SEA])
 
 
 def test_a_writers_secrets_are_not_saved() -> None:
     args = {"base_url": "http://host/v1", "api_key": "open-sesame"}
     metadata = {"axbench_writer": {"model": "local-chat-completions", "model_args": args}}
-    info = prompting.writer_info(metadata, testbed=False)
+    info = prompting.writer_info(writer(metadata, testbed=False))
     assert "open-sesame" not in json.dumps([info, metadata], default=str)
     assert info["hidden"] == ["api_key"]
 
 
 def test_no_task_saves_a_writers_secrets(manager: Callable[..., TaskManager]) -> None:
     args = {"base_url": "http://host/v1", "api_key": "open-sesame"}
-    writer = {"model": "local-chat-completions", "model_args": args}
-    tasks = manager(data="testbed", axbench_concepts=[0], axbench_writer=writer)
+    named = {"model": "local-chat-completions", "model_args": args}
+    tasks = manager(data="testbed", axbench_concepts=[0], axbench_writer=named)
     for name, task in tasks.load(["axbench_steer", "axbench_detect"])["tasks"].items():
         saved = json.dumps(task.dump_config(), default=str)
         assert name in saved

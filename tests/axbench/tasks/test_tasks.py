@@ -10,7 +10,6 @@ from typing import Any
 
 import lm_eval
 import pytest
-import yaml
 from harness_axbench import plugin
 from harness_axbench.models.hf import SteeredHF
 from lm_eval.models.huggingface import HFLM
@@ -19,7 +18,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from axbench.conftest import YAMLS
 from harness.errors import HarnessError
-from harness.host import discovery
+from harness.host import task_files
 
 Manager = Callable[..., TaskManager]
 
@@ -51,10 +50,7 @@ GROUPS = {
 
 
 def test_every_yaml_loads(manager: Manager, data_folder: Path) -> None:
-    configs = [
-        yaml.load(path.read_text(), discovery._NamesOnly) for path in YAMLS.glob("[!_]*.yaml")
-    ]
-    names = {config.get("group") or config["task"] for config in configs}
+    names = {task_files.read(path).name for path in YAMLS.glob("[!_]*.yaml")}
     assert names == TASKS | set(GROUPS)
     metadata = {"axbench_data": str(data_folder), "judge": "none", "axbench_writer": "template"}
     loaded = manager(**metadata).load(sorted(GROUPS))

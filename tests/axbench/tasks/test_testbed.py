@@ -10,6 +10,7 @@ import lm_eval
 import pytest
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.models.hf import SteeredHF
+from harness_axbench.options import run_options
 from harness_axbench.tasks import factors, rows
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
@@ -38,7 +39,7 @@ def words(tmp_path_factory: pytest.TempPathFactory, llama: str) -> Path:
         methods=["bow", "random"],
         model=llama,
         layer=0,
-        metadata={"data": "testbed"},
+        run=run_options({"data": "testbed"}),
         max_act_from="train",
         batch_size=32,
         device="cpu",
@@ -66,7 +67,7 @@ def test_diffmean_steers_the_teacher(manager: Manager, tmp_path: Path) -> None:
         methods=["diffmean", "random"],
         model=teacher,
         layer=2,
-        metadata={"data": "testbed"},
+        run=run_options({"data": "testbed"}),
         batch_size=32,
         device="cpu",
         out=tmp_path / "made",

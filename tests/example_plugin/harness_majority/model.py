@@ -9,34 +9,37 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from harness import Completion
+from harness import Wrapper, traced
 
 
-class MajorityMixin:
+class MajorityMixin(Wrapper):
     """Makes any lm-eval generation model answer by vote; compose it: ``(MajorityMixin, HFLM)``.
 
     Args:
+        pretrained: Model id or path, or ``testbed:NAME``.
         votes: Number k of answers sampled for each request.
     """
 
-    def __init__(self, *args: Any, votes: int = 5, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    no_use_cache = ": it would answer all votes with one sample"
+
+    def __init__(self, pretrained: Any, *, votes: int = 5, **kwargs: Any) -> None:
+        super().__init__(pretrained, **kwargs)
         self._votes = votes
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """All votes of all requests in one batch, then one winner a request."""
         ballots = [request for request in requests for _ in range(self._votes)]
-        answers = super().generate_until(ballots, disable_tqdm)  # type: ignore[misc]
+        answers = super().generate_until(ballots, disable_tqdm)
         winners = []
         for start in range(0, len(answers), self._votes):
             counts = Counter(answer.strip() for answer in answers[start : start + self._votes])
             winner, votes = counts.most_common(1)[0]
-            winners.append(Completion(winner, {"votes": votes, "of": self._votes}))
+            winners.append(traced(winner, votes=votes, of=self._votes))
         return winners
 
     def get_model_info(self) -> dict[str, Any]:
         """Method and arguments, for the results file and the leaderboard."""
-        info: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
+        info: dict[str, Any] = super().get_model_info()
         return info | {"method": "self-consistency", "method_args": {"votes": self._votes}}
 
 

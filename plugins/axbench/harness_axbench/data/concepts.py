@@ -12,7 +12,6 @@ the training positives name them. A row, from ``pyvene/axbench-concept10``, shor
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -21,23 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import DataError, Row, Source, choose, find_table, from_hub, read_table
+from harness import DataError, Row, Source, find_table, from_hub, read_table
 from harness.data.sources import three_ways
+from harness_axbench.options import HUB, PLUGIN, SUBSET, RunOptions
 
-PLUGIN = "axbench"
-HUB = "pyvene/axbench-concept10"
 HUB_INSTRUCTIONS = "tatsu-lab/alpaca_eval"
-SUBSET = "prod_2b_l10_v1"
 COLUMNS = ("input", "output", "output_concept", "concept_genre", "category", "concept_id")
 INSTRUCTIONS_PER_CONCEPT = 10
-KEYS = tuple(
-    f"{PLUGIN}_{name}"
-    for name in (
-        *("data", "subset", "hub", "instructions", "concepts", "factors"),
-        *("baseline", "imbalanced", "writer"),
-    )
-)
-"""What ``--metadata`` can say to this plugin."""
 
 # Where the two tables may lie below a folder: as files of our own naming, as the reference
 # implementation writes them, as the hub's data sets have them.
@@ -107,40 +96,21 @@ def _by(rows: Sequence[Row], key: str) -> dict[Any, list[Row]]:
     return groups
 
 
-def load(metadata: Mapping[str, Any]) -> ConceptData:
-    """The concept data a run asks for: ``axbench_data``, else ``data``, else the hub.
-
-    Args:
-        metadata: Run-level metadata; ``axbench_subset`` names a subset of the hub's data set
-            (``prod_2b_l10_v1``, ``prod_9b_l31_v1``, …), ``axbench_hub`` another data set.
+def load(run: RunOptions) -> ConceptData:
+    """The concept data a run asks for.
 
     Raises:
-        DataError: The source is missing or unreachable, a column is missing, a concept has no
-            positives, or its genre has no negatives.
+        DataError: The source is unreachable, a column is missing, a concept has no positives, or
+            its genre has no negatives.
     """
-    _check_keys(metadata)
-    source = choose(metadata, plugin=PLUGIN, hub=str(metadata.get("axbench_hub", HUB)))
+    source = run.data
     if source.kind == "testbed":
         return _from_testbed(source)
     if source.kind == "folder":
         return _from_folder(source, source.path)
-    subset = str(metadata.get("axbench_subset", SUBSET))
-    folder = from_hub(source, PLUGIN, lambda: _download(source.location, subset))
-    named = Source("hub", f"{source.location}/{subset}", source.key)
+    folder = from_hub(source, PLUGIN, lambda: _download(source.location, run.subset))
+    named = Source("hub", f"{source.location}/{run.subset}", source.key)
     return _from_folder(named, folder)
-
-
-def _check_keys(metadata: Mapping[str, Any]) -> None:
-    """Refuse keys of this plugin that it does not know.
-
-    Raises:
-        DataError: There is one; the message names the nearest that is known.
-    """
-    for key in metadata:
-        if key.startswith(f"{PLUGIN}_") and key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
-            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(KEYS)}"
-            raise DataError(f"--metadata {key}=…: there is no such key; {meant}")
 
 
 def _download(repository: str, subset: str) -> Path:
@@ -249,17 +219,16 @@ def whole_text(row: Mapping[str, Any]) -> str:
     return f"{row['input']}\n{row['output']}"
 
 
-def instructions(metadata: Mapping[str, Any], source: Source) -> list[str]:
+def instructions(wanted: str, source: Source) -> list[str]:
     """The instructions that steering is tried on (AlpacaEval's, in its order).
 
     Args:
-        metadata: Run-level metadata; ``axbench_instructions`` is ``hub``, ``testbed`` or a file.
+        wanted: ``hub``, ``testbed`` or a file; empty for the default.
         source: Where the concept data come from, and so by default the instructions.
 
     Raises:
         DataError: There are none, or too few to draw ten from.
     """
-    wanted = str(metadata.get("axbench_instructions", ""))
     if wanted == "testbed" or (not wanted and source.kind == "testbed"):
         from harness.testbed.english import corpus
 

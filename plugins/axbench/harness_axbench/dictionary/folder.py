@@ -1,7 +1,7 @@
 """A steering dictionary on disk: one folder, one vector a concept for each method.
 
 ``dictionary.json`` says what the vectors belong to (model, layer, prefix, data, versions), names
-the concepts, and holds for each method its kind (see ``methods``), settings, and max_act per
+the concepts, and holds for each method its kind (see ``kinds``), settings, and max_act per
 concept with where it came from. Beside it lies ``<method>.safetensors``: for vectors ``weight``
 [concepts, hidden], fp32, and where they differ from the plain case ``encoder``, ``bias`` and
 ``threshold`` (see ``directions``); for the bag of words sparse coefficients, with the vocabulary in
@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import ArtefactError, HarnessError
-from harness.artefacts.checked_files import check, put, take
+from harness import ArtefactError
+from harness.artefacts import recipes
+from harness.artefacts.recipes import Words, check, put, take
+from harness.artefacts.writing import appearing, write_text
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
 
@@ -33,6 +32,14 @@ if TYPE_CHECKING:
 
 FORMAT = "axbench-dictionary/1"
 MANIFEST = "dictionary.json"
+_LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy")
+_WORDS = Words(
+    unknown="is no dictionary",
+    other="another dictionary (it differs in: {unlike})",
+    missing="is missing; remove its folder and train again",
+    changed="is damaged or was replaced (its SHA-256 is not the one in the manifest); remove its "
+    "folder and train again",
+)
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ class Dictionary:
         self.check_covers(method, concept_id)
         own = self.facts(method)["files"][str(concept_id)]
         path = self.folder / str(own["file"])
-        check(path, own["sha256"])
+        check(path, own["sha256"], _WORDS)
         return path
 
     def verified(self) -> Iterator[tuple[str, Path]]:
@@ -185,20 +192,15 @@ class Dictionary:
             ArtefactError: One is missing, damaged or not the one the manifest means.
         """
         for method in self.methods:
-            facts = self.facts(method)
-            pairs = [(own["file"], own["sha256"]) for own in facts.get("files", {}).values()]
-            for file, checksum in (("file", "sha256"), ("values", "values_sha256")):
-                if file in facts:
-                    pairs.append((facts[file], facts[checksum]))
-            for name, sha256 in pairs:
-                path = self.folder / str(name)
-                check(path, sha256)
+            for name, sha256 in _files(self.facts(method)).items():
+                path = self.folder / name
+                check(path, sha256, _WORDS)
                 yield method, path
 
     def _content(self, method: str, file: str, checksum: str) -> bytes:
         facts = self.facts(method)
         path = self.folder / str(facts[file])
-        check(path, facts[checksum])
+        check(path, facts[checksum], _WORDS)
         return path.read_bytes()
 
     def check_fits(self, *, hidden_size: int, n_layers: int) -> None:
@@ -265,32 +267,28 @@ def write(
         facts: Further entries of the manifest (layer, model, prefix, chat, …).
         concepts: The concepts, in the order of the vectors.
         methods: What each method leaves.
+
+    Raises:
+        ArtefactError: The folder has appeared meanwhile, or cannot be written.
     """
     from safetensors.torch import save
 
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    entries: dict[str, Any] = {}
-    for name, entry in methods.items():
-        tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
-        entries[name] = {"kind": entry.kind, **entry.facts}
-        if entry.kind == WEIGHTS:
-            entries[name]["files"] = take(draft, name, entry.files)
-        else:
-            entries[name] |= put(draft, f"{name}.safetensors", save(tensors))
-        if entry.values:
-            text = json.dumps(entry.values, ensure_ascii=False).encode()
-            entries[name] |= put(draft, f"{name}.json", text, "values")
-    manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
-    named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
-    manifest |= {"concepts": named, "versions": versions()}
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
-    try:
-        draft.rename(folder)
-    except OSError as cause:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise ArtefactError(f"{folder} appeared while this dictionary was made") from cause
+    with appearing(folder) as draft:
+        entries: dict[str, Any] = {}
+        for name, entry in methods.items():
+            tensors = {key: value.contiguous() for key, value in entry.tensors.items()}
+            entries[name] = {"kind": entry.kind, **entry.facts}
+            if entry.kind == WEIGHTS:
+                entries[name]["files"] = take(draft, name, entry.files)
+            else:
+                entries[name] |= put(draft, f"{name}.safetensors", save(tensors))
+            if entry.values:
+                text = json.dumps(entry.values, ensure_ascii=False).encode()
+                entries[name] |= put(draft, f"{name}.json", text, "values")
+        manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
+        named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
+        manifest |= {"concepts": named, "versions": recipes.versions(_LIBRARIES)}
+        write_text(draft / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     return read(folder)
 
 
@@ -300,31 +298,19 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
     """
-    if not folder.exists():
-        return None
-    if not (folder / MANIFEST).is_file():
-        raise HarnessError(f"{folder} exists and is no dictionary; choose another --out")
-    found = read(folder)
-    there = found.manifest["recipe"]
-    unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
-    if unlike:
-        raise ArtefactError(
-            f"{folder} holds another dictionary (it differs in: {', '.join(unlike)}); choose "
-            f"another --out or remove it"
-        )
-    for _ in found.verified():
-        pass
+    there = recipes.kept(folder, recipe, name=MANIFEST, words=_WORDS, files=_all_files)
+    return None if there is None else read(folder)
+
+
+def _files(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each file of a method, by its place."""
+    found = {str(own["file"]): str(own["sha256"]) for own in facts.get("files", {}).values()}
+    for file, checksum in (("file", "sha256"), ("values", "values_sha256")):
+        if file in facts:
+            found[str(facts[file])] = str(facts[checksum])
     return found
 
 
-def plain(value: Any) -> Any:
-    """A value as it comes back from JSON: tuples as lists."""
-    return json.loads(json.dumps(value))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a dictionary's numbers depend on."""
-    from harness._version import __version__
-
-    names = ("torch", "transformers", "scikit-learn", "numpy")
-    return {"paperharness": __version__} | {name: metadata.version(name) for name in names}
+def _all_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    methods = manifest["methods"].values()
+    return {file: sha256 for facts in methods for file, sha256 in _files(facts).items()}

@@ -9,9 +9,9 @@ from typing import Any
 
 from harness import HarnessError
 from harness_axbench.data.concepts import Concept
-from harness_axbench.dictionary import folder as dictionary
-from harness_axbench.dictionary import kinds
 from harness_axbench.dictionary.directions import LINEAR
+from harness_axbench.dictionary.folder import Entry
+from harness_axbench.dictionary.kinds import VECTORS
 
 AUTO, AXBENCH, LM_EVAL, REPENG = "auto", "axbench", "lm-eval", "repeng"
 FORMATS = (AUTO, AXBENCH, LM_EVAL, REPENG)
@@ -56,13 +56,11 @@ class Brought:
 
     concepts: tuple[Concept, ...]
     layer: int
-    methods: Mapping[str, dictionary.Entry]
+    methods: Mapping[str, Entry]
     files: tuple[Path, ...]
 
 
-def entry(
-    tensors: Mapping[str, Any], max_act: list[tuple[float, str]], **facts: Any
-) -> dictionary.Entry:
+def entry(tensors: Mapping[str, Any], max_act: list[tuple[float, str]], **facts: Any) -> Entry:
     """A vector method's entry; it scores linearly where the facts do not say otherwise.
 
     Args:
@@ -71,7 +69,7 @@ def entry(
         **facts: Further entries of the manifest.
     """
     units = {"max_act": [a for a, _ in max_act], "max_act_origin": [o for _, o in max_act]}
-    return dictionary.Entry(kinds.VECTORS, tensors, {}, {"activation": LINEAR} | units | facts)
+    return Entry(VECTORS, tensors, {}, {"activation": LINEAR} | units | facts)
 
 
 def named(method: str) -> str:

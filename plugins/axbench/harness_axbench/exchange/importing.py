@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest
-from harness_axbench.dictionary import folder as dictionary
+from harness.errors import one_line
+from harness_axbench.dictionary.folder import Dictionary, kept, write
 from harness_axbench.exchange.formats import (
     AUTO,
     AXBENCH,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from harness_axbench.exchange.shell import Shell
 
 
-def bring_in(options: Options) -> dictionary.Dictionary:
+def bring_in(options: Options) -> Dictionary:
     """Write a dictionary of vectors from elsewhere, or return the equal one already there.
 
     Raises:
@@ -73,9 +74,9 @@ def located(options: Options) -> Path:
             allow_patterns=[f"{place}{kind}" for kind in kinds],
         )
     except Exception as cause:  # the hub's client raises dozens of types
-        reason = " ".join(str(cause).split())[:200]
         raise ArtefactError(
-            f"{options.source}: no such folder here, and the hub does not give it ({reason}); "
+            f"{options.source}: no such folder here, and the hub does not give it "
+            f"({one_line(cause, 200)}); "
             f"pass a local copy"
         ) from cause
     return Path(folder)
@@ -128,7 +129,7 @@ def _check(brought: Brought, shell: Shell, source: str) -> None:
                 )
 
 
-def _write(brought: Brought, shell: Shell, form: str, options: Options) -> dictionary.Dictionary:
+def _write(brought: Brought, shell: Shell, form: str, options: Options) -> Dictionary:
     digests = {path.name: digest(path) for path in brought.files}
     recipe = {
         "imported": form,
@@ -138,14 +139,13 @@ def _write(brought: Brought, shell: Shell, form: str, options: Options) -> dicti
         "layer": brought.layer,
         "concepts": [concept.text for concept in brought.concepts],
     }
-    present = dictionary.kept(options.out, recipe)
+    present = kept(options.out, recipe)
     if present is not None:
         return present
     whole = hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
     facts = shell.facts(brought.layer)
     facts["data"] = {"source": f"imported from {options.source}", "sha256": whole}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    return dictionary.write(
+    return write(
         options.out,
         recipe=recipe,
         facts=facts,

@@ -22,16 +22,16 @@ are refused.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts.writing import replacing
 from harness_axbench.data.concepts import Concept
-from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.directions import LINEAR, Directions
+from harness_axbench.dictionary.folder import Dictionary
 from harness_axbench.exchange.formats import (
     UNKNOWN_GENRE,
     Brought,
@@ -168,7 +168,7 @@ def _edit(path: Path, settings: Mapping[str, Any]) -> tuple[str, _Edit]:
 
 
 def write(
-    found: dictionary.Dictionary,
+    found: Dictionary,
     *,
     method: str | None,
     concept: int,
@@ -240,12 +240,8 @@ def _bias_of(directions: Directions, place: int, action: str, where: str) -> Ten
 def _save(content: Mapping[str, Any], out: Path) -> None:
     import torch
 
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(content), part)
-        part.replace(out)
-    except (OSError, RuntimeError) as cause:
+        with replacing(out) as draft:
+            torch.save(dict(content), draft)
+    except RuntimeError as cause:  # torch's own
         raise HarnessError(f"cannot write {out}: {cause}") from cause
-    finally:
-        part.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ The folder appears by one rename, whole or not at all.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from harness import Row
 from harness.artefacts import recipes
 from harness.artefacts.recipes import MANIFEST
-from harness.artefacts.writing import appearing, whole, write_json
-from harness_axbench.data import concepts as data
+from harness.artefacts.writing import appearing, whole, write_json, write_lines
+from harness_axbench.data.concepts import load
 from harness_axbench.generation.seeds import ConceptSeed
+from harness_axbench.options import run_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,12 +105,11 @@ def write(
     with appearing(folder) as draft:
         for name, table in rows.items():
             parquet.write_table(pa.Table.from_pylist(list(table)), draft / f"{name}.parquet")
-        lines = [json.dumps(_named(concept), ensure_ascii=False) + "\n" for concept in concepts]
-        (draft / "metadata.jsonl").write_text("".join(lines), encoding="utf-8", errors="replace")
+        write_lines(draft / "metadata.jsonl", map(_named, concepts))
         if steering:
             listed = [{"instruction": text} for text in steering]
             write_json(draft / "alpaca_eval.json", listed)
-        data.load({"axbench_data": str(draft)})  # what cannot be read is not left behind
+        load(run_options({"axbench_data": str(draft)}))  # what cannot be read is not left behind
         counted = {**_counted(concepts, rows), **facts}
         manifest = recipes.write_manifest(draft, FORMAT, recipe, counted, _LIBRARIES)
     return Generated(folder, manifest)

@@ -166,7 +166,7 @@ def _steering(options: Options) -> list[str]:
     if wanted is None:
         return []
     source = Source("folder", str(wanted), "--steering-instructions")
-    return steering_instructions({"axbench_instructions": wanted}, source)
+    return steering_instructions(wanted, source)
 
 
 def _recipe(

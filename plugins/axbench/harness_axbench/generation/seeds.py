@@ -24,6 +24,7 @@ from typing import Any
 
 from harness import DataError, Row, read_table
 from harness.asking.store import key_of
+from harness.errors import one_line
 
 GENRES = ("text", "code", "math")
 LONGEST = 500  # characters; instructions are shorter
@@ -207,9 +208,9 @@ def _from_hub(genres: Sequence[str]) -> list[Row]:
             found = [row for row in table if context is None or not row[context]]
             rows += [{"instruction": row[column], "genre": genre} for row in found]
         except Exception as cause:  # the hub's clients raise dozens of types
-            reason = " ".join(str(cause).split())[:200] or type(cause).__name__
             raise DataError(
-                f"--instructions hub: cannot read {name} ({reason}). Instructions can also come "
-                "from the testbed, or from a FILE with the columns instruction and genre"
+                f"--instructions hub: cannot read {name} ({one_line(cause, 200)}). Instructions "
+                "can also come from the testbed, or from a FILE with the columns instruction and "
+                "genre"
             ) from cause
     return rows

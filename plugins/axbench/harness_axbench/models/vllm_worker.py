@@ -18,8 +18,8 @@ from torch import Tensor
 
 from harness import ArtefactError, HarnessError
 from harness.models.blocks import block
-from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary.directions import Directions
+from harness_axbench.dictionary.folder import read
 from harness_axbench.models.vllm_batch import BatchEdits, Edit
 
 _NEEDED = ("execute_model", "input_batch", "requests", "max_num_reqs", "max_num_tokens")
@@ -61,7 +61,7 @@ def attach(runner: Any, folder: str, method: str, sha256: str) -> None:
             f"vllm-steered works with vLLM's model runner V1; {type(runner).__name__} has no "
             f"{', '.join(missing)}"
         )
-    found = dictionary.read(folder)
+    found = read(folder)
     if found.sha256 != sha256:
         raise ArtefactError(f"{folder} is another dictionary on the workers' machine")
     edits = BatchEdits(

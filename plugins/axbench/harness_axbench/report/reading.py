@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, HarnessError, Row
+from harness.errors import one_line
 from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
@@ -156,7 +157,7 @@ def read_runs(paths: Iterable[Path]) -> Runs:
         try:
             series.append(_series(run, task))
         except DataError as cause:
-            left_out.append(" ".join(str(cause).split()))
+            left_out.append(one_line(cause))
     if not series:
         raise HarnessError(f"no samples of an AxBench task can be read; the first: {left_out[-1]}")
     return Runs(tuple(_sections(series)), tuple(left_out))

@@ -1,6 +1,6 @@
 """Which request is steered, towards which concept, how, how much, and where.
 
-Nothing here knows how a model is run; ``hf_model`` and ``vllm_model`` add that.
+Nothing here knows how a model is run; ``models`` adds that.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import HarnessError
-from harness_axbench.dictionary import folder as dictionary
-from harness_axbench.dictionary import kinds
+from harness_axbench.dictionary.folder import Dictionary, read
+from harness_axbench.dictionary.kinds import STEERING, VECTORS
 from harness_axbench.steering.positions import ALL, Positions
 from harness_axbench.steering.steering import ADD, KINDS, NULL_OUT, Steering
 
@@ -31,7 +31,7 @@ class Plan:
         everywhere: The steering of rows that name no concept; None leaves them alone.
     """
 
-    found: dictionary.Dictionary
+    found: Dictionary
     method: str
     intervention: str = ADD
     positions: str = ALL
@@ -45,7 +45,7 @@ class Plan:
     @property
     def steers(self) -> bool:
         """Whether the method can steer."""
-        return self.kind in kinds.STEERING
+        return self.kind in STEERING
 
     @property
     def factorless(self) -> bool:
@@ -102,7 +102,7 @@ def make_plan(
             f"{model} needs steering=DIR, a dictionary made by: harness axbench train --model "
             f"MODEL --layer LAYER --out DIR (for an unsteered model use --model {stock})"
         )
-    found = dictionary.read(steering)
+    found = read(steering)
     if method is None:
         if len(found.methods) > 1:
             raise HarnessError(f"{steering}: pass method=, one of {', '.join(found.methods)}")
@@ -111,7 +111,7 @@ def make_plan(
         raise HarnessError(f"intervention={intervention} is not one of {', '.join(KINDS)}")
     Positions.parse(positions)
     plan = Plan(found, method, intervention, positions)
-    if plan.kind != kinds.VECTORS and (intervention, positions) != (ADD, ALL):
+    if plan.kind != VECTORS and (intervention, positions) != (ADD, ALL):
         raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
     if concept is None and factor is None:
         return plan

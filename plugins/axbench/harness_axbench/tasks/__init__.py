@@ -26,8 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness import JudgedTask, Judgement, Row, SourcedTask, margin
-from harness.asking.assistant import Question
+from harness import JudgedTask, Judgement, Question, Row, SourcedTask, margin
 from harness_axbench.metrics import (
     ABSENCE,
     BASELINE,
@@ -36,8 +35,8 @@ from harness_axbench.metrics import (
     n_unparsed,
     ratings,
 )
+from harness_axbench.options import run_options
 from harness_axbench.tasks import baseline, prompting
-from harness_axbench.tasks.rows import sample_size
 
 
 class SteerTask(JudgedTask):
@@ -54,10 +53,10 @@ class SteerTask(JudgedTask):
         super().__init__(config)
         rows = self.dataset[self.config.test_split]
         self._absent: tuple[str, ...] = () if any(rows["factor"]) else ("factor",)
-        place = self.config.metadata.get(baseline.KEY)
-        if place:
+        self._run = run_options(self.config.metadata)
+        if self._run.baseline:
             texts = dict(zip(rows["concept_id"], rows["concept"], strict=True))
-            self._baseline = baseline.scores(str(place), texts, suppressed=self.suppressed)
+            self._baseline = baseline.scores(self._run.baseline, texts, suppressed=self.suppressed)
         else:
             self._absent += ("win_rate", "win_rate_ci95")
 
@@ -97,11 +96,8 @@ class PromptSteerTask(SteerTask):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        metadata = dict(self.config.metadata)
-        testbed = metadata["data_source"] == "testbed"
-        self.config.metadata = metadata | {
-            "writer": prompting.writer_info(metadata, testbed=testbed)
-        }
+        writer = prompting.writer_info(self._run.prompt_writer())
+        self.config.metadata = dict(self.config.metadata) | {"writer": writer}
 
 
 class SuppressTask(PromptSteerTask):
@@ -128,6 +124,10 @@ class SuppressTask(PromptSteerTask):
 class DetectTask(SourcedTask):
     """``axbench_detect``: scores of texts; one log-likelihood each of " No" and " Yes"."""
 
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._run = run_options(self.config.metadata)
+
     def item(self, doc: Row, results: Sequence[Any]) -> dict[str, Any]:
         """What the metrics know of one text: how much more Yes than No."""
         return self._about(doc) | {"score": margin(*results)}
@@ -143,7 +143,7 @@ class DetectTask(SourcedTask):
         return self._known(super().higher_is_better())
 
     def _known(self, named: dict[str, Any]) -> dict[str, Any]:
-        sampled = sample_size(self.config.metadata)
+        sampled = self._run.imbalanced
         return {k: v for k, v in named.items() if sampled or not k.startswith("imbalanced")}
 
     def _about(self, doc: Row) -> dict[str, Any]:

@@ -7,13 +7,12 @@ the rows of an unsteered model have, and those of a method or an intervention wi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness import DataError, HarnessError
-from harness_axbench.dictionary import folder as dictionary
-from harness_axbench.dictionary import kinds
+from harness_axbench.dictionary.folder import Dictionary, read
+from harness_axbench.dictionary.kinds import STEERING
+from harness_axbench.options import RunOptions
 from harness_axbench.steering.steering import CLAMP, MIN_CLAMP, NULL_OUT
 
 FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0)
@@ -25,41 +24,40 @@ Factors = tuple[float | None, ...]
 NONE: Factors = (None,)
 
 
-def steering_factors(metadata: Mapping[str, Any]) -> Factors:
+def steering_factors(run: RunOptions) -> Factors:
     """The factors of a run that steers towards concepts, or ``(None,)``.
 
     Args:
-        metadata: The run's metadata. ``axbench_factors`` overrides what follows from
-            ``steering``, ``method`` and ``intervention``.
+        run: Its options; ``factors`` override what follows from ``steering``, ``method`` and
+            ``intervention``.
 
     Raises:
-        DataError: ``axbench_factors`` is no list of numbers, or there is nothing to be scaled.
+        DataError: ``axbench_factors`` is given, and there is nothing to be scaled.
         HarnessError: The dictionary has several methods with different factors, and none is named.
     """
-    given = _given(metadata)
-    if not metadata.get("steering"):
-        if given:
+    if not run.steering:
+        if run.factors:
             raise DataError("axbench_factors is for a run that steers; this one has no steering=")
         return NONE
-    own = _own(metadata)
-    if not own and given:
+    own = _own(run, run.steering)
+    if not own and run.factors:
         raise DataError("axbench_factors: this method or intervention has no factor; leave it out")
-    return given or own or NONE
+    return run.factors or own or NONE
 
 
-def suppression_factors(metadata: Mapping[str, Any]) -> Factors:
+def suppression_factors(run: RunOptions) -> Factors:
     """The negated factors of a run that steers away from concepts, or ``(None,)``.
 
     Raises:
         HarnessError: As ``steering_factors``; or there is no factor to negate, or to no effect.
     """
-    found = steering_factors(metadata)
-    if metadata.get("steering") and metadata.get("intervention") == MIN_CLAMP:
+    found = steering_factors(run)
+    if run.steering and run.intervention == MIN_CLAMP:
         raise HarnessError(
             "axbench_suppress: intervention=min_clamp never lowers a concept's score; use add, "
             "clamp or null_out"
         )
-    if found == NONE and metadata.get("steering") and not _nulls(metadata):
+    if found == NONE and run.steering and not _nulls(run):
         raise HarnessError(
             "axbench_suppress negates factors and this method has none; use a method that has "
             "vectors, or intervention=null_out"
@@ -67,18 +65,18 @@ def suppression_factors(metadata: Mapping[str, Any]) -> Factors:
     return tuple(None if factor is None else -factor for factor in found)
 
 
-def _nulls(metadata: Mapping[str, Any]) -> bool:
-    return metadata.get("intervention") == NULL_OUT
+def _nulls(run: RunOptions) -> bool:
+    return run.intervention == NULL_OUT
 
 
-def _own(metadata: Mapping[str, Any]) -> tuple[float, ...]:
+def _own(run: RunOptions, steering: str) -> tuple[float, ...]:
     """What follows from the intervention, else from the method; empty for no factor."""
-    if _nulls(metadata):
+    if _nulls(run):
         return ()
-    found = dictionary.read(str(metadata["steering"]))
+    found = read(steering)
     lists = {
         tuple(float(factor) for factor in found.facts(method).get("factors", FACTORS))
-        for method in _candidates(found, metadata.get("method"))
+        for method in _candidates(found, run.method)
     }
     if len(lists) > 1:
         raise HarnessError(
@@ -86,30 +84,11 @@ def _own(metadata: Mapping[str, Any]) -> tuple[float, ...]:
             f"{', '.join(found.methods)}"
         )
     own = lists.pop() if lists else FACTORS
-    return CLAMP_FACTORS if own and metadata.get("intervention") in (CLAMP, MIN_CLAMP) else own
+    return CLAMP_FACTORS if own and run.intervention in (CLAMP, MIN_CLAMP) else own
 
 
-def _candidates(found: dictionary.Dictionary, method: object) -> Sequence[str]:
+def _candidates(found: Dictionary, method: str | None) -> Sequence[str]:
     """The method that steers, or where none is named all that can."""
     if method is not None:
-        return [str(method)]
-    return [name for name in found.methods if found.facts(name)["kind"] in kinds.STEERING]
-
-
-def _given(metadata: Mapping[str, Any]) -> tuple[float, ...]:
-    """``axbench_factors``, each once, in the order given; empty where it is not given."""
-    value = metadata.get("axbench_factors")
-    if value is None:
-        return ()
-    numbers = value if isinstance(value, (list, tuple)) else ()
-    if not numbers or not all(_is_number(number) for number in numbers):
-        raise DataError(
-            f"axbench_factors={value}: give a list of positive numbers, as in --metadata "
-            f"axbench_factors=[0.4,1.0]"
-        )
-    return tuple(dict.fromkeys(float(number) for number in numbers))
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type, operator]
+        return [method]
+    return [name for name in found.methods if found.facts(name)["kind"] in STEERING]

@@ -15,16 +15,15 @@ The wording of both requests is our own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from harness import Assistant, AssistantSpec, HarnessError, JudgeError, Row
-from harness.asking.assistant import Question
+from harness import Assistant, AssistantSpec, HarnessError, Question, Row
 from harness.judging.ratings import parse_rating
 from harness_axbench.data.concepts import Concept
 from harness_axbench.metrics import ratings
+from harness_axbench.options import TEMPLATE, WRITER, RunOptions
 
-WRITER, TEMPLATE = "axbench_writer", "template"
 UNPARSED = -1.0
 
 _REQUEST = """Write a prompt that makes a language model bring a concept into its answers.
@@ -84,38 +83,32 @@ def detection_score(answer: str) -> float:
     return UNPARSED if rating is None else rating
 
 
-def refuse_steering(metadata: Mapping[str, Any], task: str) -> None:
+def refuse_steering(run: RunOptions, task: str) -> None:
     """Prompting is compared with steering, so it is for models that are not steered.
 
     Raises:
         HarnessError: The run has ``steering=``.
     """
-    if metadata.get("steering"):
+    if run.steering:
         raise HarnessError(
             f"{task} prompts an unsteered model; run it with a stock model (--model hf, say) and "
             f"without steering="
         )
 
 
-def steering_prompts(
-    metadata: Mapping[str, Any], concepts: Sequence[Concept], *, testbed: bool
-) -> list[str]:
+def steering_prompts(writer: AssistantSpec | None, concepts: Sequence[Concept]) -> list[str]:
     """One steering prompt a concept, in order.
 
     Args:
-        metadata: The run's metadata; ``axbench_writer`` is any lm-eval model, in the form of a
-            judge, or ``template`` for a fixed sentence instead. On testbed data that is the
-            default.
+        writer: Who writes them; None for a fixed sentence instead.
         concepts: The concepts.
-        testbed: Whether they are the testbed's.
 
     Raises:
-        HarnessError: No writer is named, it cannot be made, or it leaves concepts without a prompt.
+        HarnessError: The writer cannot be made, or leaves concepts without a prompt.
     """
-    spec = writer(metadata, testbed=testbed)
-    if spec is None:
+    if writer is None:
         return [_WITHOUT_WRITER.format(concept=concept.text) for concept in concepts]
-    assistant = Assistant(spec)
+    assistant = Assistant(writer)
     questions = [Question(prompt=_REQUEST.format(concept=c.text)) for c in concepts]
     assistant.ask(questions, _is_prompt)
     answers = assistant.ask(questions, _is_prompt)  # from its store: equal in all processes
@@ -123,48 +116,16 @@ def steering_prompts(
     if len(found) < len(concepts):
         missing = concepts[answers.index(None)]
         raise HarnessError(
-            f"{WRITER} '{spec.model}' left {len(concepts) - len(found)} of {len(concepts)} "
+            f"{WRITER} '{writer.model}' left {len(concepts) - len(found)} of {len(concepts)} "
             f"concepts without a prompt, such as {missing.text!r}; {assistant.trouble}. "
             f"{assistant.kept} Try again: only what is missing is asked"
         )
     return found
 
 
-def writer(metadata: Mapping[str, Any], *, testbed: bool) -> AssistantSpec | None:
-    """The writer a run asks for; None for the template.
-
-    Raises:
-        HarnessError: None is named and the data are not the testbed's, or a key of it is wrong.
-    """
-    value = metadata.get(WRITER, TEMPLATE if testbed else None)
-    if value == TEMPLATE:
-        return None
-    if value is None:
-        raise HarnessError(
-            f'steering prompts need a writer: --metadata \'{{"{WRITER}": {{"model": '
-            f'"local-chat-completions", "model_args": {{…}}}}}}\' (any lm-eval model), or '
-            f"{WRITER}={TEMPLATE} for a fixed sentence"
-        )
-    try:
-        return AssistantSpec.parse(value)
-    except JudgeError as cause:
-        raise HarnessError(f"{WRITER}, which is read as a judge is: {cause}") from cause
-
-
-def seal_writer(metadata: Mapping[str, Any]) -> None:
-    """Seal the secrets of a writer's arguments in place; each task of a run saves them.
-
-    Raises:
-        HarnessError: The writer has a wrong key.
-    """
-    if WRITER in metadata:
-        writer(metadata, testbed=False)
-
-
-def writer_info(metadata: Mapping[str, Any], *, testbed: bool) -> dict[str, Any]:
+def writer_info(writer: AssistantSpec | None) -> dict[str, Any]:
     """What the results say of the writer; no secrets."""
-    spec = writer(metadata, testbed=testbed)
-    return {"model": TEMPLATE} if spec is None else Assistant(spec).info()
+    return {"model": TEMPLATE} if writer is None else Assistant(writer).info()
 
 
 def bare(answer: str) -> str:

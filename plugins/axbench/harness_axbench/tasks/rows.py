@@ -6,15 +6,21 @@ task to these concepts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness import DataError, Row, Sourced
 from harness.asking.store import key_of
-from harness_axbench.data import concepts as data
-from harness_axbench.data.concepts import Concept
-from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.data.concepts import (
+    Concept,
+    ConceptData,
+    drawn_instructions,
+    instructions,
+    load,
+)
+from harness_axbench.dictionary.folder import Dictionary, read
 from harness_axbench.metrics import NEGATIVE, POSITIVE, SAMPLED, SELECT, TEST
+from harness_axbench.options import RunOptions, run_options
 from harness_axbench.tasks import prompting
 from harness_axbench.tasks.factors import NONE, Factors, steering_factors, suppression_factors
 
@@ -22,22 +28,16 @@ SELECTION_INSTRUCTIONS = 5
 SAMPLING_SEED = 42
 
 
-def _load(metadata: Mapping[str, Any]) -> tuple[data.ConceptData, tuple[Concept, ...]]:
+def _load(run: RunOptions) -> tuple[ConceptData, tuple[Concept, ...]]:
     """The run's data, and the concepts that it evaluates.
 
     Raises:
-        DataError: ``axbench_concepts`` is no list of the data's concept ids, or the dictionary
-            that the run steers with knows other concepts by these ids.
+        DataError: A concept is none of the data's, or the dictionary that the run steers with knows
+            other concepts by these ids.
     """
-    prompting.seal_writer(metadata)
-    found = data.load(metadata)
+    found = load(run)
     known = {concept.id: concept for concept in found.concepts}
-    wanted = metadata.get("axbench_concepts", list(known))
-    if not isinstance(wanted, (list, tuple)) or not wanted:
-        raise DataError(
-            f"axbench_concepts={wanted}: give a list of concept ids, as in --metadata "
-            f"axbench_concepts=[0,3,5]"
-        )
+    wanted = list(known) if run.concepts is None else run.concepts
     missing = [number for number in wanted if number not in known]
     if missing:
         raise DataError(
@@ -45,14 +45,12 @@ def _load(metadata: Mapping[str, Any]) -> tuple[data.ConceptData, tuple[Concept,
             f"{min(known)} … {max(known)}"
         )
     concepts = tuple(known[number] for number in sorted(set(wanted)))
-    if metadata.get("steering"):
-        _check_concepts(dictionary.read(str(metadata["steering"])), found, concepts)
+    if run.steering:
+        _check_concepts(read(run.steering), found, concepts)
     return found, concepts
 
 
-def _check_concepts(
-    steering: dictionary.Dictionary, found: data.ConceptData, concepts: Sequence[Concept]
-) -> None:
+def _check_concepts(steering: Dictionary, found: ConceptData, concepts: Sequence[Concept]) -> None:
     """Refuse a dictionary that does not know the data's concepts by the same numbers."""
     texts = {concept.id: concept.text for concept in steering.concepts}
     for concept in concepts:
@@ -66,36 +64,38 @@ def _check_concepts(
 
 def steer_docs(**metadata: Any) -> Sourced:
     """Rows of ``axbench_steer``: concept × factor × instruction, or the baseline's."""
-    return _steering_rows(metadata, steering_factors(metadata), prompted=False)
+    run = run_options(metadata)
+    return _steering_rows(run, steering_factors(run), prompted=False)
 
 
 def steer_prompt_docs(**metadata: Any) -> Sourced:
     """Rows of ``axbench_steer_prompt``: concept × test instruction, with a steering prompt."""
-    prompting.refuse_steering(metadata, "axbench_steer_prompt")
-    return _steering_rows(metadata, NONE, prompted=True)
+    run = run_options(metadata)
+    prompting.refuse_steering(run, "axbench_steer_prompt")
+    return _steering_rows(run, NONE, prompted=True)
 
 
 def suppress_docs(**metadata: Any) -> Sourced:
     """Rows of ``axbench_suppress``: as ``axbench_steer``, prompted, with negated factors."""
-    return _steering_rows(metadata, suppression_factors(metadata), prompted=True)
+    run = run_options(metadata)
+    return _steering_rows(run, suppression_factors(run), prompted=True)
 
 
-def _steering_rows(metadata: Mapping[str, Any], factors: Factors, *, prompted: bool) -> Sourced:
-    found, concepts = _load(metadata)
-    pool = data.instructions(metadata, found.source)
+def _steering_rows(run: RunOptions, factors: Factors, *, prompted: bool) -> Sourced:
+    found, concepts = _load(run)
+    pool = instructions(run.instructions, found.source)
     prompts: Sequence[str | None] = [None] * len(concepts)
     if prompted:
-        testbed = found.source.kind == "testbed"
-        prompts = prompting.steering_prompts(metadata, concepts, testbed=testbed)
+        prompts = prompting.steering_prompts(run.prompt_writer(), concepts)
     rows: list[Row] = []
     for concept, prompt in zip(concepts, prompts, strict=True):
         more = {} if prompt is None else {"steering_prompt": prompt}
-        drawn = data.drawn_instructions(pool, concept)
+        drawn = drawn_instructions(pool, concept)
         for factor in factors:
             rows += [row | more for row in _rows(concept, factor, drawn)]
     numbers = [concept.id for concept in concepts]
     content = key_of(data=found.sha256, instructions=list(pool), concepts=numbers)
-    if metadata.get("axbench_factors"):  # a grid of the run's own is ranked apart
+    if run.factors:  # a grid of the run's own is ranked apart
         content = key_of(content=content, factors=list(factors))
     return Sourced("test", rows, found.source, content)
 
@@ -121,7 +121,11 @@ def detect_docs(**metadata: Any) -> Sourced:
     ``axbench_imbalanced=N`` adds for each concept the same N negatives, sampled from all concepts'
     (all of them, where there are fewer): N rows a concept.
     """
-    found, concepts = _load(metadata)
+    return _scored_texts(run_options(metadata))
+
+
+def _scored_texts(run: RunOptions) -> Sourced:
+    found, concepts = _load(run)
     texts = {concept.id: concept.text for concept in concepts}
     rows = [
         _detection_row(row, row["concept_id"], texts[row["concept_id"]], row["category"])
@@ -136,7 +140,7 @@ def detect_docs(**metadata: Any) -> Sourced:
                     f"{found.source}: concept {number} ({text!r}) has no evaluation text of the "
                     f"category {category!r}; leave it out with --metadata axbench_concepts=[…]"
                 )
-    size = sample_size(metadata)
+    size = run.imbalanced
     if not size:
         return Sourced("test", rows, found.source)
     content = key_of(data=Sourced("test", rows, found.source).sha256, imbalanced=size)
@@ -148,8 +152,9 @@ def detect_docs(**metadata: Any) -> Sourced:
 
 def detect_prompt_docs(**metadata: Any) -> Sourced:
     """Rows of ``axbench_detect_prompt``: as those of ``axbench_detect``."""
-    prompting.refuse_steering(metadata, "axbench_detect_prompt")
-    return detect_docs(**metadata)
+    run = run_options(metadata)
+    prompting.refuse_steering(run, "axbench_detect_prompt")
+    return _scored_texts(run)
 
 
 def _detection_row(row: Row, number: int, text: str, category: str) -> Row:
@@ -164,19 +169,7 @@ def _detection_row(row: Row, number: int, text: str, category: str) -> Row:
     }
 
 
-def sample_size(metadata: Mapping[str, Any]) -> int:
-    """How many sampled negatives a run asks for; 0 for none.
-
-    Raises:
-        DataError: ``axbench_imbalanced`` is no such number.
-    """
-    value = metadata.get("axbench_imbalanced", 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"axbench_imbalanced={value}: give a number of negatives, as in =3600")
-    return value
-
-
-def _sampled_negatives(found: data.ConceptData, size: int) -> list[Row]:
+def _sampled_negatives(found: ConceptData, size: int) -> list[Row]:
     import pandas as pd  # type: ignore[import-untyped]
 
     negatives = [row for row in found.evaluation if row["category"] == NEGATIVE]

@@ -55,10 +55,10 @@ class _Worker:
     """Ray's actor: reads data and model once, then trains shards."""
 
     def __init__(self, options: Options, parts: Parts) -> None:
-        from harness_axbench.data import concepts
+        from harness_axbench.data.concepts import load
         from harness_axbench.training.shards import ShardTrainer
 
-        self._trainer = ShardTrainer(options, concepts.load(options.metadata), parts)
+        self._trainer = ShardTrainer(options, load(options.run), parts)
 
     def train(self, shard: int) -> None:
         self._trainer.train(shard)

@@ -12,6 +12,7 @@ from typing import Any
 from harness import HarnessError
 from harness_axbench.data.concepts import Concept, ConceptData
 from harness_axbench.methods.base import Method
+from harness_axbench.options import RunOptions
 
 SOURCES = ("eval", "train")
 SHARD_SIZE = 16
@@ -26,7 +27,7 @@ class Options:
         out: The dictionary's folder.
         model: Model id or path, or ``testbed:NAME``; not needed for methods that score texts.
         layer: The block, 0-indexed; not needed for methods that score texts.
-        metadata: Data switches, as ``--metadata`` has them (``axbench_data``, …).
+        run: Where the data come from, as a run says it.
         settings: Settings of methods that differ from the paper's, by method and name.
         max_act_from: ``eval`` or ``train``.
         batch_size: Texts a forward pass.
@@ -43,7 +44,7 @@ class Options:
     out: Path
     model: str | None = None
     layer: int | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    run: RunOptions = field(default_factory=RunOptions)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     max_act_from: str = "eval"
     batch_size: int = 8

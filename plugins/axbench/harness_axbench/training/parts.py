@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness import ArtefactError
+from harness.artefacts.writing import replacing
 from harness.asking.store import key_of
 from harness_axbench.methods.base import Stored
 
@@ -66,15 +66,16 @@ class Parts:
         return True
 
     def put(self, shard: int, name: str, stored: Stored) -> None:
-        """Write a finished unit."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(shard, name)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        """Write a finished unit.
+
+        Raises:
+            HarnessError: It cannot be written.
+        """
         tensors = {k: v.detach().cpu().contiguous() for k, v in stored.tensors.items()}
         text = json.dumps({"values": stored.values, "facts": stored.facts, "each": stored.each})
         header = {"json": text, "sha256": _digest(tensors, text)}
-        save_file(tensors or {"none": torch.zeros(0)}, draft, header)
-        draft.replace(path)
+        with replacing(self.path(shard, name)) as draft:
+            save_file(tensors or {"none": torch.zeros(0)}, draft, header)
 
     def get(self, shard: int, name: str) -> Stored:
         """Read a finished unit.

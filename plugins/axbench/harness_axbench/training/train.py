@@ -6,6 +6,7 @@ difference to the dictionary; nor does the size of the shards, or a kill in betw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.writing import check_writable
 from harness.models.trainings import in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
-from harness_axbench.data import concepts
-from harness_axbench.data.concepts import ConceptData
-from harness_axbench.dictionary import folder as dictionary
+from harness_axbench.data.concepts import ConceptData, load
+from harness_axbench.dictionary.folder import Dictionary, Entry, kept, read, write
 from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
 from harness_axbench.methods import find
 from harness_axbench.methods.base import Method, Stored
@@ -27,7 +28,7 @@ from harness_axbench.training.parts import MAX_ACT, Parts
 from harness_axbench.training.shards import ShardTrainer, weights_of
 
 
-def train(options: Options) -> dictionary.Dictionary:
+def train(options: Options) -> Dictionary:
     """Train the methods and write the dictionary, or return the equal one that is already there.
 
     Raises:
@@ -36,24 +37,24 @@ def train(options: Options) -> dictionary.Dictionary:
     """
     options = replace(options, methods=list(dict.fromkeys(options.methods)))
     kinds = _checked(options)
-    found = concepts.load(options.metadata)
+    found = load(options.run)
     recipe = _recipe(options, kinds, found)
-    present = dictionary.kept(options.out, recipe)
+    present = kept(options.out, recipe)
     if present is not None:
         return present
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(options.out)
     parts = Parts.beside(options.out, recipe)
     trainer = ShardTrainer(options, found, parts)
     run(trainer, range(options.n_shards(found)))
     if not in_charge():
         settle()
-        return dictionary.read(options.out)
+        return read(options.out)
     stored = _joined(options, kinds, parts, found)
     facts: dict[str, Any] = {"layer": -1, "model": None, "prefix": 0, "chat": False}
     if any(kind.uses_model for kind in kinds.values()):
         facts = _facts(options, trainer, recipe)
     facts["data"] = {"source": str(found.source), "sha256": found.sha256}
-    written = dictionary.write(
+    written = write(
         options.out, recipe=recipe, facts=facts, concepts=found.concepts, methods=stored
     )
     parts.remove()
@@ -101,8 +102,8 @@ def _recipe(
             "max_act_from": options.max_act_from,
             "seed": options.seed,
         }
-    # as it comes back from the manifest
-    return dict(dictionary.plain(recipe))
+    plain: dict[str, Any] = json.loads(json.dumps(recipe))  # as it comes back from the manifest
+    return plain
 
 
 def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -
 
 def _joined(
     options: Options, kinds: Mapping[str, type[Method]], parts: Parts, found: ConceptData
-) -> dict[str, dictionary.Entry]:
+) -> dict[str, Entry]:
     """Every method's shards as one."""
     shards = range(options.n_shards(found))
     units: Mapping[str, list[Any]] = {}
@@ -149,7 +150,7 @@ def _joined(
             facts["factors"] = list(kind.factors)
         settings = asdict(options.settings_of(kind))
         facts |= {"settings": settings} if settings else {}
-        entries[name] = dictionary.Entry(kind.kind, stored.tensors, stored.values, facts, files)
+        entries[name] = Entry(kind.kind, stored.tensors, stored.values, facts, files)
     return entries
 
 
