@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +33,28 @@ def alone(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def shared_file(path: Path) -> Iterator[None]:
-    """Wait until no other process writes a file that several share."""
-    with FileLock(lock_of(path)):
+    """Wait until no other process writes a file that several share.
+
+    The lock lies beside the file and is taken away by whoever holds it; who has waited for one that
+    is gone takes a new one.
+    """
+    place = path.with_name(f".{path.name}.lock")
+    opened: list[int] = []
+    lock = FileLock(place, on_acquired=opened.append)
+    while True:
+        lock.acquire()
+        if _is(place, opened[-1]):
+            break
+        lock.release()
+    try:
         yield
+    finally:
+        place.unlink(missing_ok=True)
+        lock.release()
 
 
-def lock_of(path: Path) -> Path:
-    """Where the lock of a file that several share lies; it may stay when nobody holds it."""
-    return path.with_name(f".{path.name}.lock")
+def _is(place: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(place.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

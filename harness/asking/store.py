@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from harness.artefacts.locks import lock_of, shared_file
+from harness.artefacts.locks import shared_file
 from harness.errors import ArtefactError
 
 
@@ -97,11 +97,6 @@ class Store(Mapping[str, Any]):
             self._read_to += len(line)
             self._lines += 1
             self._values[key] = json.loads(line)["value"]
-
-    def remove(self) -> None:
-        """Take the file away, and its lock; what was read stays known."""
-        self.path.unlink(missing_ok=True)
-        lock_of(self.path).unlink(missing_ok=True)
 
     @staticmethod
     def _drop_cut_line(descriptor: int) -> None:

@@ -107,7 +107,7 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
         if labels is not None:
             write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
         inputs, manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
-    run.remove()
+    run.path.unlink(missing_ok=True)
     return Made(options.out, inputs, manifest)
 
 

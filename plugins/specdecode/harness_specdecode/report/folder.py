@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts.recipes import write_manifest
-from harness.artefacts.writing import appearing
+from harness.artefacts.writing import appearing, write_text
 from harness.reports.files import Cell, write_cells
 from harness_specdecode.measuring.along import Position
 from harness_specdecode.measuring.costs import LIBRARIES
@@ -46,7 +46,7 @@ def write_report(folder: Path, recipe: Mapping[str, Any], result: Result) -> Pat
             ("drafter", "prompt", "position", *_POSITION),
             [line for name, along in result.along.items() for line in _positions(name, along)],
         )
-        (draft / PAGE).write_text(page, encoding="utf-8", newline="\n")
+        write_text(draft / PAGE, page)
         lines = [asdict(line) for line in result.lines]
         facts = {**result.facts, "lines": lines}
         write_manifest(draft, _FORM, recipe, facts, LIBRARIES, name=MANIFEST)

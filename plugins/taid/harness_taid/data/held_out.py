@@ -8,36 +8,26 @@ are taken (``sources``). Rows without either are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from harness import DataError, Row, Sourced, choose
+from harness import DataError, Row, Sourced
 from harness.data import sources
 from harness_taid.data.sources import DEV_NAMES, Source, columns_of, messages_of
-from harness_taid.requests import ALONG, COMPARED, REFERENCE, SEED, STUDENT, TEXTS
+from harness_taid.options import RunOptions, run_options
+from harness_taid.requests import ALONG, COMPARED, REFERENCE, SEED, STUDENT
 
-HUB = "HuggingFaceH4/ultrachat_200k"
-PLUGIN = "taid"
-ROWS = 500
 _TESTBED_ROWS = 200
 _TESTBED_SEED = 3_000_000
 """Of texts that neither the testbed's models nor their students are trained on."""
 
 
-def held_out(metadata: Mapping[str, Any]) -> tuple[sources.Source, list[Row], int]:
-    """Where the rows come from, rows of prompt and response, and how many were left out.
-
-    Args:
-        metadata: The run's metadata: ``taid_data`` or ``data``; ``rows``, the number of rows that
-            are read at most (500).
+def held_out(run: RunOptions) -> tuple[list[Row], int]:
+    """Rows of prompt and response, and how many were left out.
 
     Raises:
         DataError: The source cannot be read, a row is bad, or none is left.
     """
-    source = choose(metadata, plugin=PLUGIN, hub=HUB)
-    limit = metadata.get("rows", ROWS)
-    if not isinstance(limit, int) or limit < 1:
-        raise DataError(f"rows={limit}: give a whole number of at least 1")
+    source, limit = run.source, run.rows
     table = _table(source, limit)
     found = []
     for number, row in enumerate(table[:limit], start=1):
@@ -46,7 +36,7 @@ def held_out(metadata: Mapping[str, Any]) -> tuple[sources.Source, list[Row], in
             found.append({"prompt": prompt, "response": response})
     if not found:
         raise DataError(f"{source}: no row has both a prompt and a response")
-    return source, found, len(table[:limit]) - len(found)
+    return found, len(table[:limit]) - len(found)
 
 
 def _table(source: sources.Source, limit: int) -> list[Row]:
@@ -86,26 +76,23 @@ def _exchange(row: Row, where: str) -> tuple[str, str]:
     return turns[0]["content"], turns[1]["content"]
 
 
-def _sourced(metadata: Mapping[str, Any], split: str, more: Row) -> Sourced:
-    source, rows, left_out = held_out(metadata)
+def _sourced(run: RunOptions, split: str, more: Row) -> Sourced:
+    rows, left_out = held_out(run)
     notes = {"rows_left_out": left_out} if left_out else {}
-    return Sourced(split, [row | more for row in rows], source, notes=notes)
+    return Sourced(split, [row | more for row in rows], run.source, notes=notes)
 
 
 def fidelity_rows(**metadata: Any) -> Sourced:
-    """Rows of ``taid_fidelity``.
+    """Rows of ``taid_fidelity``, along the texts that the run names.
 
     Args:
-        metadata: The run's metadata: as for ``held_out``; ``along``, the texts along which the
-            models are compared: reference, student or teacher; ``sample_seed`` (0).
+        metadata: The run's metadata, as ``options.run_options`` reads it.
 
     Raises:
-        DataError: As for ``held_out``, or ``along`` is something else.
+        DataError: As for ``held_out``, or an option is bad.
     """
-    along = str(metadata.get("along", REFERENCE))
-    if along not in TEXTS:
-        raise DataError(f"along={along}: give one of {', '.join(TEXTS)}")
-    return _along(metadata, [along])
+    run = run_options(metadata)
+    return _along(run, [run.along])
 
 
 def on_policy_rows(**metadata: Any) -> Sourced:
@@ -114,21 +101,18 @@ def on_policy_rows(**metadata: Any) -> Sourced:
     Raises:
         DataError: As for ``fidelity_rows``.
     """
-    return _along(metadata, [STUDENT, REFERENCE])
+    return _along(run_options(metadata), [STUDENT, REFERENCE])
 
 
-def _along(metadata: Mapping[str, Any], along: list[str]) -> Sourced:
-    seed = metadata.get("sample_seed", 0)
-    if not isinstance(seed, int):
-        raise DataError(f"sample_seed={seed}: give a whole number")
+def _along(run: RunOptions, along: list[str]) -> Sourced:
     split = "held out" if along == [REFERENCE] else f"held out, along {along[0]}"
-    return _sourced(metadata, split, {ALONG: along, SEED: seed})
+    return _sourced(run, split, {ALONG: along, SEED: run.sample_seed})
 
 
 def generation_rows(**metadata: Any) -> Sourced:
     """Rows of ``taid_generation``.
 
     Raises:
-        DataError: As for ``held_out``.
+        DataError: As for ``fidelity_rows``.
     """
-    return _sourced(metadata, "held out", {COMPARED: True})
+    return _sourced(run_options(metadata), "held out", {COMPARED: True})
