@@ -359,7 +359,7 @@ def test_a_finished_training_is_kept_and_another_refused(tmp_path, data):
         train.train(chosen)
     shutil.rmtree(made.folder)
     made.folder.mkdir()
-    with pytest.raises(ArtefactError, match=r"exists and has no train.json"):
+    with pytest.raises(ArtefactError, match=r"exists and has no training.json"):
         train.train(chosen)
 
 

@@ -24,9 +24,9 @@ from harness_factcg.data.rows import (
     checked_row,
     need_both_labels,
     split_file,
-    split_of,
     text,
 )
+from harness_factcg.options import SPLITS, run_options
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +77,9 @@ def llm_aggrefact(*, dataset: str, **metadata: Any) -> Sourced:
         DataError: The source cannot be read, has bad rows, or no rows of this data set, or all its
             claims have one label.
     """
-    source = choose(metadata, plugin="aggrefact", hub=HUB)
-    split, rows = _of_dataset(dataset, source, split_of(metadata, "aggrefact"))
+    run = run_options(metadata)
+    source = choose(run.sources(), plugin="aggrefact", hub=HUB)
+    split, rows = _of_dataset(dataset, source, run.aggrefact_split or SPLITS[0])
     return Sourced(split, rows, source)
 
 
@@ -97,13 +98,14 @@ def llm_aggrefact_tuned(*, dataset: str, **metadata: Any) -> Sourced:
     Raises:
         DataError: As for ``llm_aggrefact``, for either split; or nothing is left to tune on.
     """
-    source = choose(metadata, plugin="aggrefact", hub=HUB)
+    run = run_options(metadata)
+    source = choose(run.sources(), plugin="aggrefact", hub=HUB)
     if source.kind == "folder" and source.path.is_file():
         raise DataError(
             f"{source.path} is one split; llm_aggrefact_tuned needs dev and test: give a folder "
             f"with dev.jsonl and test.jsonl (or .parquet, .json, .csv)"
         )
-    if "aggrefact_split" in metadata:
+    if run.aggrefact_split is not None:
         raise DataError("aggrefact_split has no meaning here: thresholds are tuned on dev for test")
     (_, dev), (_, test) = (_of_dataset(dataset, source, split) for split in ("dev", "test"))
     kept = _without(dev, test)
@@ -144,7 +146,7 @@ def fact_check(**metadata: Any) -> Sourced:
     Raises:
         DataError: There is no such file, a row of it is bad, or all claims have one label.
     """
-    source = choose(metadata, plugin="fact_check", advice=OWN)
+    source = choose(run_options(metadata).sources(), plugin="fact_check", advice=OWN)
     if source.kind == "testbed":
         split, where, table = _table(source, "test")
     else:

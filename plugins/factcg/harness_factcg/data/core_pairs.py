@@ -34,7 +34,8 @@ from typing import Any
 
 from harness import DataError, Row, Sourced, choose, read_table
 from harness_factcg.data import cg2c
-from harness_factcg.data.rows import SPLITS, checked_row, split_file, split_of, text
+from harness_factcg.data.rows import checked_row, split_file, text
+from harness_factcg.options import SPLITS, run_options
 
 WICE = ("label", "supporting_sentences", "claim", "evidence")
 ADVICE = (
@@ -56,8 +57,9 @@ def factcg_core(**metadata: Any) -> Sourced:
     Raises:
         DataError: There is no such file, it has other fields, or no pair can be made from it.
     """
-    source = choose(metadata, plugin="core", advice=ADVICE)
-    split = split_of(metadata, "core")
+    run = run_options(metadata)
+    source = choose(run.sources(), plugin="core", advice=ADVICE)
+    split = run.core_split
     if source.kind == "testbed":
         rows = _testbed(split)
     else:

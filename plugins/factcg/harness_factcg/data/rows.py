@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, find_table
+from harness_factcg.options import SPLITS
 
 COLUMNS = ("doc", "claim", "label")
-SPLITS = ("test", "dev")
 
 
 def checked_row(row: Mapping[str, Any], at: str) -> Row:
@@ -72,18 +72,6 @@ def need_both_labels(rows: Sequence[Row], where: str) -> None:
             f"{where}: all {count} claims have label {label}; balanced accuracy and AUROC need "
             f"supported claims (label 1) and others (label 0)"
         )
-
-
-def split_of(metadata: Mapping[str, Any], plugin: str) -> str:
-    """The split to evaluate on, ``<plugin>_split`` in the metadata.
-
-    Raises:
-        DataError: It is neither test nor dev.
-    """
-    split = str(metadata.get(f"{plugin}_split", SPLITS[0]))
-    if split not in SPLITS:
-        raise DataError(f"{plugin}_split={split}: use one of {', '.join(SPLITS)}")
-    return split
 
 
 def split_file(folder: Path, subfolders: Sequence[str], split: str, plugin: str) -> Path:

@@ -6,7 +6,6 @@ how lengths tell the labels apart, what was left out and why, and what it all co
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Row
 from harness.artefacts import recipes
-from harness.artefacts.writing import appearing
+from harness.artefacts.writing import appearing, write_lines
 from harness_factcg.data import cg2c
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ def write(
         ArtefactError: The folder has appeared meanwhile, or cannot be written.
     """
     with appearing(folder) as draft:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        (draft / FILE).write_text("".join(lines), encoding="utf-8")
+        write_lines(draft / FILE, rows)
         read = cg2c.read(draft / FILE)  # what cannot be read is not left behind
         hops = Counter(row["hops"] for row in read if row["label"])
         counted = {

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import DataError, Row, read_table
+from harness.errors import one_line
 from harness_factcg.generation.rewriting import Passage
 
 Kind = Literal["doc", "mhqa"]
@@ -102,7 +103,7 @@ def _hub(kind: Kind) -> Iterable[Row]:
     try:
         found: Iterable[Row] = datasets.load_dataset(name, split=split).to_list()
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        reason = one_line(cause, 200)
         raise DataError(
             f"cannot read {name}, split {split}, from the hub ({reason}); pass --source FILE, or "
             "--source testbed"

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from harness import HarnessError, Score, Wrapper
 from harness.artefacts.checksums import fingerprint
 from harness.asking.store import Store
+from harness.errors import one_line
 from harness_factcg.checking import families
 from harness_factcg.checking.families import Family
 from harness_factcg.models.framing import Row, Text, find_row
@@ -261,7 +262,7 @@ def _family(
             trust_remote_code=kwargs.get("trust_remote_code", False),
         )
     except (OSError, ValueError) as cause:
-        reason = " ".join(str(cause).split())[:240]
+        reason = one_line(cause, 240)
         raise HarnessError(f"model {pretrained} cannot be loaded: {reason}") from cause
     if families.head_of(config) == "classifier":
         raise HarnessError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from harness import HarnessError
-from harness.artefacts.writing import check_writable
+from harness import ArtefactError, HarnessError
+from harness.artefacts.writing import appearing, check_writable, write_lines, write_text
 from harness.reports.files import write_cells
 from harness_factcg.assessing.assessment import Assessment
 from harness_factcg.report.page import render
@@ -17,6 +16,7 @@ from harness_factcg.report.records import COLUMNS, cells, record
 from harness_factcg.report.summary import About
 
 PAGE, LINES, TABLE = "report.html", "scores.jsonl", "scores.csv"
+_DUMPS = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 
 
 def check_free(folder: Path) -> None:
@@ -46,20 +46,13 @@ def write_report(found: Sequence[Assessment], folder: Path, about: About, *, tit
         HarnessError: Something is there, or the folder cannot be written.
     """
     check_free(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     lines = [record(one, row) for row, one in enumerate(found, start=1)]
     try:
-        draft.mkdir(parents=True)
-        with (draft / LINES).open("w", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines
-            )
-        write_cells(draft / TABLE, COLUMNS, map(cells, lines))
-        page = render(found, about, title)
-        (draft / PAGE).write_text(page, encoding="utf-8", newline="\n")
-        draft.rename(folder)
-    except OSError as cause:
-        raise HarnessError(f"cannot write {folder}: {cause.strerror or cause}") from cause
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with appearing(folder) as draft:
+            write_lines(draft / LINES, lines, dumps=_DUMPS)
+            write_cells(draft / TABLE, COLUMNS, map(cells, lines))
+            write_text(draft / PAGE, render(found, about, title))
+    except ArtefactError as cause:
+        why = getattr(cause.__cause__, "strerror", None) or cause
+        raise HarnessError(f"cannot write {folder}: {why}") from cause
     return folder / PAGE

@@ -24,6 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from harness import HarnessError
+from harness.artefacts.writing import append_line, write_lines
 from harness.models.trainings import order
 from harness_factcg.checking.heads import Head
 from harness_factcg.checking.planning import Ids
@@ -220,24 +221,17 @@ class Diary(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            write_lines(self._file, [*self._before, *self.lines(state)])
+            write_lines(self._file, [*self._before, *self.lines(state)], dumps=finite_json)
 
     def on_log(
         self, args: TrainingArguments, state: Any, control: Any, logs: Any = None, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero and "train_runtime" not in state.log_history[-1]:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(_json(self._line(state.log_history[-1])) + "\n")
+            append_line(self._file, self._line(state.log_history[-1]), dumps=finite_json)
 
 
-def write_lines(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """A JSON-lines file, whole or not at all."""
-    part = file.with_name(file.name + ".part")
-    part.write_text("".join(_json(line) + "\n" for line in lines), encoding="utf-8")
-    part.replace(file)
-
-
-def _json(line: Mapping[str, Any]) -> str:
+def finite_json(line: Mapping[str, Any]) -> str:
+    """A line of figures as JSON; what is not finite is null."""
     bad = {k: v for k, v in line.items() if isinstance(v, float) and not math.isfinite(v)}
     return json.dumps({**line, **dict.fromkeys(bad, None)})
 

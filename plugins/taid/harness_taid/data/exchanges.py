@@ -28,6 +28,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from harness import DataError, Row
+from harness.errors import one_line
 from harness_taid.data.sources import columns_of, messages_of
 
 Ids = npt.NDArray[np.int32]
@@ -166,7 +167,7 @@ class Encoder:
             )
             whole = self._tokenizer.apply_chat_template(messages, **options)
         except Exception as cause:  # templates raise what they like
-            reason = " ".join(str(cause).split())[:200]
+            reason = one_line(cause, 200)
             raise DataError(f"{where}: the chat template refuses it: {reason}") from cause
         if not whole.startswith(prompt):  # one that words earlier turns in another way
             return prompt, messages[-1]["content"] + (self._tokenizer.eos_token or "")

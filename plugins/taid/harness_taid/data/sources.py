@@ -20,6 +20,7 @@ from typing import Any
 from harness import DataError, Row, find_table, read_table
 from harness.artefacts.checksums import digest
 from harness.data.sources import FORMATS
+from harness.errors import one_line
 
 TESTBED = "testbed"
 TESTBED_ROWS = 3000
@@ -153,7 +154,7 @@ def _from_hub(
     except DataError:
         raise
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        reason = one_line(cause, 200)
         raise DataError(
             f"data {source.name} cannot be read from the hub ({reason}); give testbed, or a table "
             "of your own"

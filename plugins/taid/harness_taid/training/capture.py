@@ -24,7 +24,7 @@ from tqdm import tqdm
 from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
-from harness.artefacts.writing import check_writable
+from harness.artefacts.writing import check_writable, replacing
 from harness.asking.store import key_of
 from harness.models.checkpoints import place_of
 from harness.models.trainings import alone, without_bars
@@ -174,15 +174,13 @@ def _shards(work: Path, items: Sequence[Item], reader: _Reader) -> None:
         if place.is_file():
             continue
         tensors, metadata = reader.read(items[start : start + SHARD])
-        draft = place.with_suffix(".part")
         try:
-            save_file(tensors, draft, metadata)
-            draft.replace(place)
-        except (OSError, SafetensorError) as cause:
-            draft.unlink(missing_ok=True)
+            with replacing(place) as draft:
+                save_file(tensors, draft, metadata)
+        except (HarnessError, SafetensorError) as cause:
             raise HarnessError(
-                f"{place} cannot be written ({cause}); the {number} shards before it are kept: "
-                "make room and run the same command again"
+                f"{place} cannot be written ({cause.__cause__ or cause}); the {number} shards "
+                "before it are kept: make room and run the same command again"
             ) from cause
-    for draft in work.glob("*.part"):
+    for draft in work.glob(".shard-*"):  # what a kill has left
         draft.unlink()

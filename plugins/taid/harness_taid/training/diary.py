@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
+from harness.artefacts.writing import append_line, write_lines
 from harness_taid.training.checkpoints import Checkpoints
 from harness_taid.training.provenance import METRICS
 
@@ -35,12 +36,10 @@ class Diary:
         """
         self.lines = list(lines)
         if self._writes:
-            draft = self.file.with_suffix(".part")
             try:
-                draft.write_text("".join(map(_json, self.lines)), encoding="utf-8")
-                draft.replace(self.file)
-            except OSError as cause:
-                raise HarnessError(self._full(cause)) from cause
+                write_lines(self.file, self.lines, dumps=json.dumps)
+            except HarnessError as cause:
+                raise HarnessError(self._full(cause.__cause__)) from cause
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line.
@@ -51,8 +50,7 @@ class Diary:
         self.lines.append(line)
         if self._writes:
             try:
-                with self.file.open("a", encoding="utf-8") as file:
-                    file.write(_json(line))
+                append_line(self.file, line, dumps=json.dumps)
             except OSError as cause:
                 raise HarnessError(self._full(cause)) from cause
 
@@ -70,10 +68,11 @@ class Diary:
             "with --dtype float32"
         )
 
-    def _full(self, cause: OSError) -> str:
+    def _full(self, cause: object) -> str:
+        why = getattr(cause, "strerror", cause)
         return (
-            f"{self.file} cannot be written ({cause.strerror}); {self._kept()}: make room and run "
-            "the same command again"
+            f"{self.file} cannot be written ({why}); {self._kept()}: make room and run the same "
+            "command again"
         )
 
     def _kept(self) -> str:
@@ -81,7 +80,3 @@ class Diary:
         if last is None:
             return "there is no checkpoint yet"
         return f"the last good checkpoint, of step {last}, is kept in {self._checkpoints.folder}"
-
-
-def _json(line: Mapping[str, Any]) -> str:
-    return json.dumps(line) + "\n"
