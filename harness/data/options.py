@@ -24,6 +24,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from harness.errors import DataError
 
 T = TypeVar("T")
+Prefix = str | tuple[str, ...] | None
 
 
 def keyed(plugin: str, *, shared: Collection[str] = ()) -> ConfigDict:
@@ -41,13 +42,13 @@ def keyed(plugin: str, *, shared: Collection[str] = ()) -> ConfigDict:
     )
 
 
-def read_options(kind: type[T], given: Mapping[str, Any], *, prefix: str | None = None) -> T:
+def read_options(kind: type[T], given: Mapping[str, Any], *, prefix: Prefix = None) -> T:
     """A run's options of one plugin.
 
     Args:
         kind: A pydantic dataclass, its configuration made by ``keyed``.
         given: The run's metadata.
-        prefix: What all keys of the plugin begin with, if nobody else's do.
+        prefix: What all keys of the plugin begin with, or several such, if nobody else's do.
 
     Raises:
         DataError: A key is misspelt, or a value is none that its field takes; one line.
@@ -69,14 +70,17 @@ def _key(kind: Any, name: str) -> str:
 
 
 def refuse_misspelt(
-    metadata: Mapping[str, Any], known: Sequence[str], *, prefix: str | None = None
+    metadata: Mapping[str, Any],
+    known: Sequence[str],
+    *,
+    prefix: Prefix = None,
 ) -> None:
     """Refuse a key that is nearly a known one, or that has the prefix and is not known.
 
     Args:
         metadata: A task's run-level metadata.
         known: Keys that have a meaning.
-        prefix: What all keys of a kind begin with, if nobody else's do.
+        prefix: What all keys of a kind begin with, or several such, if nobody else's do.
 
     Raises:
         DataError: Names the key and what it is nearly, else what there is.

@@ -53,10 +53,11 @@ def _drafter(value: Any) -> str:
 
 
 _WHOLE = "whole numbers of at least 1, as in "
+_PREFIXES = ("invariance_", "coupling_", f"{PLUGIN}_")
 _KEYS = (DRAFTERS, GAMMAS, BATCH_SIZES, DRAWS)
 
 
-@dataclass(frozen=True, kw_only=True, config=keyed(PLUGIN, shared=("source", *_KEYS)))
+@dataclass(frozen=True, kw_only=True, config=keyed(PLUGIN, shared=_KEYS))
 class RunOptions:
     """What a run says to the tasks of speculative decoding.
 
@@ -65,7 +66,7 @@ class RunOptions:
         invariance_gammas: Tokens a round, at most.
         invariance_batch_sizes: Rows decoded together.
         coupling_draws: How often ``specdecode_coupling`` samples each coupling at each position.
-        source: Where the prompts come from: ``specbench_data`` or ``data``.
+        data: Where the prompts come from: ``specbench_data`` or ``data``.
     """
 
     invariance_drafters: Annotated[
@@ -81,7 +82,7 @@ class RunOptions:
         tuple[int, ...], _listed(BATCH_SIZES, _count, f"{_WHOLE}1+8")
     ] = (1, 8)
     coupling_draws: Annotated[int, BeforeValidator(_draws)] = DEFAULT_DRAWS
-    source: Source
+    data: Source
 
 
 def run_options(metadata: Mapping[str, Any]) -> RunOptions:
@@ -91,4 +92,4 @@ def run_options(metadata: Mapping[str, Any]) -> RunOptions:
         DataError: The source is not there, a value is none of its kind, or a key is misspelt.
     """
     source = choose(metadata, plugin=PLUGIN, hub=HUB)
-    return read_options(RunOptions, {**metadata, "source": source}, prefix="invariance_")
+    return read_options(RunOptions, {**metadata, f"{PLUGIN}_data": source}, prefix=_PREFIXES)

@@ -36,19 +36,19 @@ def _seed(value: object) -> object:
 @dataclass(
     frozen=True,
     kw_only=True,
-    config=keyed("taid", shared=("source", "rows", "along", "sample_seed")),
+    config=keyed("taid", shared=("rows", "along", "sample_seed")),
 )
 class RunOptions:
     """What a run says to the tasks of TAID.
 
     Attributes:
-        source: Where held-out rows come from: ``taid_data`` or ``data``.
+        data: Where held-out rows come from: ``taid_data`` or ``data``.
         rows: Rows that are read at most.
         along: The texts along which the models are compared: reference, student or teacher.
         sample_seed: Of the student's samples.
     """
 
-    source: Source
+    data: Source
     rows: Annotated[int, BeforeValidator(_rows)] = ROWS
     along: Annotated[str, BeforeValidator(_along)] = REFERENCE
     sample_seed: Annotated[int, BeforeValidator(_seed)] = 0
@@ -61,4 +61,4 @@ def run_options(metadata: Mapping[str, Any]) -> RunOptions:
         DataError: The source is not there, a value is none of its kind, or a key is misspelt.
     """
     source = choose(metadata, plugin="taid", hub=HUB)
-    return read_options(RunOptions, {**metadata, "source": source})
+    return read_options(RunOptions, {**metadata, "taid_data": source}, prefix="taid_")

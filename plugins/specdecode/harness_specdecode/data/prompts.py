@@ -88,8 +88,8 @@ def coupling_prompts(**metadata: Any) -> Sourced:
     """
     run = run_options(metadata)
     draws = {DRAWS: run.coupling_draws}
-    rows = [row | draws for row in _prompts(questions(run.source))]
-    return Sourced("test", rows, run.source, notes=draws)
+    rows = [row | draws for row in _prompts(questions(run.data))]
+    return Sourced("test", rows, run.data, notes=draws)
 
 
 def spec_bench_questions(**metadata: Any) -> Sourced:
@@ -110,9 +110,9 @@ def spec_bench_questions(**metadata: Any) -> Sourced:
             "prompt": row["turns"][0],
             TURNS: row["turns"],
         }
-        for row in questions(run.source)
+        for row in questions(run.data)
     ]
-    return Sourced("test", _taking_turns(rows, GROUP), run.source)
+    return Sourced("test", _taking_turns(rows, GROUP), run.data)
 
 
 def group(category: str, turns: int) -> str:
@@ -135,8 +135,8 @@ def invariance_prompts(**metadata: Any) -> Sourced:
         GAMMAS: list(run.invariance_gammas),
         BATCH_SIZES: list(run.invariance_batch_sizes),
     }
-    rows = [row | ways for row in _prompts(questions(run.source))]
-    return Sourced("test", rows, run.source, notes=ways)
+    rows = [row | ways for row in _prompts(questions(run.data))]
+    return Sourced("test", rows, run.data, notes=ways)
 
 
 def _prompts(table: Sequence[Row]) -> list[Row]:

@@ -27,7 +27,7 @@ def held_out(run: RunOptions) -> tuple[list[Row], int]:
     Raises:
         DataError: The source cannot be read, a row is bad, or none is left.
     """
-    source, limit = run.source, run.rows
+    source, limit = run.data, run.rows
     table = _table(source, limit)
     found = []
     for number, row in enumerate(table[:limit], start=1):
@@ -79,7 +79,7 @@ def _exchange(row: Row, where: str) -> tuple[str, str]:
 def _sourced(run: RunOptions, split: str, more: Row) -> Sourced:
     rows, left_out = held_out(run)
     notes = {"rows_left_out": left_out} if left_out else {}
-    return Sourced(split, [row | more for row in rows], run.source, notes=notes)
+    return Sourced(split, [row | more for row in rows], run.data, notes=notes)
 
 
 def fidelity_rows(**metadata: Any) -> Sourced:

@@ -109,7 +109,7 @@ class Checkpoints:
                 write_json(draft / STATE, dict(state))
                 shutil.rmtree(self.place(step), ignore_errors=True)
                 draft.rename(self.place(step))
-            except (OSError, SafetensorError) as cause:
+            except (OSError, SafetensorError, HarnessError) as cause:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise HarnessError(self._not_written(step, cause)) from cause
             self._drop_all_but(step, best)

@@ -39,7 +39,7 @@ class Diary:
             try:
                 write_lines(self.file, self.lines, dumps=json.dumps)
             except HarnessError as cause:
-                raise HarnessError(self._full(cause.__cause__)) from cause
+                raise HarnessError(self._full(cause.__cause__ or cause)) from cause
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line.
