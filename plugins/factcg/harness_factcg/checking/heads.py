@@ -1,6 +1,6 @@
 """What of a model's output is the answer: a classifier's logits, or those of the tokens No and Yes.
 
-- A classifier gives log-odds of its label "supported" (``scoring.log_odds``).
+- A classifier gives log-odds of its label "supported" (``verdicts.log_odds``).
 - An encoder-decoder is asked for one decoder step: m = z_Yes − z_No.
 - A causal language model goes on after the prompt: m = z_Yes − z_No, which is
   log P(Yes) − log P(No).

@@ -1,7 +1,7 @@
 """CG2C: training pairs of a claim with a document that supports it and one that does not.
 
 Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Data*, arXiv
-2501.17144, §3. Any lm-eval model writes, step by step (``writing``); each answer is checked.
+2501.17144, §3. Any lm-eval model writes, step by step (``questions``); each answer is checked.
 
 ``doc`` (CG2C-Doc): a document's context graph; a path of n connected triples in it; a claim that
 names all entities on the path; the document rewritten so that one random relation of the path is

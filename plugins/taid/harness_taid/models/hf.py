@@ -21,6 +21,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import resolve_max_length
 
 from harness import Completion, HarnessError, Wrapper
+from harness.host.lm_eval_seams import uses_cache
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
@@ -201,7 +202,7 @@ class DistilledMixin(Wrapper):
             self._model = own
 
     def _refuse_cache(self) -> None:
-        if getattr(self.cache_hook, "dbdict", None) is not None:
+        if uses_cache(self.cache_hook):
             raise HarnessError(
                 "--use_cache keeps answers by prompt alone: neither the teacher nor what is "
                 "measured is in it; leave it out for the tasks of taid"
