@@ -60,3 +60,20 @@ def test_every_room_can_be_imported() -> None:
     for package in PACKAGES:
         for file in sorted(package.glob("*/__init__.py")):
             importlib.import_module(".".join(file.parent.relative_to(package.parent).parts))
+
+
+def test_no_plugin_takes_anothers_option_for_a_misspelt_one_of_its_own() -> None:
+    """A run's mapping has the keys of every plugin, and the model's arguments."""
+    from dataclasses import fields
+
+    from harness.data.options import _key, refuse_misspelt
+    from harness.judging.options import JudgeOptions
+
+    kinds = [JudgeOptions]
+    for package in PACKAGES[1:]:
+        kinds.append(importlib.import_module(f"{package.name}.options").RunOptions)
+    keys = [[_key(kind, field.name) for field in fields(kind)] for kind in kinds]
+    model = "pretrained dtype device batch_size teacher drafter gamma seed concept factor positions"
+    everyone = dict.fromkeys([*(key for own in keys for key in own), *model.split(), "version"])
+    for own in keys:
+        refuse_misspelt(everyone, own)
