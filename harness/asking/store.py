@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import jsonlines
+
 from harness.artefacts.locks import shared_file
 from harness.errors import ArtefactError
 
@@ -66,15 +68,18 @@ class Store(Mapping[str, Any]):
             raise ArtefactError(f"{self.path} is another kind of file; give a new one")
         if not whole:
             return
-        for line in whole.split(b"\n"):
+        lines = whole.split(b"\n")
+        texts = (line.decode(errors="surrogatepass") for line in lines)
+        entries = jsonlines.Reader(texts, loads=json.loads)
+        for _ in lines:
             self._lines += 1
             try:
-                entry = json.loads(line)
+                entry = entries.read()
                 self._values.setdefault(entry["key"], entry["value"])
             except (ValueError, TypeError, KeyError) as cause:
                 raise ArtefactError(
-                    f"{self.path}, line {self._lines} is damaged ({cause}); delete that line or "
-                    "the file"
+                    f"{self.path}, line {self._lines} is damaged ({cause.__cause__ or cause}); "
+                    "delete that line or the file"
                 ) from cause
         self._read_to += len(whole) + 1
 
@@ -82,8 +87,7 @@ class Store(Mapping[str, Any]):
         """Write one finished unit through to disk; a key already there is kept as it is."""
         if key in self._values:
             return
-        text = json.dumps({"key": key, "value": value}, ensure_ascii=False)
-        line = text.encode(errors="surrogatepass") + b"\n"
+        line = json.dumps({"key": key, "value": value})  # as it comes back
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with shared_file(self.path), self.path.open("a+b") as file:
             self._drop_cut_line(file.fileno())
@@ -92,11 +96,11 @@ class Store(Mapping[str, Any]):
             self._read(file)
             if key in self._values:
                 return
-            file.write(line)
+            entry = json.loads(line)
+            self._read_to += jsonlines.Writer(file, dumps=json.dumps).write(entry)
             file.flush()
-            self._read_to += len(line)
             self._lines += 1
-            self._values[key] = json.loads(line)["value"]
+            self._values[key] = entry["value"]
 
     @staticmethod
     def _drop_cut_line(descriptor: int) -> None:

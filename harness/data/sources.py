@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from harness.data.lines import numbered
 from harness.data.options import refuse_misspelt
 from harness.errors import DataError, one_line
 
@@ -201,19 +202,6 @@ def _read_parquet(path: Path) -> list[Row]:
     return list(pyarrow.parquet.read_table(path).to_pylist())
 
 
-def _read_jsonl(path: Path) -> list[Row]:
-    import jsonlines
-
-    try:
-        with jsonlines.open(path) as lines:
-            return list(lines.iter(type=dict, skip_empty=True))
-    except jsonlines.InvalidLineError as cause:
-        said = "not a JSON object"
-        if isinstance(cause.__cause__, json.JSONDecodeError):
-            said = f"not valid JSON ({cause.__cause__.msg})"
-        raise DataError(f"{path}, line {cause.lineno}: {said}") from cause
-
-
 def _read_json(path: Path) -> list[Row]:
     rows = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -232,7 +220,7 @@ def _read_csv(path: Path) -> list[Row]:
 
 _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
+    ".jsonl": lambda path: [row for _, row in numbered(path)],
     ".json": _read_json,
     ".csv": _read_csv,
 }

@@ -13,7 +13,6 @@ from harness_factcg.data.aggrefact import (
     llm_aggrefact,
     llm_aggrefact_tuned,
     task_name,
-    tuned_task_name,
 )
 from huggingface_hub.errors import GatedRepoError
 
@@ -298,8 +297,6 @@ def test_testbed_has_all_eleven(split):
 def test_task_names():
     assert task_name("FactCheck-GPT") == "llm_aggrefact_factcheck_gpt"
     assert len({task_name(name) for name in DATASETS}) == 11
-    tuned = {tuned_task_name(name) for name in DATASETS}
-    assert len(tuned) == 11 and "llm_aggrefact_tuned_factcheck_gpt" in tuned
 
 
 def plain(count=6, **extra):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from harness_factcg import tasks
-from harness_factcg.data.aggrefact import DATASETS, task_name, tuned_task_name
+from harness_factcg.data.aggrefact import DATASETS, task_name
 from harness_factcg.data.core_pairs import TESTBED_PAIRS
 from harness_factcg.plugin import register
 from lm_eval import simple_evaluate
@@ -25,6 +25,12 @@ from harness.host.discovery import task_folder
 from harness.models.responses import Score
 
 FOLDER = task_folder("factcg")
+
+
+def tuned_task_name(dataset):
+    return task_name(dataset).replace("llm_aggrefact", "llm_aggrefact_tuned")
+
+
 NAMES = [task_name(name) for name in DATASETS]
 TUNED = [tuned_task_name(name) for name in DATASETS]
 OWN = ["fact_check", "factcg_core"]

@@ -11,7 +11,6 @@ from harness_specdecode.couplings.couplings import (
     agreement_gumbel,
     agreement_minhash,
     agreement_optimal,
-    coupled_top_k,
     dart_minhash_sample,
     gumbel_sample,
     icws_sample,
@@ -180,7 +179,6 @@ def optimal_sides(p, q, n):
 
 SAMPLERS = {
     "gumbel": lambda p, n: gumbel_sample(p.log(), Noise(2).gumbel(keys(n), 3, len(p))),
-    "top_k": lambda p, n: coupled_top_k(p.log(), Noise(2).gumbel(keys(n), 3, len(p)), 2)[:, 0],
     "darts": lambda p, n: dart_minhash_sample(p.expand(n, -1), Noise(2), keys(n), 3),
     "icws": lambda p, n: icws_sample(p.log().expand(n, -1), Noise(2), keys(n), 3),
     "optimal, first": lambda p, n: optimal_sides(p, p.flip(0), n)[0],
@@ -198,32 +196,10 @@ def test_every_sampler_has_the_distribution(name):
     assert stats.chisquare(counts[possible], expected).pvalue > 1e-3
 
 
-def test_top_k_is_a_sample_without_replacement():
-    """P(i, then j) = p_i p_j / (1 − p_i)."""
-    p, draws = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64), 20_000
-    first, second = coupled_top_k(p.log(), Noise(2).gumbel(keys(draws), 3, 4), 2).T
-    counts = torch.bincount(first * 4 + second, minlength=16).reshape(4, 4).numpy()
-    expected = draws * np.outer(p / (1 - p), p)
-    off = ~np.eye(4, dtype=bool)
-    assert counts[~off].sum() == 0
-    assert stats.chisquare(counts[off], expected[off]).pvalue > 1e-3
-
-
-def test_more_drafts_hold_the_targets_token_more_often():
-    p, q = random_pair(20)
-    noise = Noise(2).gumbel(keys(5000), 0, 20)
-    target = gumbel_sample(p.log(), noise)
-    drafts = coupled_top_k(q.log(), noise, 4)
-    found = [(drafts[:, :k] == target[:, None]).any(-1).double().mean().item() for k in (1, 2, 4)]
-    assert torch.equal(drafts[:, 0], gumbel_sample(q.log(), noise))
-    assert found[0] + 0.05 < found[1] < found[2] - 0.05
-
-
 def test_ties_and_impossible_tokens():
     log_p = torch.tensor([-math.inf, 0.0, 0.0, -math.inf])
     none = torch.zeros(4)
     assert gumbel_sample(log_p, none).item() == 1
-    assert coupled_top_k(log_p, none, 3).tolist() == [1, 2, -1]
 
 
 def test_a_row_alone_is_the_row_in_a_batch():

@@ -10,7 +10,6 @@ import pytest
 import torch
 from harness_taid.network.chunked import (
     HiddenTeacher,
-    LogitsTeacher,
     Loss,
     chunk_rows,
     chunked_loss,
@@ -273,6 +272,17 @@ def test_autocast_computes_in_its_own_type() -> None:
     for gradient, wanted in zip(found, expected, strict=True):
         assert gradient.dtype == torch.float32
         assert 1e-6 < apart(gradient, wanted) < 0.02
+
+
+@dataclass(frozen=True)
+class LogitsTeacher:
+    """A teacher's logits [N, rows], and how many ids of them are real."""
+
+    logits: torch.Tensor
+    vocabulary: int
+
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        return aligned(self.logits[start:stop], self.vocabulary)
 
 
 def test_a_teacher_of_logits_is_cut_or_widened() -> None:

@@ -16,19 +16,17 @@ and with the same persuasion for something harmless, and should be answered. The
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import count
 from pathlib import Path
 from typing import Any
-
-import jsonlines
 
 from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
 from harness.artefacts.recipes import write_manifest
 from harness.artefacts.writing import write_lines
 from harness.asking.store import key_of
+from harness.data.lines import numbered
 from harness_astral.requests import BENIGN, KINDS, PROBE
 
 FORMAT = "astral-suite/1"
@@ -177,7 +175,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _inputs(file: Path) -> list[Input]:
     found: dict[str, Input] = {}
-    for place, row in _rows(file):
+    for number, row in numbered(file):
+        place = f"{file}, line {number}"
         one = parse_row(row, place)
         if one.id in found:
             raise DataError(f"{place}: the id {one.id} is there before")
@@ -185,27 +184,6 @@ def _inputs(file: Path) -> list[Input]:
     if not found:
         raise DataError(f"{file} holds no input")
     return list(found.values())
-
-
-def _rows(file: Path) -> Iterator[tuple[str, Row]]:
-    """The objects of a file, each with its place; empty lines are passed over."""
-    try:
-        with jsonlines.open(file, loads=json.loads) as lines:
-            for number in count(1):
-                place = f"{file}, line {number}"
-                try:
-                    yield place, lines.read(type=dict)
-                except EOFError:
-                    return
-                except jsonlines.InvalidLineError as cause:
-                    if not cause.line.strip():
-                        continue
-                    said = "not a JSON object"
-                    if isinstance(cause.__cause__, ValueError):
-                        said = f"not valid JSON ({cause.__cause__})"
-                    raise DataError(f"{place}: {said}") from cause
-    except (OSError, UnicodeDecodeError) as cause:
-        raise DataError(f"{file} cannot be read: {cause}") from cause
 
 
 def suite_hash(inputs: Sequence[Input]) -> str:

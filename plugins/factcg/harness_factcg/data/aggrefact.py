@@ -53,16 +53,7 @@ OWN = (
 
 def task_name(dataset: str) -> str:
     """The lm-eval task of a data set: ``Wice`` → ``llm_aggrefact_wice``."""
-    return "llm_aggrefact_" + _suffix(dataset)
-
-
-def tuned_task_name(dataset: str) -> str:
-    """The same with a tuned threshold: ``Wice`` → ``llm_aggrefact_tuned_wice``."""
-    return "llm_aggrefact_tuned_" + _suffix(dataset)
-
-
-def _suffix(dataset: str) -> str:
-    return dataset.lower().replace("-", "_")
+    return "llm_aggrefact_" + dataset.lower().replace("-", "_")
 
 
 def llm_aggrefact(*, dataset: str, **metadata: Any) -> Sourced:

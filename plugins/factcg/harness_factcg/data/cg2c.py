@@ -17,14 +17,14 @@ Label 1: the document supports the claim.
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row
+from harness.data.lines import numbered
 
 COLUMNS = ("doc", "claim", "label", "hops", "pair_id", "source", "removed")
 RELEASED = ("task", "text_a", "text_b", "text_c", "orig_label")
@@ -75,7 +75,7 @@ def read(path: Path) -> list[Row]:
     """
     rows: list[Row] = []
     released: bool | None = None
-    for number, given in _objects(path):
+    for number, given in numbered(path):
         place = f"{path}, line {number}"
         kind = "text_a" in given
         if released not in (None, kind):
@@ -85,24 +85,6 @@ def read(path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path} has no rows")
     return _paired(rows, path.stem) if released else rows
-
-
-def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The JSON objects of a file, each with its line's number."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise DataError(f"{path} cannot be read: {cause}") from cause
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as cause:
-            raise DataError(f"{path}, line {number}: not valid JSON ({cause})") from cause
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: not a JSON object")
-        yield number, value
 
 
 def _own(given: Mapping[str, Any], place: str) -> Row:

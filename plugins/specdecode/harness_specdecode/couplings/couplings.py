@@ -108,28 +108,6 @@ def gumbel_sample(log_p: Tensor, gumbel: Tensor) -> Tensor:
     return (log_p + gumbel).argmax(-1)
 
 
-def coupled_top_k(log_p: Tensor, gumbel: Tensor, k: int) -> Tensor:
-    """The k best tokens by one stream of noise: drafts for a tree, the first one ``gumbel_sample``.
-
-    They are a sample without replacement (Gumbel top-k). The target's own pick is among the drafts
-    more often than it is the first.
-
-    Args:
-        log_p: Log-probabilities or logits [..., V].
-        gumbel: Noise of the same shape.
-        k: How many.
-
-    Returns:
-        Ids [..., k], best first; −1 where fewer than k tokens are possible.
-    """
-    perturbed, found = log_p + gumbel, []
-    for _ in range(k):
-        best, ids = perturbed.max(-1, keepdim=True)
-        found.append(torch.where(best > -torch.inf, ids, -1))
-        perturbed = perturbed.scatter(-1, ids, -torch.inf)
-    return torch.cat(found, dim=-1)
-
-
 def dart_minhash_sample(p: Tensor, noise: Noise, keys: Keys, positions: Positions) -> Tensor:
     """The token each row picks by weighted MinHash: the first dart below its own probability.
 

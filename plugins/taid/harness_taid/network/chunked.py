@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness_taid.network.head import Head, aligned
+from harness_taid.network.head import Head
 from harness_taid.objectives.base import Objective
 
 _CHUNK_BYTES = {"cpu": 1 << 24}  # one float32 tensor of logits: what few caches hold
@@ -54,17 +54,6 @@ class HiddenTeacher:
     def rows(self, start: int, stop: int) -> Tensor:
         with torch.no_grad():
             return self.head.logits(self.hidden[start:stop])
-
-
-@dataclass(frozen=True)
-class LogitsTeacher:
-    """A teacher's logits [N, rows], and how many ids of them are real."""
-
-    logits: Tensor
-    vocabulary: int
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        return aligned(self.logits[start:stop].detach(), self.vocabulary)
 
 
 @dataclass(frozen=True)

@@ -80,16 +80,6 @@ class Objective(ABC):
             weights: [n, k] numbers of the n tokens, for objectives that need them.
         """
 
-    def token_losses(
-        self,
-        student: Tensor,
-        teacher: Tensor | None,
-        labels: Tensor,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """[n] float32 losses; arguments as for ``terms``."""
-        return self.terms(student, teacher, labels, weights).losses
-
     def parameters(self) -> list[nn.Parameter]:
         """What the optimiser trains beside the student."""
         return []

@@ -24,8 +24,6 @@ from harness_taid.objectives.divergences import cross_entropy, label_cross_entro
 from harness_taid.objectives.rows import floored
 from harness_taid.training.student_outputs import Writer
 
-CHOICES = ("loss", "kl", "rouge")
-
 
 class Measure(Objective):
     """Cross-entropy with the labels; KL(p ‖ q) beside it where there is a teacher."""

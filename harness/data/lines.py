@@ -1,0 +1,40 @@
+"""JSON lines, with the number of each line for messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+
+from harness.errors import DataError
+
+
+def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file, each with its line's number; empty lines are passed over.
+
+    Raises:
+        DataError: The file cannot be read, or a line is no JSON object; the message names it.
+    """
+    try:
+        with jsonlines.open(path, loads=json.loads) as lines:
+            for number in count(1):
+                try:
+                    yield number, lines.read(type=dict)
+                except EOFError:
+                    return
+                except jsonlines.InvalidLineError as cause:
+                    if cause.line.strip():
+                        raise DataError(f"{path}, line {number}: {_what(cause)}") from cause
+    except (OSError, UnicodeDecodeError) as cause:
+        raise DataError(f"{path} cannot be read: {cause}") from cause
+
+
+def _what(cause: jsonlines.InvalidLineError) -> str:
+    said = cause.__cause__
+    if isinstance(said, ValueError):
+        return f"not valid JSON ({getattr(said, 'msg', said)})"
+    return "not a JSON object"
