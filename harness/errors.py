@@ -23,6 +23,10 @@ class PluginError(HarnessError):
     """A plugin is broken, or claims a name that already has an owner."""
 
 
+class UnknownNameError(PluginError, ValueError):
+    """Nobody provides a model or task of this name; lm-eval's own error for it is a ValueError."""
+
+
 def one_line(error: object, limit: int | None = None) -> str:
     """What an exception says, line breaks folded; its type's name where it says nothing.
 

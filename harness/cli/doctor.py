@@ -104,11 +104,8 @@ def _plugins() -> Finding:
         checking.refuse_lm_evals_names()
     found, broken = discovery.plugins(), discovery.broken()
     if broken:
-        names = ", ".join(p.name for p in broken)
         causes = "; ".join(f"{p}: {p.error}" for p in broken)
-        return Finding(
-            "plugins", f"broken: {names}: {causes}", "fail", "see `harness plugins --verbose`"
-        )
+        return Finding("plugins", f"broken: {causes}", "fail", "see `harness plugins --verbose`")
     faults = [f"'{p.name}': {fault}" for p in found for fault in checking.faults(p)]
     if faults:
         return Finding("plugins", f"faulty: {'; '.join(faults)}", "fail", "see `harness plugins`")

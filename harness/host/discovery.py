@@ -94,7 +94,7 @@ class PluginRegistrar:
         self._plugin = plugin
         self._owners = owners
 
-    def _claim(self, kind: str, name: str, target: object) -> None:
+    def _claim(self, kind: str, name: str, target: object, place: str | None = None) -> None:
         owner = self._owners.get((kind, name))
         if owner is None and (kind, name) in self._plugin.names:
             owner = self._plugin
@@ -104,7 +104,7 @@ class PluginRegistrar:
                 "uninstall one of the two or rename it"
             )
         self._plugin.names[kind, name] = target
-        self._plugin.places[kind, name] = _caller()
+        self._plugin.places[kind, name] = place or _caller()
 
     def model(self, name: str, target: str) -> None:
         self._claim("model", name, _checked(target))
@@ -112,11 +112,11 @@ class PluginRegistrar:
     def tasks(self, folder: Path) -> None:
         files = [file for file in task_files(folder) if file.name]
         for file in files:
-            self._claim("task", str(file.name), file.path)
+            self._claim("task", str(file.name), file.path, file.place)
         for file in files:
             for tag in file.tags:
                 if ("task", tag) not in self._plugin.names:
-                    self._claim("task", tag, file.path)
+                    self._claim("task", tag, file.path, str(file.path))
         self._plugin.folders.append(Path(folder))
 
     def filter(self, name: str, target: str) -> None:

@@ -1,9 +1,10 @@
 """Hands what plugins bring to lm-eval, right after each of its modules is imported.
 
 Called by the import hook in ``_autoload``. Besides adding names to lm-eval's registries and task
-index it wraps four functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
-its own standard error, and ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so
-that a name nobody provides, and one that leads nowhere, is explained by the plugin it belongs to.
+index it wraps some functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
+its own standard error; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that
+a name nobody provides, and one that leads nowhere, is explained; and ``LM.create_from_arg_…``, so
+that a misspelt argument is told before a model is loaded.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from harness.errors import HarnessError, PluginError
-from harness.host import checking
+from harness.errors import HarnessError, PluginError, UnknownNameError
+from harness.host import arguments, checking
 from harness.host import discovery as host
 from harness.host import lm_eval_seams as seams
 from harness.host.edge import show_own_errors_in_one_line
@@ -23,6 +25,7 @@ from harness.host.edge import show_own_errors_in_one_line
 log = logging.getLogger("harness.host")
 _entered: dict[str, list[tuple[Any, str]]] = {}  # by plugin, to be withdrawn should it be refused
 _told: set[str] = set()
+_NEAR = 0.85
 
 
 @functools.cache
@@ -90,6 +93,7 @@ def join_tasks(module: ModuleType) -> None:
     _complete_index(module.TaskManager)
     _check_tasks(module.TaskManager)
     _explain_models(registry)
+    _read_arguments(seams.model_base())
     show_own_errors_in_one_line()
 
 
@@ -169,7 +173,7 @@ def _check_tasks(manager: Any) -> None:
     def match_tasks(self: Any, task_list: list[str]) -> list[str]:
         matches: list[str] = stock_match(self, task_list)
         if not matches:
-            _explain_missing_tasks(task_list)
+            _explain_missing_tasks(self, task_list)
         checking.check_asked(matches, functools.partial(seams.tagged, self))
         return matches
 
@@ -177,14 +181,18 @@ def _check_tasks(manager: Any) -> None:
     def load(self: Any, task_list: Any, *args: Any, **kwargs: Any) -> Any:
         given = task_list if isinstance(task_list, (list, tuple)) else [task_list]
         names = [name for name in given if isinstance(name, str)]
-        _explain_missing_tasks(seams.unknown_tasks(self, names))
+        _explain_missing_tasks(self, seams.unknown_tasks(self, names))
         checking.check_asked(names, functools.partial(seams.tagged, self))
         return stock_load(self, task_list, *args, **kwargs)
 
     manager.match_tasks, manager.load = match_tasks, load
 
 
-def _explain_missing_tasks(names: list[str]) -> None:
+def _explain_missing_tasks(manager: Any, names: list[str]) -> None:
+    """Raise for a name that nobody provides, where more can be said of it than lm-eval does."""
+    for name in names:
+        if near := get_close_matches(name, seams.task_names(manager), cutoff=_NEAR):
+            raise UnknownNameError(f"task '{name}' not found; did you mean {_or(near)}?")
     if names and host.broken():
         raise PluginError(f"tasks not found: {', '.join(names)}. {_suspects()}")
 
@@ -203,11 +211,40 @@ def _explain_models(registry: Any) -> None:
             owner = next((p for p in host.plugins() if model_name in p.of_kind("model")), None)
             if owner:
                 raise PluginError(checking.why_not_loaded(owner, model_name, cause)) from cause
-            if isinstance(cause, ValueError) and host.broken():
-                raise PluginError(f"model '{model_name}' not found. {_suspects()}") from cause
+            if isinstance(cause, ValueError):
+                _explain_missing_model(model_name, cause)
             raise
 
     registry.get_model = get_model
+
+
+def _explain_missing_model(name: str, cause: ValueError) -> None:
+    if near := get_close_matches(name, [*dict(seams.registry("model").items())], cutoff=_NEAR):
+        raise UnknownNameError(f"model '{name}' not found; did you mean {_or(near)}?") from cause
+    if host.broken():
+        raise PluginError(f"model '{name}' not found. {_suspects()}") from cause
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join(sorted(names))
+
+
+def _read_arguments(base: Any) -> None:
+    """Let every model's arguments be read before it is made."""
+
+    def from_obj(cls: type, arg_dict: Any, additional_config: Any = None) -> Any:
+        more = {k: v for k, v in (additional_config or {}).items() if v is not None}
+        return cls(**arguments.read(cls, arg_dict), **more)
+
+    def from_string(cls: type, arg_string: str, additional_config: Any = None) -> Any:
+        return from_obj(cls, seams.parsed_arguments(arg_string), additional_config)
+
+    base.create_from_arg_obj = classmethod(
+        functools.wraps(base.create_from_arg_obj.__func__)(from_obj)
+    )
+    base.create_from_arg_string = classmethod(
+        functools.wraps(base.create_from_arg_string.__func__)(from_string)
+    )
 
 
 def _suspects() -> str:

@@ -260,6 +260,17 @@ def model_class(name: str) -> Any:
     return import_module("lm_eval.api.registry").get_model(name)
 
 
+def model_base() -> Any:
+    """The base class of all of lm-eval's models."""
+    return import_module("lm_eval.api.model").LM
+
+
+def parsed_arguments(text: str) -> dict[str, Any]:
+    """``--model_args`` as lm-eval reads it."""
+    found: dict[str, Any] = import_module("lm_eval.utils").simple_parse_args_string(text)
+    return found
+
+
 def no_answer() -> str:
     """What an API model of lm-eval returns where a service gave no answer."""
     text: str = import_module("lm_eval.models.api_models").LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER

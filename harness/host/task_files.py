@@ -37,6 +37,7 @@ class TaskFile:
     """What one YAML defines; a fragment that others include has no name.
 
     Attributes:
+        place: Where the name stands, ``file:line``.
         kind: ``class`` (a Python task), ``group`` or ``task``.
         members: Tasks and groups a group consists of.
         metrics: Names in its ``metric_list`` that lm-eval would look up, unless the task computes
@@ -46,6 +47,7 @@ class TaskFile:
 
     path: Path
     name: str | None
+    place: str
     kind: str
     tags: tuple[str, ...]
     members: tuple[str, ...]
@@ -100,11 +102,13 @@ def read(path: Path) -> TaskFile:
         values |= given
         home |= dict.fromkeys(given, part)
     kind = next((k for k in ("class", "group", "task") if k in values), "")
-    name = values.get("group" if kind == "group" else "task")
+    named = "group" if kind == "group" else "task"
+    name = values.get(named)
     metrics, aggregations = _metrics(home.get("metric_list"))
     return TaskFile(
         path=path,
         name=name if isinstance(name, str) else None,
+        place=_place(home.get(named), named, path),
         kind=kind,
         tags=tuple(_strings(values.get("tag"))),
         members=tuple(_members(values.get("task"))) if kind == "group" else (),
@@ -168,6 +172,10 @@ def _mention(node: yaml.Node, path: Path) -> Mention:
 def _function_at(part: _Part | None, key: str) -> Mention | None:
     node = part.nodes.get(key) if part else None
     return _mention(node, part.path) if part and node and node.tag == _FUNCTION else None
+
+
+def _place(part: _Part | None, key: str, path: Path) -> str:
+    return str(_mention(part.nodes[key], part.path) if part and key in part.nodes else path)
 
 
 def _metrics(part: _Part | None) -> tuple[list[Mention], list[Mention]]:

@@ -76,7 +76,8 @@ def test_plugins_and_doctor_refuse_lm_evals_own_names(install: Installer, autolo
         line = next(line for line in lines if line.startswith(f"greedy{kind} "))
         assert f"'{name}' is lm-eval's own (lm-eval {lm_eval_seams.version()}: " in line
         assert f"named by 'greedy{kind}' (greedy{kind} 1.0) too" in line
-        assert f"greedy{kind}_plugin.py:5)" in line
+        place = {"task": "/a.yaml:1", "group": "/a.yaml:1", "tag": "/a.yaml"}
+        assert f"{place.get(kind, f'greedy{kind}_plugin.py:5')})" in line
     doctor = command("harness", "doctor", site=install.site, HF_HUB_OFFLINE="1")
     assert doctor.returncode == 1 and "'arc_easy' is lm-eval's own" in " ".join(
         part.strip() for part in doctor.stdout.replace("│", "\n").splitlines()
