@@ -42,13 +42,15 @@ from harness_specdecode.couplings.theory import speed_up, speed_up_here
 from harness_specdecode.decoding.decoder import Answer
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.costs import Shape, costs_of, measure
-from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from harness import compose
 from harness.testbed import resolve
 from harness.testbed.english import corpus
+
+SpeculativeHF = compose("hf-speculative")
 
 Answers = list[Any]  # tokens of each, or hf's texts
 Side = Callable[[], Answers]

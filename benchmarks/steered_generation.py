@@ -25,13 +25,15 @@ from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary import kinds
 from harness_axbench.methods.base import unit
-from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from harness import compose
 from harness.models.blocks import blocks
+
+SteeredHF = compose("hf-steered")
 
 TARGET = 0.95
 CONCEPTS = 16

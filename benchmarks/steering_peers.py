@@ -27,11 +27,14 @@ from typing import Any
 
 import torch
 from harness_axbench.dictionary import folder as dictionary
-from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.hf_steered import SteeredModel
 from lm_eval.models.huggingface import HFLM
 from steered_generation import random_dictionary, random_llama
+
+from harness import compose
+
+SteeredHF = compose("hf-steered")
 
 TARGET = 3.0
 WORDS = ("sea", "sand", "tide", "reef", "wind", "rock")

@@ -34,13 +34,15 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 import torch
 from harness_factcg.checking.verdicts import prompt
 from harness_factcg.models.next_word import by_prefix
-from harness_factcg.models.vllm import FactCheckerVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from harness import compose
 from harness.models.responses import margin
 from harness.testbed import resolve
+
+FactCheckerVLLM = compose("vllm-fact-checker")
 
 RATIO = 3.0
 HITS = 0.8

@@ -32,12 +32,14 @@ os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # the same for all
 
 import torch
 from harness_specdecode.couplings.theory import speed_up
-from harness_specdecode.models.vllm import SpeculativeVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from structured_pair import parameters, structured_pair
 
+from harness import compose
 from harness.errors import HarnessError
+
+SpeculativeVLLM = compose("vllm-speculative")
 
 TEMPERATURES = (0.0, 1.0)
 WORDS = ("sea", "sand", "tide", "reef", "old", "house", "garden", "near", "river", "the")

@@ -33,11 +33,14 @@ from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.dictionary import kinds
 from harness_axbench.methods.base import unit
-from harness_axbench.models.vllm import SteeredVLLM
 from lm_eval.api.instance import Instance
 from lm_eval.models.vllm_causallms import VLLM
 from steered_generation import FACTORS, random_llama
 from transformers import AutoConfig
+
+from harness import compose
+
+SteeredVLLM = compose("vllm-steered")
 
 TARGET = 0.9
 CONCEPTS = 128

@@ -4,7 +4,8 @@ The names here are all that a plugin needs, and stay; whatever else the package 
 with any release.
 
     registering    hookimpl, Registrar
-    models         Wrapper, Prompt, Completion, Score, traced, trace_of, margin
+    models         Wrapper, HFWrapper, VLLMWrapper, compose, Prompt, Place,
+                   Completion, Score, traced, trace_of, margin
     rows           Source, Sourced, SourcedTask, Row, choose, find_table, read_table, from_hub
     options        keyed, read_options
     judging        JudgedTask, Judgement, Question, Assistant, AssistantSpec
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from harness.errors import ArtefactError, DataError, HarnessError, JudgeError, PluginError
     from harness.host.hookspecs import Registrar, hookimpl
     from harness.judging.judged_task import JudgedTask, Judgement
-    from harness.models.requests import Prompt
+    from harness.models.composing import compose
+    from harness.models.hf import HFWrapper
+    from harness.models.requests import Place, Prompt
     from harness.models.responses import Completion, Score, margin, trace_of, traced
+    from harness.models.vllm import VLLMWrapper
     from harness.models.wrapping import Wrapper
     from harness.statistics import Statistic, wilson
 
@@ -37,7 +41,11 @@ _HOMES = {
     "Registrar": "harness.host.hookspecs",
     # How a model answers
     "Wrapper": "harness.models.wrapping",
+    "HFWrapper": "harness.models.hf",
+    "VLLMWrapper": "harness.models.vllm",
+    "compose": "harness.models.composing",
     "Prompt": "harness.models.requests",
+    "Place": "harness.models.requests",
     "Completion": "harness.models.responses",
     "Score": "harness.models.responses",
     "traced": "harness.models.responses",
@@ -78,10 +86,12 @@ __all__ = [
     "AssistantSpec",
     "Completion",
     "DataError",
+    "HFWrapper",
     "HarnessError",
     "JudgeError",
     "JudgedTask",
     "Judgement",
+    "Place",
     "PluginError",
     "Prompt",
     "Question",
@@ -92,9 +102,11 @@ __all__ = [
     "Sourced",
     "SourcedTask",
     "Statistic",
+    "VLLMWrapper",
     "Wrapper",
     "__version__",
     "choose",
+    "compose",
     "find_table",
     "from_hub",
     "hookimpl",

@@ -74,7 +74,7 @@ class Store(Mapping[str, Any]):
         for _ in lines:
             self._lines += 1
             try:
-                entry = entries.read()
+                entry: Any = entries.read()
                 self._values.setdefault(entry["key"], entry["value"])
             except (ValueError, TypeError, KeyError) as cause:
                 raise ArtefactError(

@@ -23,6 +23,7 @@ from harness.host import builtin, hookspecs
 from harness.host.task_files import task_files
 
 GROUP = "paperharness"
+_COMPOSING = "harness.models.composing"
 KINDS = ("model", "task", "filter", "metric", "aggregation", "command")
 
 
@@ -31,6 +32,7 @@ class Plugin:
     """One plugin and what it brings; ``names`` maps (kind, name) to target or description.
 
     Attributes:
+        parts: Parts of models, by lm-eval's model and name.
         places: Where the plugin's code named each of them, ``file:line``.
         error: Why the plugin is broken, one line.
         traceback: The traceback of that, if it was an exception of the plugin's.
@@ -42,6 +44,7 @@ class Plugin:
     version: str
     names: dict[tuple[str, str], Any] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
     error: str | None = None
     traceback: str = ""
@@ -58,6 +61,7 @@ class Plugin:
         """Mark the plugin as broken and withdraw what it had named."""
         self.error = one_line(cause)
         self.names.clear()
+        self.parts.clear()
         self.folders.clear()
 
     def refuse(self, kind: str, name: str, owner: str) -> None:
@@ -77,6 +81,14 @@ class Metric:
     target: str
     aggregation: str
     higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model, for one of lm-eval's models, and what it does (``hookspecs.STAGES``)."""
+
+    target: str
+    stage: str
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,22 @@ class PluginRegistrar:
 
     def model(self, name: str, target: str) -> None:
         self._claim("model", name, _checked(target))
+
+    def wrapper(
+        self, name: str, *, stage: str, hf: str | None = None, vllm: str | None = None
+    ) -> None:
+        if stage not in hookspecs.STAGES:
+            raise PluginError(f"stage '{stage}' is not one of {', '.join(hookspecs.STAGES)}")
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+            raise PluginError(f"part '{name}': give lower-case words, joined by hyphens")
+        given = {"hf": hf, "vllm": vllm}
+        if not any(given.values()):
+            raise PluginError(f"part '{name}' is for no model: give hf= or vllm=")
+        for backend, target in given.items():
+            if target:
+                made = f"{_COMPOSING}:{backend}_{name.replace('-', '_')}"
+                self._claim("model", f"{backend}-{name}", made)
+                self._plugin.parts[backend, name] = Part(_checked(target), stage)
 
     def tasks(self, folder: Path) -> None:
         files = [file for file in task_files(folder) if file.name]
@@ -229,6 +257,20 @@ def place_of(cause: BaseException, module: str) -> str | None:
         if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
             found = f"{frame.f_code.co_filename}:{line}"
     return found
+
+
+def wrappers(backend: str) -> dict[str, Part]:
+    """Parts of models, by name.
+
+    Args:
+        backend: lm-eval's model, ``hf`` or ``vllm``.
+    """
+    return {
+        name: part
+        for plugin in plugins()
+        for (own, name), part in plugin.parts.items()
+        if own == backend
+    }
 
 
 def broken() -> list[Plugin]:

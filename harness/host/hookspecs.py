@@ -12,6 +12,9 @@ from typing import Protocol
 
 import pluggy
 
+STAGES = ("answers", "edits", "decodes")
+"""What a part of a model does, outermost first."""
+
 hookspec = pluggy.HookspecMarker("paperharness")
 hookimpl = pluggy.HookimplMarker("paperharness")
 
@@ -21,6 +24,16 @@ class Registrar(Protocol):
 
     def model(self, name: str, target: str) -> None:
         """A model wrapper, a subclass of ``lm_eval.api.model.LM``: ``lm_eval --model name``."""
+
+    def wrapper(
+        self, name: str, *, stage: str, hf: str | None = None, vllm: str | None = None
+    ) -> None:
+        """A part of a model, a mixin on ``harness.Wrapper``: ``lm_eval --model hf-name``.
+
+        It may be joined with others (``hf-name+other``). ``stage`` is what it does: ``answers``
+        (asks the model in its own way), ``edits`` (changes the model for a request), ``decodes``
+        (writes answers itself). ``hf`` and ``vllm`` are the mixins for those of lm-eval's models.
+        """
 
     def tasks(self, folder: Path) -> None:
         """A folder of task YAMLs (searched recursively): ``lm_eval --tasks …``."""

@@ -13,6 +13,7 @@ import functools
 import logging
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,7 @@ log = logging.getLogger("harness.host")
 _entered: dict[str, list[tuple[Any, str]]] = {}  # by plugin, to be withdrawn should it be refused
 _told: set[str] = set()
 _NEAR = 0.85
+_COMPOSING = "harness.models.composing"
 
 
 @functools.cache
@@ -204,6 +206,8 @@ def _explain_models(registry: Any) -> None:
     @functools.wraps(stock)
     def get_model(model_name: str) -> Any:
         try:
+            if "+" in model_name:
+                return import_module(_COMPOSING).compose(model_name)
             return stock(model_name)
         except HarnessError:
             raise

@@ -14,6 +14,9 @@ from typing import Any
 
 from harness.asking.store import Store, key_of
 from harness.models.requests import Prompt
+from harness.models.responses import trace_of, traced
+
+_TRACE = "harness_trace"
 
 
 class Recorder:
@@ -28,34 +31,18 @@ class Recorder:
         """Called by lm-eval's models for every answer; ``request[0]`` is the prompt."""
         prompt = request[0]
         if self._store is not None and isinstance(prompt, Prompt):
-            self._store.put(prompt.key, answer)
+            self._store.put(prompt.key, _kept(answer))
 
 
 class Answers:
-    """Answers by content key: what is known is not asked again, what is new is written down.
+    """A response cache: answers by the content of what was asked.
 
     Args:
         path: The file of the store; None keeps nothing.
-        identity: What all answers of this model depend on, JSON-able.
     """
 
-    def __init__(self, path: str | None, identity: Mapping[str, Any]) -> None:
-        self._identity = dict(identity)
+    def __init__(self, path: str | None = None) -> None:
         self.store = Store(Path(path).expanduser()) if path else None
-
-    def keys(self, parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-        """A key and a seed for each request; equal requests are told apart by their number.
-
-        The seed follows from the request alone, the key also from the model.
-        """
-        seen: Counter[str] = Counter()
-        keys: list[tuple[str, int]] = []
-        for part in parts:
-            request = key_of(**part)
-            own = key_of(base=request, repeat=seen[request])
-            keys.append((key_of(**self._identity, request=own), int(own[:15], 16)))
-            seen[request] += 1
-        return keys
 
     def complete(
         self,
@@ -63,25 +50,63 @@ class Answers:
         notes: Sequence[Mapping[str, Any]],
         parts: Sequence[Mapping[str, Any]],
         ask: Callable[[list[Any]], list[Any]],
+        identity: Mapping[str, Any],
     ) -> list[Any]:
         """Answers to all requests, asking only for those that are not known.
 
         Args:
             requests: lm-eval ``Instance`` objects.
-            notes: What the methods say of each (see ``Prompt``).
+            notes: What the parts of the model say of each (see ``Prompt``).
             parts: What each request's answer depends on.
             ask: Runs the model on requests whose prompts are ``Prompt``.
+            identity: What all answers of this model depend on, JSON-able.
         """
-        keys = self.keys(parts)
+        asked = prompted(requests, notes, parts, identity)
+        prompts: list[Prompt] = [one.args[0] for one in asked]
         store: Mapping[str, Any] = {} if self.store is None else self.store
-        missing = [i for i, (key, _) in enumerate(keys) if key not in store]
-        asked = []
-        for i in missing:
-            prompt, *rest = requests[i].args
-            wrapped = Prompt(prompt, *keys[i], notes[i])
-            asked.append(replace(requests[i], arguments=(wrapped, *rest)))
-        fresh = dict(zip(missing, ask(asked) if asked else [], strict=True))
+        missing = [i for i, prompt in enumerate(prompts) if prompt.key not in store]
+        made = ask([asked[i] for i in missing]) if missing else []
+        fresh = dict(zip(missing, made, strict=True))
         for i, answer in fresh.items():
-            if self.store is not None:
-                self.store.put(keys[i][0], answer)  # where the model did not do it on the way
-        return [fresh[i] if i in fresh else store[key] for i, (key, _) in enumerate(keys)]
+            if self.store is not None:  # where the model did not do it on the way
+                self.store.put(prompts[i].key, _kept(answer))
+        return [
+            fresh[i] if i in fresh else _given(store[prompt.key])
+            for i, prompt in enumerate(prompts)
+        ]
+
+
+def prompted(
+    requests: Sequence[Any],
+    notes: Sequence[Mapping[str, Any]],
+    parts: Sequence[Mapping[str, Any]],
+    identity: Mapping[str, Any],
+) -> list[Any]:
+    """The requests, with a ``Prompt`` each; equal ones are told apart by their number.
+
+    The seed follows from the request alone, the key also from the model. Arguments as for
+    ``Answers.complete``.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for request, note, part in zip(requests, notes, parts, strict=True):
+        content = key_of(**part)
+        own = key_of(base=content, repeat=seen[content])
+        key, seed = key_of(**identity, request=own), int(own[:15], 16)
+        text, *rest = request.args
+        prompt = Prompt(text, key, seed, note, seen[content])
+        found.append(replace(request, arguments=(prompt, *rest)))
+        seen[content] += 1
+    return found
+
+
+def _kept(answer: Any) -> Any:
+    """An answer as JSON; one with a trace keeps it."""
+    trace = trace_of(answer)
+    return {_TRACE: trace, "answer": answer} if trace else answer
+
+
+def _given(kept: Any) -> Any:
+    if isinstance(kept, Mapping) and _TRACE in kept:
+        return traced(kept["answer"], **kept[_TRACE])
+    return tuple(kept) if isinstance(kept, list) else kept

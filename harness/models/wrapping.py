@@ -1,22 +1,37 @@
-"""What every wrapper does around an lm-eval model, whatever its method and whatever runs the model.
+"""The base of every wrapper, whatever its method and whatever runs the model.
 
-A wrapper is a mixin in front of lm-eval's own class, so that all of that class stays as it is:
+A wrapper is a mixin in front of lm-eval's own class, so that all of that class stays as it is, and
+a model may have several of them, its *parts* (``composing``). A part does one of three things:
 
-    class MajorityMixin(Wrapper): …
-    class MajorityHF(MajorityMixin, HFLM): …
+    it answers   overrides ``generate_until``, ``loglikelihood``; asks ``super()`` for answers
+    it edits     says in ``note`` what is done to a request, and does it in ``passes``
+    it decodes   overrides ``write``, and enters ``passes`` around each forward pass of the model
+
+Between the first and the other two stands the response cache, which keeps an answer by the content
+of its request, the notes on it, and the ``identity`` of the model.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any, ClassVar
 
+import torch
+
+from harness.artefacts.checksums import fingerprint
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
+from harness.models import parts
+from harness.models.answers import Answers, Recorder, prompted
+from harness.models.requests import Place, Prompt, told
+from harness.models.responses import traced
 from harness.testbed import resolve
 
 _Base: Any = object  # whatever the mixin is put in front of
 _FAULTS = (OSError, ValueError, AssertionError, RuntimeError, TypeError)
+_weights = cache(fingerprint)
 
 
 class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
@@ -26,27 +41,160 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         cannot_load: The start of the message where the model cannot be made; ``{}`` is its name.
         no_use_cache: Why lm-eval's ``--use_cache``, which keeps answers by prompt alone, would
             give wrong ones; None where the prompt alone decides.
+        passes_by: Methods that a part never calls, so that no other part may count on them.
+        stands_alone: Why no other part can be of effect beside this one.
+        no_matter: Arguments on which no answer depends.
+        answers: The response cache.
+        stand_in: The model that is in the place of the wrapper's own, if one is.
 
     Args:
         pretrained: Model id or path, ``testbed:NAME``, or a loaded model.
+        response_cache: A file that keeps all answers; a rerun asks only what is missing.
         **kwargs: As for the class behind.
 
     Raises:
-        HarnessError: The model cannot be made.
+        HarnessError: The model cannot be made, or its parts cannot meet.
     """
 
     cannot_load: ClassVar[str] = "model {} cannot be loaded"
     no_use_cache: ClassVar[str | None] = None
+    passes_by: ClassVar[tuple[str, ...]] = ()
+    stands_alone: ClassVar[str | None] = None
+    no_matter: ClassVar[frozenset[str]] = frozenset()
     cache_hook: Any
+    stand_in: str | None = None
 
-    def __init__(self, pretrained: Any, **kwargs: Any) -> None:
-        path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
+    def __init__(
+        self, pretrained: Any, *, response_cache: str | None = None, **kwargs: Any
+    ) -> None:
+        parts.check(type(self))
+        if response_cache and not isinstance(pretrained, str):
+            raise HarnessError("response_cache= needs pretrained= to be a model id or path")
+        self.path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
+        self._given = kwargs
+        self.answers = Answers(response_cache)
         try:
-            super().__init__(pretrained=path, **kwargs)
+            super().__init__(pretrained=self.path, **kwargs)
         except _FAULTS as cause:
             raise HarnessError(
                 f"{self.cannot_load.format(pretrained)}: {one_line(cause)}"
             ) from cause
+
+    # What a part may say or do; each asks super() too
+
+    def note(self, request: Any) -> dict[str, Any]:
+        """What the parts do to a request, each under a key of its own (see ``Prompt``)."""
+        return {}
+
+    def passes(
+        self, rows: Sequence[Prompt | None], places: Sequence[Place] | None
+    ) -> AbstractContextManager[Any]:
+        """Entered around a forward pass of the model.
+
+        Args:
+            rows: The prompt of each row of the batch, None for a row that pads it; or one for all.
+            places: Where each row's tokens stand; None where whole texts are scored.
+        """
+        return nullcontext()
+
+    def identity(self) -> dict[str, Any]:
+        """What all answers of the model in place depend on; JSON-able."""
+        if self.stand_in is not None:
+            return {"model": _weights(resolve(self.stand_in)) or self.stand_in, "stands_in": True}
+        return {"model": _weights(self.path) or self.path, "settings": self._settings()}
+
+    def labels(self) -> dict[str, str]:
+        """What a composed model's parts are shown with on the leaderboard, by part."""
+        return {}
+
+    def write(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """Answers to ``generate_until`` requests whose prompts are ``Prompt``."""
+        found: list[Any] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+        return found
+
+    def score(self, kind: str, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """Answers to ``loglikelihood`` or ``loglikelihood_rolling`` requests."""
+        found: list[Any] = getattr(super(), kind)(requests, disable_tqdm=disable_tqdm)
+        return found
+
+    # How lm-eval asks
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        ask = partial(self.write, disable_tqdm=disable_tqdm)
+        return self.answered("generate_until", requests, ask)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        return self._scored("loglikelihood", requests, disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        return self._scored("loglikelihood_rolling", requests, disable_tqdm)
+
+    def _scored(self, kind: str, requests: list[Any], disable_tqdm: bool) -> list[Any]:
+        return self.answered(kind, requests, lambda rows: self.score(kind, rows, disable_tqdm))
+
+    def answered(
+        self,
+        kind: str,
+        requests: Sequence[Any],
+        ask: Callable[[list[Any]], list[Any]],
+        notes: Sequence[Mapping[str, Any]] | None = None,
+        wanted: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[Any]:
+        """Answers to requests by ``ask``, which is asked for those that are not known.
+
+        Args:
+            kind: What is asked for.
+            requests: lm-eval ``Instance`` objects.
+            ask: Gives answers to requests whose prompts are ``Prompt``.
+            notes: In the place of what ``note`` says of each.
+            wanted: What each answer depends on, if not on kind, arguments and notes.
+        """
+        notes = self._notes(requests) if notes is None else notes
+        if wanted is None:
+            wanted = [self._part(kind, *one) for one in zip(requests, notes, strict=True)]
+        identity = self.identity() if self.answers.store is not None else {}
+        with self._recording():
+            found = self.answers.complete(requests, notes, wanted, ask, identity)
+        return [
+            traced(answer, **more) if (more := told(note)) else answer
+            for answer, note in zip(found, notes, strict=True)
+        ]
+
+    def prompted(self, requests: Sequence[Any]) -> list[Any]:
+        """The requests with their notes, for a part that answers them itself, all of them anew."""
+        notes = self._notes(requests)
+        wanted = [self._part("own", *one) for one in zip(requests, notes, strict=True)]
+        return prompted(requests, notes, wanted, {})
+
+    def _notes(self, requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+        """A model that stands in is asked as it is."""
+        return [{} if self.stand_in is not None else self.note(request) for request in requests]
+
+    def _part(self, kind: str, request: Any, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request's answer depends on."""
+        prompt, *rest = request.args
+        part = {"kind": kind, "prompt": str(prompt), "rest": rest}
+        part |= {k: n.trace() if hasattr(n, "trace") else n for k, n in notes.items()}
+        sampling = rest[0] if rest and isinstance(rest[0], Mapping) else {}
+        if sampling.get("do_sample") or sampling.get("temperature"):
+            part["seed"] = self.seed()
+        return part
+
+    def seed(self) -> int:
+        """What sampled answers depend on."""
+        return torch.initial_seed()
+
+    def _settings(self) -> dict[str, str]:
+        return {k: str(v) for k, v in self._given.items() if k not in self.no_matter}
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """A context in which each answer is kept as it arrives."""
+        stock, self.cache_hook = self.cache_hook, Recorder(self.answers.store)
+        try:
+            yield
+        finally:
+            self.cache_hook = stock
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Called by lm-eval; one with a cache behind it is that of ``--use_cache``.
@@ -57,16 +205,3 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         if self.no_use_cache and uses_cache(cache_hook):
             raise HarnessError(f"--use_cache keeps answers by prompt alone{self.no_use_cache}")
         super().set_cache_hook(cache_hook)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The mixed precision of lm-eval's ``hf``, for passes made beside its own."""
-        import torch
-
-        dtype = self.mixed_precision_dtype
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
-
-    def ends(self) -> frozenset[int]:
-        """Tokens that end an answer: the model's, and the tokenizer's end of turn."""
-        ends = self.model.generation_config.eos_token_id
-        named = ends if isinstance(ends, list) else [ends]
-        return frozenset(token for token in (*named, self.eot_token_id) if token is not None)

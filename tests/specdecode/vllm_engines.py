@@ -70,7 +70,9 @@ def generate(lm, requests):
 
 
 def opened(drafter, **options):
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
 
     return SpeculativeVLLM(TEACHER, drafter=drafter, seed=SEED, **ENGINE | options)
 

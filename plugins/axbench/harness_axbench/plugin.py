@@ -9,8 +9,12 @@ from harness.host.discovery import task_folder
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the steered models, the tasks and the commands."""
-    registrar.model("hf-steered", "harness_axbench.models.hf:SteeredHF")
-    registrar.model("vllm-steered", "harness_axbench.models.vllm:SteeredVLLM")
+    registrar.wrapper(
+        "steered",
+        stage="edits",
+        hf="harness_axbench.models.hf:SteeringMixin",
+        vllm="harness_axbench.models.vllm:VLLMSteeringMixin",
+    )
     registrar.tasks(task_folder("axbench"))
     registrar.commands(
         "axbench",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-STEERING = "axbench_steering"
+STEERING = "steering"
 """The note of a prompt that says how it is steered; None where it is not."""
 
 

@@ -10,7 +10,9 @@ from harness.host.discovery import task_folder
 def register(registrar: Registrar) -> None:
     """Name the fact checkers, the tasks and the commands."""
     registrar.model("hf-fact-checker", "harness_factcg.models.hf:FactCheckerHF")
-    registrar.model("vllm-fact-checker", "harness_factcg.models.vllm:FactCheckerVLLM")
+    registrar.wrapper(
+        "fact-checker", stage="answers", vllm="harness_factcg.models.vllm:VLLMFactCheckingMixin"
+    )
     registrar.tasks(task_folder("factcg"))
     registrar.commands(
         "factcg",

@@ -9,8 +9,12 @@ from harness.host.discovery import task_folder
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the models, the tasks and the commands."""
-    registrar.model("hf-speculative", "harness_specdecode.models.hf:SpeculativeHF")
-    registrar.model("vllm-speculative", "harness_specdecode.models.vllm:SpeculativeVLLM")
+    registrar.wrapper(
+        "speculative",
+        stage="decodes",
+        hf="harness_specdecode.models.hf:SpeculativeMixin",
+        vllm="harness_specdecode.models.vllm:VLLMSpeculativeMixin",
+    )
     registrar.tasks(task_folder("specdecode"))
     registrar.commands(
         "specdecode",

@@ -9,7 +9,7 @@ from harness.host.discovery import task_folder
 @hookimpl
 def register(registrar: Registrar) -> None:
     """Name the model, the tasks and the commands."""
-    registrar.model("hf-distilled", "harness_taid.models.hf:DistilledHF")
+    registrar.wrapper("distilled", stage="answers", hf="harness_taid.models.hf:DistilledMixin")
     registrar.tasks(task_folder("taid"))
     registrar.commands(
         "taid", "harness_taid.commands:app", help="TAID: students distilled from teachers."

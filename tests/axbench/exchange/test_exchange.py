@@ -285,7 +285,9 @@ def answers(lm: Any, doc: dict[str, Any]) -> list[str]:
 def test_lm_eval_steers_as_hf_steered_does(
     llama: str, tmp_path: Path, made: dictionary.Dictionary, concept: int, factor: float
 ) -> None:
-    from harness_axbench.models.hf import SteeredHF
+    from harness import compose
+
+    SteeredHF = compose("hf-steered")
 
     steer = write(
         made, method="diffmean", concept=concept, factor=factor, out=tmp_path / "steer.pt"

@@ -11,7 +11,6 @@ from typing import Any
 import lm_eval
 import pandas as pd
 import pytest
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
@@ -19,10 +18,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 import harness.cli
+from harness import compose
 from harness.errors import HarnessError
 from harness.testbed.assistants.judge import rate
 from harness.testbed.assistants.writer_model import TestbedWriter
 from harness.testbed.english.lexicon import CONCEPTS
+
+SteeredHF = compose("hf-steered")
 
 SMALL = (
     *("--train-per-concept", "14", "--negatives-per-genre", "14", "--eval-per-concept", "10"),

@@ -15,7 +15,6 @@ from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.methods import editor_for
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.lora import Lora, LoraSettings, targets
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from lm_eval.api.instance import Instance
@@ -30,7 +29,11 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from axbench.passes import steered_passes
+from harness import Place, compose
 from harness.errors import ArtefactError, HarnessError
+
+SteeredHF = compose("hf-steered")
 
 SETTINGS = LoraSettings(batch_size=4, epochs=2, dropout=0.0, layers="0,2", lr=0.01)
 NAMES = [f"model.layers.{layer}.self_attn.o_proj" for layer in (0, 2)]
@@ -156,11 +159,13 @@ def test_each_row_has_its_own_adapter(llama: str, lora: Path) -> None:
     editor = editor_for(model, plan)
     with torch.no_grad():
         plain = model(IDS).logits
-        with editor.under(rows, torch.ones_like(IDS)):
+        places = [Place(0, IDS.shape[1])] * len(rows)
+        with editor.under(rows, places):
             steered = model(IDS).logits
-            twice = model(IDS.repeat_interleave(2, 0)).logits[::2]
             with pytest.raises(HarnessError, match="lora was set up for 4 rows, the batch has 3"):
                 model(IDS[:3])
+        with steered_passes(model, editor, rows, [IDS.shape[1]] * len(rows)):
+            twice = model(IDS.repeat_interleave(2, 0)).logits[::2]
         with editor.under([rows[0]], None):
             alike = model(IDS).logits
         assert torch.equal(model(IDS).logits, plain)

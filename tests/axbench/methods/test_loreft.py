@@ -27,6 +27,8 @@ from torch.nn.utils.parametrizations import orthogonal
 from transformers import AutoModelForCausalLM
 
 from axbench.methods.test_gradient_methods import SEED, batches, close, decaying, gemma
+from axbench.passes import steered_passes
+from harness import Place
 from harness.errors import ArtefactError, HarnessError
 from harness.models.blocks import block
 
@@ -194,7 +196,7 @@ def test_each_prompt_is_edited_by_its_own(trained: Path, llama: str) -> None:
     mask = torch.tensor([[0] * (width - len(own)) + [1] * len(own) for own in prompts])
     rows = [plan.steering(2, None), None, plan.steering(0, None)]
     settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
-    with editor.under(rows, mask):
+    with steered_passes(model, editor, rows, [len(own) for own in prompts]):
         answers = model.generate(ids, attention_mask=mask, **settings)[:, width:]
     changed = 0
     for own, row, answer in zip(prompts, rows, answers.tolist(), strict=True):
@@ -247,8 +249,11 @@ def test_where_it_does_not_apply(trained: Path, llama: str) -> None:
         torch.testing.assert_close(model(ids).logits, before)
     with pytest.raises(HarnessError, match="it scores no texts"):
         editor.under([plan.steering(0, None)], None)
-    with editor.under([plan.steering(0, None)], torch.ones(1, 4)), pytest.raises(HarnessError):
+    two = [Place(0, 6)] * 2
+    with editor.under([plan.steering(0, None)] * 2, two), pytest.raises(HarnessError, match="2 ro"):
         model(ids)
+    with editor.under([plan.steering(0, None)], [Place(6, 6)]):  # the answer's tokens
+        torch.testing.assert_close(model(ids).logits, before)
     assert not any(len(layer._forward_hooks) for layer in model.model.layers)
 
 

@@ -15,14 +15,16 @@ from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.methods import editor_for
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.sft import Sft, SftSettings, WeightsEditor
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.options import run_options
 from harness_axbench.steering.plan import make_plan
 from harness_axbench.training import shards
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
+from harness import compose
 from harness.errors import ArtefactError, HarnessError
+
+SteeredHF = compose("hf-steered")
 
 SETTINGS = SftSettings(batch_size=4, accumulate=2, epochs=2, lr=1e-3)
 IDS = torch.tensor([[1, 5, 6, 7, 8], [1, 9, 10, 11, 12]])

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.models.hf import SteeredHF
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from harness import compose
 from harness.errors import ArtefactError, HarnessError
 from harness.models.responses import trace_of
+
+SteeredHF = compose("hf-steered")
 
 GREEDY = {"until": [], "max_gen_toks": 12, "do_sample": False}
 ROWS = [
@@ -77,7 +79,7 @@ def test_the_vector_is_added_at_every_position(llama: str, steering: Path) -> No
         handle = lm.model.model.layers[1].register_forward_hook(by_hand)
         expected = lm.model(ids).logits
         handle.remove()
-        with lm._steered([lm.plan.everywhere], None):
+        with lm._editor.under([lm.plan.everywhere], None):
             found = lm.model(ids).logits
         plain = lm.model(ids).logits
     torch.testing.assert_close(found, expected)
@@ -90,7 +92,7 @@ def test_hooks_leave_no_trace(llama: str, steering: Path) -> None:
     with torch.no_grad():
         before = lm.model(ids).logits
     lm.generate_until([steered(*row) for row in ROWS[:4]])
-    with pytest.raises(RuntimeError), lm._steered([lm.plan.steering(0, 1.0)], None):
+    with pytest.raises(RuntimeError), lm._editor.under([lm.plan.steering(0, 1.0)], None):
         raise RuntimeError("a failure under the hook")
     with torch.no_grad():
         after = lm.model(ids).logits

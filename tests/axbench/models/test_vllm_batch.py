@@ -11,11 +11,12 @@ import pytest
 import torch
 from harness_axbench.dictionary.directions import Directions
 from harness_axbench.models.vllm_batch import BatchEdits, Edit
-from harness_axbench.models.vllm_worker import SteeringWorker, _parts, attach
+from harness_axbench.models.vllm_worker import _parts, attach
 from harness_axbench.steering.steering import KINDS
 from torch import Tensor
 
 from harness.errors import HarnessError
+from harness.models.vllm_worker import Worker
 
 WIDTH, CONCEPTS, REQUESTS, TOKENS = 6, 5, 8, 64
 
@@ -132,7 +133,7 @@ def test_half_precision_adds_the_rounded_vector() -> None:
 
 def test_an_edit_travels_in_a_requests_extra_args() -> None:
     edit = Edit(7, 0.1, "clamp", 3, None)
-    assert Edit.of(edit.extra_args()) == edit
+    assert Edit.of(dict([edit.message()])) == edit
     assert Edit.of({"other": 1}) is None
     assert Edit.of(None) is None
 
@@ -152,10 +153,10 @@ def test_workers_say_in_a_line_what_is_wrong(steering: Any, tmp_path: Any) -> No
     runner = SimpleNamespace(**dict.fromkeys(names))
     with pytest.raises(HarnessError, match=r"model runner V1; SimpleNamespace has no input_batch"):
         attach(SimpleNamespace(**dict.fromkeys(set(names) - {"input_batch"})), "", "", "")
-    worker = SteeringWorker()
+    worker, load = Worker(), "harness_axbench.models.vllm_worker:load_steering"
     worker.model_runner = runner
-    problem = worker.load_steering(str(steering), "diffmean", "0" * 64)
+    problem, _ = worker.harness_call(load, str(steering), "diffmean", "0" * 64)
     assert problem == f"{steering} is another dictionary on the workers' machine"
-    problem = worker.load_steering(str(tmp_path), "diffmean", "0" * 64)
+    problem, _ = worker.harness_call(load, str(tmp_path), "diffmean", "0" * 64)
     assert problem is not None
     assert "no dictionary.json there" in problem

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from harness_axbench.methods import editor_for
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.options import run_options
 from harness_axbench.steering.plan import choose
 from harness_axbench.steering.positions import Positions
@@ -27,10 +26,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 
+from harness import compose
 from harness.errors import ArtefactError, HarnessError
 from harness.models.answers import Answers
 from harness.models.responses import trace_of
 from harness.testbed import model_path
+
+SteeredHF = compose("hf-steered")
 
 pytestmark = [
     pytest.mark.vllm,
@@ -92,7 +94,9 @@ def stopping(lm: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lm(steering: Path) -> Iterator[Any]:
-    from harness_axbench.models.vllm import SteeredVLLM
+    from harness import compose
+
+    SteeredVLLM = compose("vllm-steered")
 
     made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
     with stopping(made):
@@ -348,7 +352,7 @@ def test_a_rerun_asks_the_engine_nothing(
 ) -> None:
     def cached() -> Any:
         other = copy.copy(lm)
-        other.answers = Answers(str(tmp_path / "answers.jsonl"), lm._identity("teacher"))
+        other.answers = Answers(str(tmp_path / "answers.jsonl"))
         return other
 
     first = cached().generate_until(mixed()[:6], disable_tqdm=True)
@@ -401,7 +405,9 @@ def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
 def test_what_is_refused_before_an_engine_starts(
     steering: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    from harness_axbench.models.vllm import SteeredVLLM
+    from harness import compose
+
+    SteeredVLLM = compose("vllm-steered")
 
     settings = {"pretrained": TEACHER, "steering": str(steering), "method": "diffmean"}
     with pytest.raises(HarnessError, match=message) as refused:
@@ -419,7 +425,9 @@ def test_what_is_refused_before_an_engine_starts(
 def test_engines_of_another_kind_are_refused(
     steering: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    from harness_axbench.models.vllm import SteeredVLLM
+    from harness import compose
+
+    SteeredVLLM = compose("vllm-steered")
 
     monkeypatch.setenv(name, value)
     with pytest.raises(HarnessError, match=message):

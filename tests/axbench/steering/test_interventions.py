@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 from harness_axbench.dictionary.directions import Directions
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.steering.interventions import RowEdits
 from harness_axbench.steering.positions import Positions
 from harness_axbench.steering.steering import KINDS, Steering
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from harness import Place, compose
 from harness.errors import ArtefactError, HarnessError
 from harness.models.responses import trace_of
+
+SteeredHF = compose("hf-steered")
 
 
 def directions(activation: str = "linear", **more: list[Any]) -> Directions:
@@ -107,10 +109,18 @@ def test_directions_that_do_not_hold() -> None:
         (":", [1, 1, 1, 1], [0, 0, 1, 1]),
     ],
 )
-def test_positions_are_counted_on_the_mask(text: str, first: list[int], second: list[int]) -> None:
+def test_positions_are_counted_from_the_start(
+    text: str, first: list[int], second: list[int]
+) -> None:
     found = Positions.parse(text)
-    mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
-    assert found.of_prompt(mask).int().tolist() == [first, second]
+    whole = [Place(0, 4), Place(-2, 2)]  # the second is padded by two
+    assert found.of(whole, 4).int().tolist() == [first, second]
+    for cut in range(1, 4):  # the same in two passes
+        later = [Place(cut, 4), Place(cut - 2, 2)]
+        parts = [found.of(whole, cut), found.of(later, 4 - cut)]
+        assert torch.cat(parts, 1).int().tolist() == [first, second]
+    behind = found.of([Place(4, 4), Place(2, 2)], 3)
+    assert behind.tolist() == [[found.generated] * 3] * 2
     assert found.generated == (text in ("all", "generated", ":") or text.endswith(":"))
     assert found.everywhere == (text in ("all", ":"))
 

@@ -11,14 +11,16 @@ from typing import Any
 import lm_eval
 import pytest
 from harness_axbench import plugin
-from harness_axbench.models.hf import SteeredHF
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from sklearn.metrics import f1_score, roc_auc_score
 
 from axbench.conftest import YAMLS
+from harness import compose
 from harness.errors import HarnessError
 from harness.host import task_files
+
+SteeredHF = compose("hf-steered")
 
 Manager = Callable[..., TaskManager]
 

@@ -9,12 +9,15 @@ from typing import Any
 import lm_eval
 import pytest
 from harness_axbench.dictionary import folder as dictionary
-from harness_axbench.models.hf import SteeredHF
 from harness_axbench.options import run_options
 from harness_axbench.tasks import factors, rows
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.tasks import TaskManager
+
+from harness import compose
+
+SteeredHF = compose("hf-steered")
 
 Manager = Callable[..., TaskManager]
 

@@ -52,7 +52,9 @@ NEAR = 1e-4  # nats, float32
 
 @pytest.fixture(scope="module")
 def lm() -> Iterator[Any]:
-    from harness_factcg.models.vllm import FactCheckerVLLM
+    from harness import compose
+
+    FactCheckerVLLM = compose("vllm-fact-checker")
 
     made = FactCheckerVLLM(TEACHER, **ENGINE)
     try:
@@ -431,7 +433,9 @@ def test_what_a_running_engine_refuses(lm: Any) -> None:
     ],
 )
 def test_what_is_refused_before_an_engine_starts(arguments: dict[str, Any], message: str) -> None:
-    from harness_factcg.models.vllm import FactCheckerVLLM
+    from harness import compose
+
+    FactCheckerVLLM = compose("vllm-fact-checker")
 
     with pytest.raises(HarnessError, match=message) as refused:
         FactCheckerVLLM(**{"pretrained": TEACHER} | ENGINE | arguments)

@@ -7,17 +7,18 @@ import inspect
 from pathlib import Path
 
 import pytest
-from harness_axbench.models.hf import SteeredHF
-from harness_specdecode.models.hf import SpeculativeHF
-from harness_taid.models.hf import DistilledHF
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import PreTrainedModel
 
-from harness import HarnessError
+from harness import HarnessError, compose
 from harness.host import arguments
 from harness.testbed import model_path
+
+SteeredHF = compose("hf-steered")
+SpeculativeHF = compose("hf-speculative")
+DistilledHF = compose("hf-distilled")
 
 WRAPPERS = (SteeredHF, SpeculativeHF, DistilledHF)
 
@@ -52,8 +53,12 @@ def test_what_lm_eval_transformers_and_vllm_know_is_let_pass() -> None:
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_settings_of_vllms_engine_are_let_pass() -> None:
-    from harness_axbench.models.vllm import SteeredVLLM
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SteeredVLLM = compose("vllm-steered")
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
     from vllm import EngineArgs
 
     given = {field.name: None for field in dataclasses.fields(EngineArgs)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness import HarnessError, Wrapper
+from harness import HarnessError, HFWrapper, Wrapper
 from harness.testbed import model_path
 
 
@@ -24,6 +24,10 @@ class Stock:
 
 
 class Free(Wrapper, Stock):
+    pass
+
+
+class Local(HFWrapper, Stock):
     pass
 
 
@@ -56,4 +60,4 @@ def test_use_cache_is_refused_where_it_would_be_wrong() -> None:
 
 
 def test_ends_are_the_models_and_the_tokenizers() -> None:
-    assert Free("m").ends() == {2, 5, 7}
+    assert Local("m").ends() == {2, 5, 7}

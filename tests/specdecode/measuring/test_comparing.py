@@ -4,10 +4,13 @@ import pytest
 from harness_specdecode.measuring import comparing
 from harness_specdecode.measuring.comparing import Decoding, alike, decode
 from harness_specdecode.models import hf
-from harness_specdecode.models.hf import SpeculativeHF, SpeculativeMixin
+from harness_specdecode.models.hf import SpeculativeMixin
 from lm_eval.models.huggingface import HFLM
 
+from harness import compose
 from harness.errors import HarnessError
+
+SpeculativeHF = compose("hf-speculative")
 
 TEXTS = ("What is the theater like?", "Hi", "Give me some facts about the workshop.")
 OPTIONS = {"until": [], "max_gen_toks": 12, "do_sample": True, "temperature": 0.9}

@@ -10,7 +10,6 @@ from harness_specdecode.couplings import couplings
 from harness_specdecode.couplings.agreement import record, sampled_hits
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.data import prompts
-from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -18,9 +17,12 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoTokenizer
 
+from harness import compose
 from harness.errors import DataError, HarnessError
 from harness.host.discovery import task_folder
 from harness.testbed import model_path
+
+SpeculativeHF = compose("hf-speculative")
 
 FOLDER = task_folder("specdecode")
 DRAWS, LENGTH = 30, 5

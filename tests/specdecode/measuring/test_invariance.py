@@ -10,15 +10,17 @@ from harness_specdecode.decoding.decoder import Answer, Request
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.invariance import decodings, difference
 from harness_specdecode.metrics import invariance
-from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from harness import compose
 from harness.errors import DataError, HarnessError
 from harness.host.discovery import task_folder
 from harness.testbed import model_path
+
+SpeculativeHF = compose("hf-speculative")
 
 WAYS = {data.DRAFTERS: ["own", "ngram"], data.GAMMAS: [1, 4], data.BATCH_SIZES: [1, 3]}
 FEW = {data.DRAFTERS: ["own"], data.GAMMAS: [4], data.BATCH_SIZES: [1, 3]}

@@ -11,16 +11,18 @@ from harness_specdecode.measuring import spec_bench
 from harness_specdecode.measuring.comparing import Decoding, Run
 from harness_specdecode.metrics import speed
 from harness_specdecode.metrics.speed import by_group, item
-from harness_specdecode.models.hf import SpeculativeHF
 from harness_specdecode.requests import CHAT
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from harness import compose
 from harness.errors import DataError, HarnessError
 from harness.host.discovery import task_folder
 from harness.testbed import model_path
+
+SpeculativeHF = compose("hf-speculative")
 
 GREEDY = {"until": [], "max_gen_toks": 10, "do_sample": False}
 
@@ -270,12 +272,13 @@ def test_who_goes_first_alternates_and_the_machine_is_warmed_once(model, monkeyp
 def test_an_answer_ends_where_the_context_does(model, caplog):
     long = ask("What is the theater like? " * 300, max_gen_toks=5000)
     short = ask("Hi", max_gen_toks=5000)
-    limits = [spec_bench._request(model, spec_bench._Talk(each, 0), 5000) for each in (long, short)]
+    long, short = model.prompted([long, short])
+    limits = [spec_bench._request(model, spec_bench._Talk(each), 5000) for each in (long, short)]
     context = model.max_length
     assert [len(r.prompt) + r.limit for r in limits] == [context, context]
     assert limits[0].limit == context // 2
     assert "Left truncation applied" in caplog.text
-    assert spec_bench._request(model, spec_bench._Talk(long, 0), 7).limit == 7
+    assert spec_bench._request(model, spec_bench._Talk(long), 7).limit == 7
 
 
 # Refusals

@@ -8,17 +8,19 @@ import pytest
 import torch
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.settings import settings_of, stop_test
-from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MambaConfig
 
+from harness import compose
 from harness.errors import HarnessError
 from harness.host.discovery import task_folder
 from harness.models.responses import trace_of
 from harness.testbed import model_path
+
+SpeculativeHF = compose("hf-speculative")
 
 TEXTS = (
     "What is the theater like?",

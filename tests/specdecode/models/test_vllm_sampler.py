@@ -15,11 +15,12 @@ import torch
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.models.vllm_counts import DraftCounts, added, share
-from harness_specdecode.models.vllm_sampler import KEY, NOTHING, Asked, InvariantSampler
-from harness_specdecode.models.vllm_worker import KNOWN, InvariantWorker, attach
+from harness_specdecode.models.vllm_sampler import KEY, NOTHING, Drawn, InvariantSampler
+from harness_specdecode.models.vllm_worker import KNOWN, attach
 from scipy.stats import chisquare
 
 from harness.errors import HarnessError
+from harness.models.vllm_worker import Worker
 from harness.testbed import model_path
 
 V = 12
@@ -115,7 +116,7 @@ def test_random_steps_write_what_the_definition_says(drafting, kinds):
         while len(batch.rows) < 4:
             prompt = [rng.randrange(V) for _ in range(rng.randint(1, 5))]
             batch.enter(
-                Asked(request_key(1, prompt, number), kinds[rng.randrange(len(kinds))]), prompt
+                Drawn(request_key(1, prompt, number), kinds[rng.randrange(len(kinds))]), prompt
             )
         batch.step()
         done = [row for row in batch.rows if len(row.text) - len(row.prompt) >= length]
@@ -132,7 +133,7 @@ def test_the_worked_example():
     sampler = InvariantSampler(Noise(0), EPS)
     logits = torch.full((4, V), -9.0)
     logits[range(4), [5, 9, 4, 1]] = 9.0
-    greedy = [Asked(0, Sampling())]
+    greedy = [Drawn(0, Sampling())]
     written = sampler.verify(
         logits, greedy, torch.tensor([7]), [4], torch.tensor([5, 8, 2]), writes=torch.tensor([True])
     )
@@ -145,7 +146,7 @@ def test_near_ties_are_of_what_is_written():
     sampler = InvariantSampler(Noise(0), EPS)
     logits = torch.zeros(4, V)
     logits[0, 5] = logits[1, 7] = 1.0  # the first two picks are clear, the rest are ties
-    asked = [Asked(0, Sampling()), Asked(1, Sampling())]
+    asked = [Drawn(0, Sampling()), Drawn(1, Sampling())]
     written = sampler.verify(
         logits[[0, 1, 2, 3]],
         asked,
@@ -165,7 +166,7 @@ def test_pairs_of_tokens_are_distributed_as_the_targets(drafting):
     batch = Batch(5, drafting)
     batch.rng = SimpleNamespace(random=lambda: 0.5, randrange=random.Random(1).randrange)
     for number in range(draws):
-        batch.enter(Asked(request_key(1, [1, 2], number), sampling), [1, 2])
+        batch.enter(Drawn(request_key(1, [1, 2], number), sampling), [1, 2])
     while any(len(row.text) < 4 for row in batch.rows):
         batch.step()
     counts = Counter(tuple(row.text[2:4]) for row in batch.rows)
@@ -185,10 +186,10 @@ def test_pairs_of_tokens_are_distributed_as_the_targets(drafting):
 
 def test_a_request_keeps_its_key_and_sampling_on_the_way():
     """As vLLM sends it to an engine in another process."""
-    asked = Asked(2**64 - 1, Sampling(temperature=0.3, top_k=5, suppressed=(1, 2)))
-    assert Asked.of(json.loads(json.dumps(asked.extra_args()))) == asked
-    assert Asked.of({KEY: {"place": 3}}) is None
-    assert Asked.of(None) is None
+    asked = Drawn(2**64 - 1, Sampling(temperature=0.3, top_k=5, suppressed=(1, 2)))
+    assert Drawn.of(json.loads(json.dumps(dict([asked.message()])))) == asked
+    assert Drawn.of({KEY: {"place": 3}}) is None
+    assert Drawn.of(None) is None
 
 
 def test_vllms_counters_are_read_by_difference():
@@ -221,9 +222,9 @@ def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
         attach(SimpleNamespace(), 0)
     monkeypatch.setattr("vllm.__version_tuple__", (0, 99, 1))
     monkeypatch.setattr("vllm.__version__", "0.99.1")
-    worker = InvariantWorker()
+    worker = Worker()
     worker.model_runner = SimpleNamespace()
-    problem = worker.make_invariant(0)
+    problem, _ = worker.harness_call("harness_specdecode.models.vllm_worker:make_invariant", 0)
     assert problem is not None
     assert problem.endswith("of vLLM 0.32, not 0.99.1: leave it out, or install a known one")
     assert (0, 32) in KNOWN
@@ -252,7 +253,9 @@ def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
     ],
 )
 def test_what_is_refused_before_an_engine_starts(arguments, message):
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
 
     with pytest.raises(HarnessError, match=message) as refused:
         SpeculativeVLLM(**{"pretrained": "testbed:teacher", "dtype": "float32"} | arguments)
@@ -310,7 +313,9 @@ def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path)
     ],
 )
 def test_options_whose_tokens_could_not_be_vouched_for_are_refused(options, message):
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm.invariant, lm._max_gen_toks = True, 17
@@ -349,7 +354,9 @@ def test_draws_from_drafts_are_refused_where_vllm_draws_them_wrongly(monkeypatch
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_metrics_of_another_engine_are_not_taken_for_ones_own():
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm.invariant = False
@@ -375,7 +382,9 @@ def test_vllm_knows_what_it_is_given():
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
 def test_vllms_defaults_where_an_option_is_not_given():
-    from harness_specdecode.models.vllm import SpeculativeVLLM
+    from harness import compose
+
+    SpeculativeVLLM = compose("vllm-speculative")
 
     lm = SpeculativeVLLM.__new__(SpeculativeVLLM)
     lm._max_gen_toks = 17
@@ -393,7 +402,8 @@ def test_without_vllm_a_line_says_what_to_install():
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_specdecode.models.vllm\n"
+        "from harness import compose\n"
+        "try:\n    compose('vllm-speculative')\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness_specdecode.models.hf import SpeculativeHF
 from lm_eval.api.instance import Instance
 from scipy.stats import chisquare
 
+from harness import compose
 from harness.models.responses import Completion, trace_of
 from specdecode.vllm_engines import (
     DRAWS,
@@ -31,6 +31,8 @@ from specdecode.vllm_engines import (
     turn,
 )
 from specdecode.wide_student import wide_student
+
+SpeculativeHF = compose("hf-speculative")
 
 pytestmark = pytest.mark.vllm
 

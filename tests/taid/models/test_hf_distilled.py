@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from harness_taid.data import held_out
-from harness_taid.models.hf import DistilledHF
 from harness_taid.models.own_samples import seed_of
 from harness_taid.network.teachers import shared_vocabulary
 from harness_taid.requests import ALONG
@@ -21,9 +20,12 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness import compose
 from harness.errors import ArtefactError, DataError, HarnessError
 from harness.host.discovery import task_folder
 from harness.testbed import model_path
+
+DistilledHF = compose("hf-distilled")
 
 FOLDER = task_folder("taid")
 TASKS = ["taid_fidelity", "taid_fidelity_on_policy", "taid_generation"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from harness import ArtefactError, HarnessError
 from harness.models.blocks import blocks
 from harness_axbench.activations.loading import width_of
-from harness_axbench.steering.editors import Editor, Rows
+from harness_axbench.steering.editors import Editor, Places, Rows
 from harness_axbench.steering.plan import Plan
 
 
@@ -70,14 +70,14 @@ class LoraEditor(Editor):
         device = next(model.parameters()).device
         self._stored = LowRank(a.to(device), b.to(device))
 
-    def under(self, rows: Rows, mask: Tensor | None) -> AbstractContextManager[Any]:
+    def under(self, rows: Rows, places: Places) -> AbstractContextManager[Any]:
         if not any(rows):
             return nullcontext()
         device = self._stored.a.device
-        places = torch.tensor([0 if row is None else row.place for row in rows], device=device)
+        own = torch.tensor([0 if row is None else row.place for row in rows], device=device)
         steered = torch.tensor([row is not None for row in rows], device=device)
-        b = self._stored.b[places] * steered.view(-1, 1, 1, 1) * self._scaling
-        return _added(self._layers, LowRank(self._stored.a[places], b))
+        b = self._stored.b[own] * steered.view(-1, 1, 1, 1) * self._scaling
+        return _added(self._layers, LowRank(self._stored.a[own], b))
 
 
 @contextmanager
@@ -93,13 +93,11 @@ def _added(layers: Sequence[nn.Module], rows: LowRank) -> Iterator[None]:
         a, b = rows.a[:, place].mT, rows.b[:, place].mT
 
         def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            copies, rest = divmod(len(output), len(a))
-            if rest:
+            if len(a) not in (1, len(output)):
                 raise HarnessError(
                     f"lora was set up for {len(a)} rows, the batch has {len(output)}"
                 )
-            own_a, own_b = (own.repeat_interleave(copies, 0) for own in (a, b))
-            changed: Tensor = output + (inputs[0].to(a.dtype) @ own_a @ own_b)
+            changed: Tensor = output + (inputs[0].to(a.dtype) @ a @ b)
             return changed.to(output.dtype)
 
         return add

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import ArtefactError, HarnessError
+from harness import ArtefactError, HarnessError, Place
 from harness.models.blocks import block, blocks, edited
 from harness_axbench.activations.loading import width_of
-from harness_axbench.steering.editors import Editor
+from harness_axbench.steering.editors import Editor, Places
 from harness_axbench.steering.editors import Rows as Steered
 from harness_axbench.steering.plan import Plan
 
@@ -74,6 +74,18 @@ def ends(prompt: Tensor, prefix: int) -> Tensor:
     count = prompt.sum(1, keepdim=True)
     edge = (place < prefix + ENDS) | (place >= count - ENDS)
     return prompt & (place >= prefix) & edge
+
+
+def at_ends(places: Sequence[Place], width: int, prefix: int) -> Tensor:
+    """``ends`` of a forward pass's tokens, of which some may be an answer's.
+
+    Returns:
+        [rows, width]
+    """
+    at = torch.tensor([place.start for place in places]).unsqueeze(1) + torch.arange(width)
+    count = torch.tensor([place.prompt for place in places]).unsqueeze(1)
+    edge = (at < prefix + ENDS) | (at >= count - ENDS)
+    return (at >= prefix) & (at < count) & edge
 
 
 @contextmanager
@@ -145,15 +157,31 @@ class LoreftEditor(Editor):
                     f"{list(expected)} in '{name}'"
                 )
 
-    def under(self, rows: Steered, mask: Tensor | None) -> AbstractContextManager[Any]:
+    def under(self, rows: Steered, places: Places) -> AbstractContextManager[Any]:
         if not any(rows):
             return nullcontext()
-        if mask is None:
+        if places is None:
             raise HarnessError(
                 "loreft edits the prompt of an answer that is being written; it scores no texts"
             )
-        places = torch.tensor([0 if row is None else row.place for row in rows])
-        steered = torch.tensor([row is not None for row in rows], device=mask.device)
-        where = ends(mask.bool(), self._prefix) & steered.unsqueeze(1)
-        own = self._edits.select(places.to(self._edits.offset.device))
-        return prompts_edited(self._model, self._layers, own, where.to(self._edits.offset.device))
+        if all(place.start >= place.prompt for place in places):
+            return nullcontext()  # answers alone
+        device = self._edits.offset.device
+        own = torch.tensor([0 if row is None else row.place for row in rows])
+        steered = torch.tensor([row is not None for row in rows])
+        return self._edited(self._edits.select(own.to(device)), places, steered)
+
+    @contextmanager
+    def _edited(self, edits: Edits, places: Sequence[Place], steered: Tensor) -> Iterator[None]:
+        def editing(layer: int, hidden: Tensor) -> Tensor:
+            if len(hidden) != len(places):
+                raise HarnessError(
+                    f"loreft was set up for {len(places)} rows, the batch has {len(hidden)}"
+                )
+            where = at_ends(places, hidden.shape[1], self._prefix) & steered.unsqueeze(1)
+            return edits.apply(layer, hidden, where.to(hidden.device))
+
+        with ExitStack() as stack:
+            for at, layer in enumerate(self._layers):
+                stack.enter_context(edited(block(self._model, layer), partial(editing, at)))
+            yield

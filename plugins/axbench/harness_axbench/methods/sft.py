@@ -37,7 +37,7 @@ from harness_axbench.dictionary.kinds import WEIGHTS
 from harness_axbench.methods.base import EditingMethod, Lesson, Stored
 from harness_axbench.methods.fine_tuning import fine_tune
 from harness_axbench.methods.stacked import Course
-from harness_axbench.steering.editors import Editor, Rows
+from harness_axbench.steering.editors import Editor, Places, Rows
 from harness_axbench.steering.plan import Plan
 
 
@@ -116,7 +116,7 @@ class WeightsEditor(Editor):
         self._model, self._plan = model, plan
         self._last: tuple[int, dict[str, Tensor]] | None = None
 
-    def under(self, rows: Rows, mask: Tensor | None) -> AbstractContextManager[Any]:
+    def under(self, rows: Rows, places: Places) -> AbstractContextManager[Any]:
         concepts = {None if row is None else row.concept_id for row in rows}
         if len(concepts) > 1:
             raise HarnessError(f"{self._plan.method} steers all rows of a batch alike")

@@ -48,9 +48,9 @@ class Edit:
     begin: int
     end: int | None
 
-    def extra_args(self) -> dict[str, Any]:
-        """For ``SamplingParams.extra_args``."""
-        return {KEY: asdict(self)}
+    def message(self) -> tuple[str, dict[str, Any]]:
+        """Key and value in ``SamplingParams.extra_args``."""
+        return KEY, asdict(self)
 
     @classmethod
     def of(cls, extra_args: Mapping[str, Any] | None) -> Edit | None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from harness import HarnessError
 from harness.errors import one_line
+from harness.models.vllm_worker import WORKER
+from harness.testbed import resolve
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.steering.plan import Plan
 
 NAME = "vllm-steered"
-WORKER = "harness_axbench.models.vllm_worker.SteeringWorker"
 RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 # An engine setting that is not supported: the value it must keep, and why.
@@ -23,7 +24,7 @@ _KEPT: Mapping[str, tuple[Any, str]] = {
     "prefill_context_parallel_size": (1, "tokens of a request are split"),
     "decode_context_parallel_size": (1, "tokens of a request are split"),
     "enable_dbo": (False, "steps are split"),
-    "speculative_config": (None, "drafted tokens are not steered"),
+    "speculative_config": (None, "use vllm-steered+speculative, with drafter="),
     "kv_transfer_config": (None, "computed prefixes of other engines are not steered alike"),
     "enable_lora": (False, "an adapter moves the activations that directions were read from"),
     "lora_local_path": (None, "an adapter moves the activations that directions were read from"),
@@ -31,12 +32,12 @@ _KEPT: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def check(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
+def check(plan: Plan, pretrained: str, kwargs: Mapping[str, Any]) -> None:
     """Refuse what cannot be steered.
 
     Args:
         plan: What the run steers with.
-        path: The model's id or path.
+        pretrained: The model's id or path, or ``testbed:NAME``.
         kwargs: The engine's settings.
 
     Raises:
@@ -56,7 +57,7 @@ def check(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
         raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
     if os.environ.setdefault(RUNNER, "0") == "1":  # read by the engine's processes
         raise HarnessError(f"{NAME} works with vLLM's model runner V1; unset {RUNNER}")
-    _check_shape(plan, path, kwargs)
+    _check_shape(plan, resolve(pretrained), kwargs)
 
 
 def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:

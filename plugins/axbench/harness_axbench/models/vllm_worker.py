@@ -1,9 +1,10 @@
 """The part of ``vllm-steered`` that runs inside vLLM's workers.
 
-vLLM mixes ``SteeringWorker`` into its worker class (``worker_extension_cls``); one remote call then
-hands it the dictionary, once. From then on a hook on one decoder block edits the tokens of every
-step. Which request a token belongs to is read from the model runner's own batch, and how a request
-is steered from its sampling parameters, so nothing is kept here about requests that have gone.
+One remote call (``harness.models.vllm_worker``) hands the worker the dictionary, once. From then on
+a hook on one decoder block edits the tokens of every step. Which request a token belongs to is read
+from the model runner's own batch, and how a request is steered from its sampling parameters, so
+nothing is kept here about requests that have gone. Drafted tokens are tokens of a step as well, at
+the positions behind those written.
 
 The blocks of vLLM's models give ``(hidden, residual)``, whose sum is the block's output; some give
 one tensor. Under tensor parallelism every rank holds that output whole, and edits it alike.
@@ -25,27 +26,19 @@ from harness_axbench.models.vllm_batch import BatchEdits, Edit
 _NEEDED = ("execute_model", "input_batch", "requests", "max_num_reqs", "max_num_tokens")
 
 
-class SteeringWorker:
-    """Mixed into vLLM's worker."""
+def load_steering(worker: Any, folder: str, method: str, sha256: str) -> None:
+    """Steer from now on, with a method of a dictionary.
 
-    model_runner: Any
+    Args:
+        worker: vLLM's.
+        folder: The dictionary's folder, on this machine.
+        method: One of its methods of kind ``vectors``.
+        sha256: Hash of the dictionary that the caller has read.
 
-    def load_steering(self, folder: str, method: str, sha256: str) -> str | None:
-        """Steer from now on, with a method of a dictionary.
-
-        Args:
-            folder: The dictionary's folder, on this machine.
-            method: One of its methods of kind ``vectors``.
-            sha256: Hash of the dictionary that the caller has read.
-
-        Returns:
-            None, or what is wrong: exceptions lose their type on the way to the caller.
-        """
-        try:
-            attach(self.model_runner, folder, method, sha256)
-        except HarnessError as problem:
-            return str(problem)
-        return None
+    Raises:
+        HarnessError: As ``attach``.
+    """
+    attach(worker.model_runner, folder, method, sha256)
 
 
 def attach(runner: Any, folder: str, method: str, sha256: str) -> None:

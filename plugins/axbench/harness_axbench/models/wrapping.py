@@ -1,49 +1,106 @@
-"""What every steering wrapper does around an lm-eval model, whatever runs that model.
+"""What a steering part does, whatever runs the model.
 
-It chooses each request's steering, asks only for answers that are not known, writes down how each
-came about, and refuses lm-eval's ``--use_cache``, which keeps answers by prompt alone and would
-give one concept's answer for another's.
+It reads the dictionary, says of each request how it is steered, and tells the results.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
-
-import torch
+from typing import Any, ClassVar
 
 from harness import Wrapper, traced
 from harness.artefacts.checksums import fingerprint
-from harness.models.answers import Answers, Recorder
 from harness_axbench.requests import STEERING
-from harness_axbench.steering.plan import Plan, choose
-from harness_axbench.steering.steering import Steering
-
-Ask = Callable[[list[Any]], list[Any]]  # runs the model on requests
+from harness_axbench.steering.plan import Plan, choose, make_plan
+from harness_axbench.steering.positions import ALL
+from harness_axbench.steering.steering import ADD
 
 log = logging.getLogger(__name__)
 
 
-class SteeringWrapper(Wrapper):
-    """Put in front of an lm-eval model's class; the class in between sets these attributes.
+class SteeringPart(Wrapper):
+    """Put in front of an lm-eval model's class, under the part that steers it.
 
     Attributes:
+        model_name: What the user calls the model, for messages.
         plan: What the run steers with.
-        answers: The answers that are known.
+
+    Args:
+        pretrained: Model id or path, ``testbed:NAME``, or a loaded model.
+        steering: Folder of a dictionary.
+        method: Method of the dictionary; may be left out where it has only one.
+        concept: With ``factor``: steer every row that names no concept itself.
+        factor: Multiple of max_act for those rows.
+        intervention: ``add``, ``clamp``, ``min_clamp`` or ``null_out``.
+        positions: ``all``, ``prompt``, ``generated``, or a slice of the prompt's tokens.
+        perplexity: Whether each steered answer is also scored by the unsteered model.
+        **kwargs: As for the class behind, and ``response_cache``.
+
+    Raises:
+        HarnessError: The dictionary is missing, damaged, or for another model.
     """
 
+    model_name: ClassVar[str] = "hf-steered"
     no_use_cache = (
         " and would mix up steered answers; use --model_args …,response_cache=FILE instead"
     )
     plan: Plan
-    answers: Answers
-    _warned: set[str]
-    _perplexity: bool
     _used: bool = False  # whether the method has had a part in any answer
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        steering: str | None = None,
+        method: str | None = None,
+        concept: int | None = None,
+        factor: float | None = None,
+        intervention: str = ADD,
+        positions: str = ALL,
+        perplexity: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.plan = make_plan(
+            steering,
+            method,
+            concept,
+            factor,
+            intervention=intervention,
+            positions=positions,
+            model=self.model_name,
+        )
+        self._perplexity = perplexity
+        self._warned: set[str] = set()
+        super().__init__(pretrained, **self.checked(pretrained, kwargs))
+        if self.plan.steers and isinstance(pretrained, str):
+            warn_of_other_weights(self.plan, pretrained, self.path)
+
+    def checked(self, pretrained: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the class behind, before it is made.
+
+        Raises:
+            HarnessError: The model cannot be steered so.
+        """
+        return kwargs
+
+    def note(self, request: Any) -> dict[str, Any]:
+        steering = choose(self.plan, request, self._warned)
+        self._used |= steering is not None
+        return super().note(request) | {STEERING: steering}
+
+    def identity(self) -> dict[str, Any]:
+        if self.stand_in is not None:
+            return super().identity()
+        return super().identity() | {
+            "artefact": self.plan.found.sha256,
+            "method": self.plan.method,
+        }
+
+    def labels(self) -> dict[str, str]:
+        return super().labels() | {"steered": self.plan.method}
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model; lm-eval asks when all is answered.
@@ -64,106 +121,38 @@ class SteeringWrapper(Wrapper):
         }
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
-        stock = super().generate_until
-        steerings, answers = self._answer(
-            "generate_until",
-            requests,
-            lambda rows: self._generated(rows, lambda some: stock(some, disable_tqdm=disable_tqdm)),
-        )
-        surprise = self._perplexities(requests, steerings, answers)
-        return [
-            traced(answer, **(steering.trace() if steering else {}), **more)
-            for answer, steering, more in zip(answers, steerings, surprise, strict=True)
-        ]
+        answers: list[Any] = super().generate_until(requests, disable_tqdm)
+        if not self._perplexity or self.stand_in is not None:
+            return answers
+        return self._with_perplexities(requests, answers)
 
-    def _generated(self, rows: list[Any], ask: Ask) -> list[Any]:
-        """Answers to requests whose prompts carry their steering; all at once, here."""
-        return ask(rows)
-
-    def _answer(
-        self, kind: str, requests: Sequence[Any], ask: Ask
-    ) -> tuple[list[Steering | None], list[Any]]:
-        """How each request is steered, and its answer, asking only for those that are missing."""
-        steerings = [choose(self.plan, request, self._warned) for request in requests]
-        parts = [
-            self._part(kind, request, steering)
-            for request, steering in zip(requests, steerings, strict=True)
-        ]
-        self._used |= any(steering is not None for steering in steerings)
-        with self._recording():
-            notes = [{STEERING: steering} for steering in steerings]
-            return steerings, self.answers.complete(requests, notes, parts, ask)
-
-    def _part(self, kind: str, request: Any, steering: Steering | None) -> dict[str, Any]:
-        """What a request's answer depends on."""
-        prompt, *rest = request.args
-        part = {
-            "kind": kind,
-            "prompt": str(prompt),
-            "rest": rest,
-            "steering": steering.trace() if steering else None,
-        }
-        sampling = rest[0] if rest and isinstance(rest[0], Mapping) else {}
-        if sampling.get("do_sample") or sampling.get("temperature"):
-            part["seed"] = self._seed()
-        return part
-
-    def _seed(self) -> int:
-        """What sampled answers depend on."""
-        return torch.initial_seed()
-
-    @contextmanager
-    def _recording(self) -> Iterator[None]:
-        stock, self.cache_hook = self.cache_hook, Recorder(self.answers.store)
-        try:
-            yield
-        finally:
-            self.cache_hook = stock
-
-    def _perplexities(
-        self, requests: Sequence[Any], steerings: Sequence[Steering | None], answers: Sequence[str]
-    ) -> list[dict[str, float]]:
-        """exp(−log P / tokens) of each answer under the unsteered model, as an entry of its trace.
+    def _with_perplexities(self, requests: Sequence[Any], answers: list[Any]) -> list[Any]:
+        """exp(−log P / tokens) of each answer under the unsteered model, in its trace.
 
         An empty answer has none.
         """
-        found: list[dict[str, float]] = [{} for _ in requests]
-        if not self._perplexity:
-            return found
-        chosen = [i for i, s in enumerate(steerings) if s is not None and answers[i]]
+        found = list(answers)
+        steered = [choose(self.plan, request, self._warned) is not None for request in requests]
+        chosen = [i for i, is_steered in enumerate(steered) if is_steered and answers[i]]
         asked = [
             replace(
                 requests[i],
                 request_type="loglikelihood",
-                arguments=(requests[i].args[0], answers[i]),
+                arguments=(requests[i].args[0], str(answers[i])),
             )
             for i in chosen
         ]
-        parts = [self._part("perplexity", row, None) for row in asked]
-        plain: list[dict[str, Any]] = [{}] * len(asked)
-        with self._recording():
-            scores = self.answers.complete(asked, plain, parts, super().loglikelihood)
+        scores = self.answered(
+            "perplexity",
+            asked,
+            lambda rows: self.score("loglikelihood", rows),
+            notes=[{STEERING: None}] * len(asked),
+        )
         for i, scored in zip(chosen, scores, strict=True):
-            tokens = len(self._encode_pair(requests[i].args[0], answers[i])[1])
+            tokens = len(self._encode_pair(requests[i].args[0], str(answers[i]))[1])
             if tokens:
-                found[i] = {"perplexity": math.exp(-scored[0] / tokens)}
+                found[i] = traced(answers[i], perplexity=math.exp(-scored[0] / tokens))
         return found
-
-
-def identity_of(plan: Plan, path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What all answers of a run depend on.
-
-    Args:
-        plan: What it steers with.
-        path: The model's id or path.
-        settings: Further facts about the model and how it is run; kept as text.
-    """
-    return {
-        "model": fingerprint(path) or path,
-        "settings": {key: str(value) for key, value in settings.items()},
-        "artefact": plan.found.sha256,
-        "method": plan.method,
-    }
 
 
 def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from harness import HarnessError
+from harness import HarnessError, Place
 from harness.models.blocks import block, blocks, edited
 from harness_axbench.activations.loading import width_of
 from harness_axbench.dictionary.directions import Directions
@@ -20,6 +20,7 @@ from harness_axbench.steering.positions import Positions
 from harness_axbench.steering.steering import Steering
 
 Rows = Sequence[Steering | None]
+Places = Sequence[Place] | None
 
 
 class Editor(ABC):
@@ -32,13 +33,12 @@ class Editor(ABC):
     uniform: ClassVar[bool] = False
 
     @abstractmethod
-    def under(self, rows: Rows, mask: Tensor | None) -> AbstractContextManager[Any]:
-        """A context in which row i of every batch is steered as ``rows[i]`` says.
+    def under(self, rows: Rows, places: Places) -> AbstractContextManager[Any]:
+        """A context in which row i of a forward pass is steered as ``rows[i]`` says.
 
         Args:
             rows: One for each row, or one for all.
-            mask: Attention mask of the prompts [batch, tokens] that a generation begins with; None
-                where whole texts are scored.
+            places: Where each row's tokens stand; None where whole texts are scored.
         """
 
 
@@ -56,45 +56,27 @@ class VectorEditor(Editor):
         device = next(self._site.parameters()).device
         self._directions = Directions.load(plan.found, plan.method).to(device)
         self._positions = Positions.parse(plan.positions)
+        self._last: tuple[tuple[Steering | None, ...], RowEdits] | None = None
 
-    def under(self, rows: Rows, mask: Tensor | None) -> AbstractContextManager[Any]:
+    def under(self, rows: Rows, places: Places) -> AbstractContextManager[Any]:
         if not any(rows):
             return nullcontext()
-        if mask is None and not self._positions.everywhere:
+        if places is None and not self._positions.everywhere:
             raise HarnessError(
                 "positions= tells the prompt's tokens from the answer's and is for generation; "
                 "texts are scored with positions=all"
             )
-        return edited(self._site, _Edit(self._directions, rows, self._positions, mask))
+        edits = self._edits(tuple(rows))
+        if places is None or self._positions.everywhere:
+            return edited(self._site, edits.apply)
+        return edited(self._site, partial(self._at, edits, places))
 
+    def _edits(self, rows: tuple[Steering | None, ...]) -> RowEdits:
+        """Those of a batch; passes of one batch follow one another."""
+        if self._last is None or self._last[0] != rows:
+            self._last = rows, RowEdits.of(self._directions, rows)
+        return self._last[1]
 
-class _Edit:
-    """Edits the batches of one context: the first is the prompt where a mask is given."""
-
-    def __init__(
-        self, directions: Directions, rows: Rows, positions: Positions, mask: Tensor | None
-    ) -> None:
-        self._edits = RowEdits.of(directions, rows)
-        self._positions, self._mask = positions, mask
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        edits = self._spread(hidden.shape[0])
-        if self._positions.everywhere:
-            return edits.apply(hidden)
-        mask, self._mask = self._mask, None
-        if mask is not None:
-            where = self._positions.of_prompt(mask)
-            copies = hidden.shape[0] // where.shape[0]
-            return edits.apply(hidden, where.repeat_interleave(copies, 0).to(hidden.device))
-        return edits.apply(hidden) if self._positions.generated else hidden
-
-    def _spread(self, batch: int) -> RowEdits:
-        """One edit a row of the batch: beams and several answers a prompt repeat theirs."""
-        own = len(self._edits.scale)
-        if own in (1, batch):
-            return self._edits
-        copies, rest = divmod(batch, own)
-        if rest:
-            raise HarnessError(f"steering was set up for {own} rows, the batch has {batch}")
-        index = torch.arange(own, device=self._edits.scale.device)
-        return self._edits.select(index.repeat_interleave(copies))
+    def _at(self, edits: RowEdits, places: Sequence[Place], hidden: Tensor) -> Tensor:
+        where = self._positions.of(places, hidden.shape[1])
+        return edits.apply(hidden, where.to(hidden.device)) if bool(where.any()) else hidden

@@ -6,20 +6,22 @@
     a:b        a slice of the prompt's tokens, as in Python; with an open end (``4:``) it goes on
                into the answer
 
-Tokens are counted on the attention mask, so padding on either side changes nothing.
+Tokens are counted from the text's first, so padding on either side changes nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from harness import HarnessError
+from harness import HarnessError, Place
 
 ALL = "all"
+_BEYOND = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,30 @@ class Positions:
         """Whether every token is edited."""
         return self.prompt == slice(None) and self.generated
 
-    def of_prompt(self, mask: Tensor) -> Tensor:
-        """Which of a prompt's tokens are edited.
+    def span(self, prompt: int) -> tuple[int, int | None]:
+        """First position that is edited, and the first behind it that is not, if there is one.
 
         Args:
-            mask: Attention mask. [batch, tokens]
+            prompt: Tokens of the prompt.
+        """
+        if self.prompt is None:
+            return prompt, None
+        begin, end, _ = self.prompt.indices(prompt)
+        return begin, None if self.generated else end
+
+    def of(self, places: Sequence[Place], width: int) -> Tensor:
+        """Which tokens of a forward pass are edited.
+
+        Args:
+            places: Where each row's tokens stand.
+            width: Tokens of each row, padding included.
 
         Returns:
-            [batch, tokens], False where padded.
+            [rows, width]; False before a text begins.
         """
-        real = mask.bool()
-        if self.prompt is None:
-            return torch.zeros_like(real)
-        place = real.cumsum(-1) - 1
-        count = real.sum(-1, keepdim=True)
-
-        def bound(value: int | None, default: Tensor) -> Tensor:
-            if value is None:
-                return default
-            return torch.full_like(count, value) + (count if value < 0 else 0)
-
-        start = bound(self.prompt.start, torch.zeros_like(count))
-        end = bound(self.prompt.stop, count)
-        return real & (place >= start) & (place < end)
+        spans = [self.span(place.prompt) for place in places]
+        first = torch.tensor([place.start for place in places]).unsqueeze(-1)
+        begin = torch.tensor([begin for begin, _ in spans]).unsqueeze(-1)
+        end = torch.tensor([_BEYOND if e is None else e for _, e in spans]).unsqueeze(-1)
+        at = first + torch.arange(width)
+        return (at >= 0) & (at >= begin) & (at < end)

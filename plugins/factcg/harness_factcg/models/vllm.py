@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from harness import HarnessError, Score, Wrapper
+from harness import HarnessError, Score, VLLMWrapper
 from harness.artefacts.checksums import fingerprint
 from harness.asking.store import Store
 from harness.errors import one_line
@@ -32,14 +32,6 @@ from harness_factcg.models.framing import Row, Text, find_row
 from harness_factcg.models.language_model import Answers, Asker
 from harness_factcg.models.next_word import Reader, words
 from harness_factcg.models.pairs import pair_of, place_of
-
-try:
-    from lm_eval.models.vllm_causallms import VLLM
-    from vllm import SamplingParams
-except ImportError as missing:
-    raise HarnessError(
-        f"vllm-fact-checker needs vLLM: pip install 'paperharness[vllm]' ({missing})"
-    ) from missing
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +53,7 @@ _NO_MATTER = frozenset(  # settings of the engine on which no answer depends
 )
 
 
-class VLLMFactCheckingMixin(Wrapper):
+class VLLMFactCheckingMixin(VLLMWrapper):
     """Answers Yes/No by the next word; put it in front of lm-eval's ``VLLM`` or a subclass of it.
 
     Args:
@@ -84,10 +76,8 @@ class VLLMFactCheckingMixin(Wrapper):
             not go with it.
     """
 
-    cannot_load = "vLLM cannot run {}"
+    stands_alone = "it asks the engine itself, for one token, in prompts of its own"
 
-    model: Any
-    model_args: dict[str, Any]
     tokenizer: Any
     cache_hook: Any
     lora_request: Any
@@ -223,14 +213,12 @@ class VLLMFactCheckingMixin(Wrapper):
         }
 
 
-class FactCheckerVLLM(VLLMFactCheckingMixin, VLLM):  # type: ignore[misc]  # lm-eval is untyped
-    """``vllm-fact-checker``: lm-eval's ``vllm``, which answers Yes/No by one generated token."""
-
-
 def _check(kwargs: Mapping[str, Any], overlong: str) -> None:
     """Refuse settings before an engine takes its time to start."""
     if overlong not in ("split", "cut"):
         raise HarnessError(f"overlong={overlong}: use split or cut")
+    from vllm import SamplingParams
+
     if "logprob_token_ids" not in SamplingParams.__struct_fields__:
         raise HarnessError(f"{NAME} needs a newer vLLM, whose requests take logprob_token_ids")
     if int(kwargs.get("data_parallel_size", 1)) > 1:

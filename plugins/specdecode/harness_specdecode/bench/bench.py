@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from harness import HarnessError
+from harness import HarnessError, compose
 from harness.artefacts.recipes import kept
 from harness.artefacts.writing import check_writable
 from harness.asking.store import Store, key_of
@@ -28,7 +28,6 @@ from harness_specdecode.decoding.settings import Settings
 from harness_specdecode.measuring.along import Position, agreements
 from harness_specdecode.measuring.comparing import Decoding, Run, decode
 from harness_specdecode.measuring.costs import Seconds, Shape, costs_of, machine, measure
-from harness_specdecode.models.hf import SpeculativeHF
 from harness_specdecode.report import MANIFEST, write_report
 from harness_specdecode.report.table import Line, Result, line_of
 
@@ -68,7 +67,7 @@ class _Bench:
         arguments: dict[str, Any] = {}
         if options.dtype != "auto":
             arguments["drafter_dtype"] = options.dtype
-        self.model: Any = SpeculativeHF(
+        self.model: Any = compose("hf-speculative")(
             options.target,
             batch_size=1,
             seed=options.seed,

@@ -58,17 +58,18 @@ _CHUNK = {"cpu": 1 << 14}  # blocks at a time: what a core's cache holds
 _LARGE_CHUNK = 1 << 20  # elsewhere: some 100 MB of intermediate results
 
 
-def request_key(seed: int, prompt_ids: Sequence[int], repeat: int = 0) -> int:
+def request_key(seed: int, prompt_ids: Sequence[int], repeat: int = 0, treatment: str = "") -> int:
     """The key of a request: 64 bits of a SHA-256, the same in every run and on every machine.
 
     Args:
         seed: The run's seed.
         prompt_ids: The prompt's tokens, without padding.
         repeat: Which of several answers to the same prompt.
+        treatment: What is done to the model for this request, if anything is.
     """
     numbers = (seed, repeat, *prompt_ids)
     text = b"".join(int(number).to_bytes(16, "little", signed=True) for number in numbers)
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+    return int.from_bytes(hashlib.sha256(text + treatment.encode()).digest()[:8], "little")
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:

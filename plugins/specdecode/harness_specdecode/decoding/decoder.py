@@ -26,10 +26,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from harness import Place, Prompt
 from harness_specdecode.decoding.drafters import Drafter
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.sampling import Sampling
@@ -37,6 +40,13 @@ from harness_specdecode.decoding.schemes import Draft, Scheme, Verdict
 from harness_specdecode.decoding.slots import SlotModel
 
 _PREFILL_TOKENS = 1 << 14
+
+Passes = Callable[[Sequence[Prompt | None], Sequence[Place]], AbstractContextManager[Any]]
+
+
+def unedited(rows: Sequence[Prompt | None], places: Sequence[Place]) -> AbstractContextManager[Any]:
+    """Passes of a model as it is."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -47,11 +57,13 @@ class Request:
         prompt: Token ids, at least one.
         key: The request's key in the noise field.
         limit: Tokens of an answer at most, at least one.
+        asked: The prompt as text, with what the model's other parts say of it.
     """
 
     prompt: Sequence[int]
     key: int
     limit: int
+    asked: Prompt | None = None
 
 
 @dataclass
@@ -106,6 +118,7 @@ class Decoder:
         adaptive: Whether fewer are drafted where that pays.
         ends: Tokens that end an answer.
         stopped: Whether an answer is at its end, asked after each token.
+        passes: Entered around each forward pass of the target (``harness.Wrapper.passes``).
     """
 
     def __init__(
@@ -119,10 +132,11 @@ class Decoder:
         adaptive: bool = False,
         ends: Collection[int] = (),
         stopped: Callable[[Sequence[int]], bool] = lambda tokens: False,
+        passes: Passes = unedited,
     ) -> None:
         self.target, self.drafter, self.scheme, self.sampling = target, drafter, scheme, sampling
         self._gamma, self._adaptive = gamma, adaptive
-        self._ends, self._stopped = frozenset(ends), stopped
+        self._ends, self._stopped, self._passes = frozenset(ends), stopped, passes
         self._device = scheme.noise.device
         self._vocabulary = int(target.config.vocab_size)
         self._rows: list[Answer] = []
@@ -163,7 +177,8 @@ class Decoder:
             first, started = len(self._rows), -time.perf_counter()
             heads = [request.prompt[:-1] for request in group]
             if any(heads):
-                self.target.prefill(range(first, first + len(group)), heads)
+                with self._around(group, [0] * len(group), len(group)):
+                    self.target.prefill(range(first, first + len(group)), heads)
             self.drafter.enter([request.prompt for request in group])
             for row, request in enumerate(group, start=first):
                 self._keys[row] = self.scheme.noise.rows([request.key], 0)[0][0]
@@ -171,6 +186,17 @@ class Decoder:
                 if self._seen is not None:
                     self._seen[row] = False
                     self._seen[row, torch.tensor(request.prompt, device=self._device)] = True
+
+    def _around(
+        self, requests: Sequence[Request], starts: Sequence[int], rows: int
+    ) -> AbstractContextManager[Any]:
+        """The context of a pass of the target over some rows; those behind are nobody's."""
+        nobody = rows - len(requests)
+        places = [Place(s, len(r.prompt)) for s, r in zip(starts, requests, strict=True)]
+        return self._passes(
+            [*(request.asked for request in requests), *[None] * nobody],
+            [*places, *[Place(0, 0)] * nobody],
+        )
 
     def _together(self, requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
         """Requests whose prompts are read in one pass."""
@@ -208,7 +234,9 @@ class Decoder:
         draft = self.drafter.propose(current)
         last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
         starts = [len(answer.text) - 1 for answer in rows]
-        logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
+        wide = self.target.rows if self.target.fixed_width else len(rows)
+        with self._around([answer.request for answer in rows], starts, wide):
+            logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
         verdict = current.verify(logits, draft)
         self._write(draft, verdict, self.drafter.calls - before)
 

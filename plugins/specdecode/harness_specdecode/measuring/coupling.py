@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from harness import Completion, HarnessError
+from harness import Completion, HarnessError, Place
 from harness_specdecode.couplings.agreement import closed_forms, record, sampled_hits
 from harness_specdecode.couplings.couplings import gumbel_sample
 from harness_specdecode.couplings.noise import request_key
+from harness_specdecode.decoding.decoder import Request
 from harness_specdecode.decoding.rounds import of_width
 from harness_specdecode.decoding.slots import SlotModel
 from harness_specdecode.requests import DRAWS, TRACE
@@ -72,7 +74,11 @@ def _batch(
     ]
     records: list[list[dict[str, Any]]] = [[] for _ in requests]
     active = list(range(len(requests)))
-    for t, p, q, tokens in _walk(model, prompts, [row[0] for row in keys], length, temperature):
+    asked = [
+        Request(prompt, row[0], length, request.args[0])
+        for prompt, row, request in zip(prompts, keys, requests, strict=True)
+    ]
+    for t, p, q, tokens in _walk(model, asked, temperature):
         for row, closed in zip(active, closed_forms(p[active], q[active]), strict=True):
             hits = sampled_hits(p[row], q[row], noise, keys[row][1:], t)
             at = {"position": t, "token": tokens[row]}
@@ -91,25 +97,34 @@ def _batch(
 
 def _walk(
     model: Any,
-    prompts: Sequence[Sequence[int]],
-    keys: Sequence[int],
-    length: int,
+    requests: Sequence[Request],
     temperature: float,
 ) -> Iterator[tuple[int, Tensor, Tensor, list[int]]]:
     """The target's own answers: at each t, p and q [rows, V] and the tokens chosen [rows]."""
-    texts = [list(prompt) for prompt in prompts]
+    texts, length = [list(request.prompt) for request in requests], requests[0].limit
+    asked, keys = [one.asked for one in requests], [one.key for one in requests]
     capacity = max(map(len, texts)) + length
     pair = [
         SlotModel(one, rows=len(texts), capacity=capacity)
         for one in (model.model, model.drafts.model)
     ]
+
+    def around(k: int, starts: Sequence[int]) -> AbstractContextManager[Any]:
+        places = [Place(s, len(r.prompt)) for s, r in zip(starts, requests, strict=True)]
+        return nullcontext() if k else model.passes(asked, places)  # the drafter is as it is
+
     if capacity > 1 + length:
-        for one in pair:
-            one.prefill(range(len(texts)), [text[:-1] for text in texts])
+        for k, one in enumerate(pair):
+            with around(k, [0] * len(texts)):
+                one.prefill(range(len(texts)), [text[:-1] for text in texts])
     for t in range(length):
         ids = torch.tensor([text[-1:] for text in texts])
         starts = [len(text) - 1 for text in texts]
-        logits, other = (one.step(ids, starts)[:, 0].double() for one in pair)
+        read = []
+        for k, one in enumerate(pair):
+            with around(k, starts):
+                read.append(one.step(ids, starts)[:, 0].double())
+        logits, other = read
         log_p = torch.log_softmax(logits / temperature, dim=-1)
         q = torch.softmax(of_width(other, logits.shape[-1]) / temperature, dim=-1)
         gumbel = model.noise.gumbel(keys, t, log_p.shape[-1])

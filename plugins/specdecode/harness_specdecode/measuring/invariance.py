@@ -39,7 +39,7 @@ def measured(model: Any, requests: Sequence[Any], quiet: bool) -> list[Completio
 
     Args:
         model: The ``hf-speculative`` model.
-        requests: One request a prompt.
+        requests: One request a prompt; theirs are ``Prompt``.
         quiet: Whether to show no progress.
 
     Raises:

@@ -30,14 +30,13 @@ leaves less than ``max_gen_toks`` and less than half of the context.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tqdm import tqdm
 
-from harness import Completion, HarnessError
+from harness import Completion, HarnessError, Prompt
 from harness_specdecode.decoding.decoder import Request
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.settings import Settings
@@ -53,12 +52,10 @@ class _Talk:
 
     Args:
         request: lm-eval's request.
-        repeat: How often the same was asked before.
         turns: What was measured at each turn so far.
     """
 
     request: Any
-    repeat: int
     turns: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -71,7 +68,7 @@ def measured(model: Any, requests: Sequence[Any], quiet: bool) -> list[Completio
 
     Args:
         model: The ``hf-speculative`` model.
-        requests: One request a question.
+        requests: One request a question; their prompts are ``Prompt``.
         quiet: Whether to show no progress.
 
     Raises:
@@ -82,11 +79,7 @@ def measured(model: Any, requests: Sequence[Any], quiet: bool) -> list[Completio
             "spec_bench compares a drafter with plain decoding, and there is none: give "
             "--model_args drafter=MODEL, drafter=ngram or drafter=early:N"
         )
-    seen = Counter[int]()
-    talks = []
-    for request in requests:
-        talks.append(_Talk(request, seen[id(request)]))
-        seen[id(request)] += 1
+    talks = [_Talk(request) for request in requests]
     answers: dict[int, Completion] = {}
     total = 2 * sum(len(talk.questions) for talk in talks)
     with tqdm(total=total, disable=quiet, desc="Spec-Bench") as bar:
@@ -128,11 +121,17 @@ def _hold(model: Any, talks: Sequence[_Talk], clock: _Clock) -> None:
 def _request(model: Any, talk: _Talk, length: int) -> Request:
     """The conversation so far as a prompt."""
     kept = min(length, model.max_length // 2)
-    request: Request = model.request(_prompt(model, talk), kept, talk.repeat)
+    request: Request = model.request(_prompt(model, talk), kept)
     return replace(request, limit=min(length, model.max_length - len(request.prompt)))
 
 
-def _prompt(model: Any, talk: _Talk) -> str:
+def _prompt(model: Any, talk: _Talk) -> Prompt:
+    """The same request with more words."""
+    first: Prompt = talk.request.args[0]
+    return first.saying(_words(model, talk))
+
+
+def _words(model: Any, talk: _Talk) -> str:
     first, chat = talk.request.args[0], talk.request.doc[CHAT]
     answers = [turn["answer"] for turn in talk.turns]
     if not answers:

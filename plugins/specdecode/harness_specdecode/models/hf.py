@@ -6,10 +6,12 @@ Only ``generate_until`` is changed; log-likelihoods and chat templates are ``hf`
 encoded, cut and padded, and answers are cut at their stops, by lm-eval's code; what lies between is
 ``decoding``. Up to ``batch_size`` rows are decoded together, those with equal options at a time,
 the longest prompts first; a row that ends makes room for the next. Greedy requests and the schemes
-``gumbel`` and ``minhash`` give the same answers with any drafter, γ and batch.
+``gumbel`` and ``minhash`` give the same answers with any drafter, γ and batch. What another part of
+the model does to a request (``hf-steered+speculative``) is done in each pass of the target; the
+drafter is as it is.
 
-The noise's key of a request is of the seed, the prompt's tokens and the number of times the same
-request was asked before it (lm-eval's ``repeats``).
+The noise's key of a request is of the seed, the prompt's tokens, the number of times the same was
+asked before it, and what other parts do to the model for it.
 
 Deviations from ``hf``: a row ends at its first stop, also where ``hf`` writes on because of other
 rows; and at the tokenizer's end token, even if the model's generation_config.json does not name it.
@@ -19,15 +21,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
 from tqdm import tqdm
 
-from harness import Completion, HarnessError, Wrapper
+from harness import Completion, HarnessError, HFWrapper, Prompt, traced
+from harness.models.requests import in_groups, told
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.arguments import NO_USE_CACHE
 from harness_specdecode.decoding.decoder import Answer, Decoder, Request
@@ -47,7 +49,7 @@ _MEASURED = {  # by a column of the task's rows
 }  # fmt: skip
 
 
-class SpeculativeMixin(Wrapper):
+class SpeculativeMixin(HFWrapper):
     """Speeds up an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -61,15 +63,14 @@ class SpeculativeMixin(Wrapper):
         exact: Give every forward pass one shape (γ up to 8), so that rounding is the same for any
             drafter and γ; fp32 and fp64 only.
         seed: Seed of the noise.
-        **kwargs: As for ``HFLM``.
+        **kwargs: As for ``HFLM``, and ``response_cache``.
 
     Raises:
         HarnessError: A model cannot be loaded or decoded this way, or an argument is out of range.
     """
 
     no_use_cache = NO_USE_CACHE
-    model: Any
-    tokenizer: Any
+    passes_by = ("_model_generate", "generate_until")
 
     def __init__(
         self,
@@ -85,7 +86,6 @@ class SpeculativeMixin(Wrapper):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        _refuse_bypassed(type(self))
         given = Decoding(drafter=drafter or NONE, gamma=gamma, scheme=scheme, adaptive=adaptive)
         super().__init__(pretrained, **kwargs)
         if self.backend != "causal":
@@ -133,24 +133,49 @@ class SpeculativeMixin(Wrapper):
             found["drafter_dtype"] = str(drafting.dtype)
         return found
 
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {
+            "decoding": asdict(replace(self.decoding, batch_size=1)),
+            "exact": self.exact,
+            "noise_seed": self.noise.seed,
+        }
+
+    def labels(self) -> dict[str, str]:
+        drafting = f", γ {self.decoding.gamma}" if self.drafts.name != NONE else ""
+        return super().labels() | {"speculative": f"{self.drafts.name}{drafting}"}
+
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         """Answers, each a ``Completion`` whose trace says how it was decoded."""
         answers: dict[int, Any] = {}
-        quiet = disable_tqdm or self.rank != 0
         for mark, measured in _MEASURED.items():
             places = [
                 i for i, r in enumerate(requests) if isinstance(r.doc, dict) and mark in r.doc
             ]
             if places:
-                made = measured(self, [requests[i] for i in places], quiet)
-                answers |= zip(places, made, strict=True)
+                rows = self.prompted([requests[i] for i in places])
+                made = measured(self, rows, disable_tqdm or self.rank != 0)
+                for place, row, answer in zip(places, rows, made, strict=True):
+                    answers[place] = traced(answer, **told(row.args[0].notes))
         rest = [i for i in range(len(requests)) if i not in answers]
-        with tqdm(total=len(rest), disable=quiet or not rest, desc="Speculative decoding") as bar:
-            for group in alike(requests[i].args[1] for i in rest):
-                for place, answer in self._decoded(requests, [rest[k] for k in group]):
-                    answers[place] = answer
-                    bar.update()
+        if rest:
+            made = super().generate_until([requests[i] for i in rest], disable_tqdm)
+            answers |= zip(rest, made, strict=True)
         return [answers[i] for i in range(len(requests))]
+
+    def write(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        quiet = disable_tqdm or self.rank != 0
+
+        def decode(rows: list[Any]) -> list[Any]:
+            made: dict[int, Any] = {}
+            for group in alike(row.args[1] for row in rows):
+                for place, answer in self._decoded(rows, group):
+                    self.cache_hook.add_partial("generate_until", rows[place].args, answer)
+                    made[place] = answer
+                    bar.update()
+            return [made[place] for place in range(len(rows))]
+
+        with tqdm(total=len(requests), disable=quiet, desc="Speculative decoding") as bar:
+            return in_groups(requests, decode) if self.uniform else decode(requests)
 
     def _decoded(
         self, requests: Sequence[Any], places: Sequence[int]
@@ -174,19 +199,15 @@ class SpeculativeMixin(Wrapper):
         return settings_of(options, self.model.generation_config, self.max_gen_toks, end)
 
     def asked(self, requests: Sequence[Any], length: int) -> list[Request]:
-        found, repeats = [], Counter[int]()
-        for request in requests:
-            found.append(self.request(request.args[0], length, repeats[id(request)]))
-            repeats[id(request)] += 1
-        return found
+        """lm-eval's requests, as the decoder takes them."""
+        return [self.request(request.args[0], length) for request in requests]
 
-    def request(self, text: str, length: int, repeat: int = 0) -> Request:
+    def request(self, text: str, length: int) -> Request:
         """A prompt as tokens, cut at its start where it and the answer exceed the context.
 
         Args:
-            text: The prompt.
+            text: The prompt; a ``Prompt`` knows how often the same was asked before.
             length: Tokens of the answer at most.
-            repeat: How often the same was asked before.
 
         Raises:
             HarnessError: The answer alone fills the context.
@@ -201,7 +222,9 @@ class SpeculativeMixin(Wrapper):
             [text], left_truncate_len=room, truncation=self.truncation
         )
         prompt = ids[0][mask[0].bool()].tolist() or [self.prefix_token_id]
-        return Request(prompt, request_key(self.noise.seed, prompt, repeat), length)
+        asked = text if isinstance(text, Prompt) else None
+        apart = (asked.repeat, asked.treatment) if asked is not None else ()
+        return Request(prompt, request_key(self.noise.seed, prompt, *apart), length, asked)
 
     def decoder(self, decoding: Decoding, settings: Settings, longest: int) -> Decoder:
         """A decoder of ``decoding.batch_size`` rows.
@@ -233,6 +256,7 @@ class SpeculativeMixin(Wrapper):
             stopped=stop_test(
                 settings.until, lambda ids: self.tok_decode(ids, skip_special_tokens=False)
             ),
+            passes=self.passes,
         )
 
     def completion(self, answer: Answer, settings: Settings) -> Completion:
@@ -259,20 +283,3 @@ class SpeculativeMixin(Wrapper):
             think_end_token=mark if isinstance(mark, str) else None,
         )
         return found
-
-
-class SpeculativeHF(SpeculativeMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """``hf-speculative``: lm-eval's ``hf`` with a drafter beside it."""
-
-
-def _refuse_bypassed(model: type) -> None:
-    """Raise if a class generates in a way of its own that would never be called."""
-    order = model.__mro__
-    ours = order.index(SpeculativeMixin)
-    for place, other in enumerate(order):
-        names = {"_model_generate"} | ({"generate_until"} if place > ours else set())
-        for name in sorted(names & set(vars(other)) if other not in HFLM.__mro__ else ()):
-            raise HarnessError(
-                f"{model.__name__}: speculative decoding would pass by {other.__name__}.{name}, so "
-                f"that {other.__name__} would be without effect; use one of the two"
-            )

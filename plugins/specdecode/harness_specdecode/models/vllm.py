@@ -18,20 +18,20 @@ the model's generation_config.json gives none.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from harness import Completion, HarnessError, Wrapper
+from harness import Completion, HarnessError, VLLMWrapper
 from harness.errors import one_line
+from harness.models.vllm import Asked
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.arguments import NO_USE_CACHE, check_gamma
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.settings import check_temperature, settings_of
 from harness_specdecode.models.vllm_counts import DraftCounts, added, share
-from harness_specdecode.models.vllm_sampler import KEY, Asked
+from harness_specdecode.models.vllm_sampler import Drawn
 from harness_specdecode.models.vllm_settings import (
     NAME,
     check,
@@ -42,15 +42,9 @@ from harness_specdecode.models.vllm_settings import (
     temperature_of,
 )
 
-try:
-    from lm_eval.models.vllm_causallms import VLLM
-except ImportError as missing:
-    raise HarnessError(
-        f"vllm-speculative needs vLLM: pip install 'paperharness[vllm]' ({missing})"
-    ) from missing
-
 log = logging.getLogger(__name__)
 
+_WORKER = "harness_specdecode.models.vllm_worker"
 _DEFAULTS = SimpleNamespace(top_k=0)  # vLLM's, where transformers has others
 _ENGINE_OPTIONS = (  # of a request, without a say in which token is drawn
     "ignore_eos",
@@ -61,7 +55,7 @@ _ENGINE_OPTIONS = (  # of a request, without a say in which token is drawn
 )
 
 
-class VLLMSpeculativeMixin(Wrapper):
+class VLLMSpeculativeMixin(VLLMWrapper):
     """Speeds up lm-eval's ``VLLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -74,18 +68,14 @@ class VLLMSpeculativeMixin(Wrapper):
             with ``invariant``.
         invariant: Whether answers are to be the same with any drafter and γ.
         seed: Of the noise, and of vLLM's own draws.
-        **kwargs: As for ``VLLM``.
+        **kwargs: As for ``VLLM``, and ``response_cache``.
 
     Raises:
         HarnessError: A model cannot be loaded or decoded this way, or an argument or a setting of
             the engine is not supported.
     """
 
-    cannot_load = "vLLM cannot run {}"
     no_use_cache = NO_USE_CACHE
-
-    model: Any
-    model_args: dict[str, Any]
 
     def __init__(
         self,
@@ -110,14 +100,27 @@ class VLLMSpeculativeMixin(Wrapper):
             self.drafter, gamma, revision=drafter_revision, sampling=draft_sample_method
         )
         self._drafter_size = drafter_size(self.drafter, config, path, kwargs)
-        settings = engine_settings(kwargs, invariant=self.invariant)
+        settings = engine_settings(
+            kwargs, invariant=self.invariant, followed=self.follows_positions
+        )
         super().__init__(pretrained, seed=self.noise_seed, speculative_config=config, **settings)
         if self.invariant:
-            for problem in self.model.collective_rpc("make_invariant", args=(self.noise_seed,)):
-                if problem is not None:
-                    raise HarnessError(problem)
+            self.in_workers(f"{_WORKER}:make_invariant", self.noise_seed)
         self._totals: dict[str, Any] = {}
-        self._made: dict[int, dict[str, Any]] = {}
+        self._made: dict[str, dict[str, Any]] = {}
+        self._drawn: dict[str, Any] = {}
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {
+            "drafter": self.drafter,
+            "gamma": self.gamma,
+            "invariant": self.invariant,
+            "noise_seed": self.noise_seed,
+        }
+
+    def labels(self) -> dict[str, str]:
+        drafting = f", γ {self.gamma}" if self.drafter != NONE else ""
+        return super().labels() | {"speculative": f"{self.drafter}{drafting}"}
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model and of the decoding."""
@@ -136,20 +139,20 @@ class VLLMSpeculativeMixin(Wrapper):
             found["drafter_num_parameters"] = self._drafter_size
         return found
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+    def write(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         """Answers, each a ``Completion`` whose trace says how it was decoded.
 
         Raises:
             HarnessError: An option of a request is not supported.
         """
-        rows = self._marked(requests)
+        rows = [self._readied(request) for request in requests]
         self._made.clear()
         before = self._counted()
         try:
-            texts = super().generate_until(rows, disable_tqdm=disable_tqdm)
+            texts = super().write(rows, disable_tqdm)
         except (TypeError, ValueError) as cause:
             raise HarnessError(f"vLLM cannot answer: {one_line(cause)}") from cause
-        made = [self._made[place] for place in range(len(requests))]
+        made = [self._made[row.args[0].key] for row in rows]
         batch = self._of_batch(self._counted().since(before), sum(one["tokens"] for one in made))
         tokens = sum(one["tokens"] for one in made)
         self._totals = added(self._totals, batch | {"answers": len(made), "tokens": tokens})
@@ -165,26 +168,18 @@ class VLLMSpeculativeMixin(Wrapper):
             for text, one in zip(texts, made, strict=True)
         ]
 
-    def _marked(self, requests: Sequence[Any]) -> list[Any]:
-        """The requests, each with its place and what its tokens are drawn by."""
-        repeats = Counter[int]()
-        found = []
-        for place, request in enumerate(requests):
-            prompt, options = request.args
-            mark: dict[str, Any] = {"place": place, "repeat": repeats[id(request)]}
-            repeats[id(request)] += 1
-            check_temperature(options)
-            if self.invariant:
-                options, mark["sampling"] = self._read(options)
-            elif self.drafter != NONE:
-                check_draws(options)
-            extra = dict(options.get("extra_args") or {}) | {KEY: mark}
-            found.append(
-                replace(request, arguments=(prompt, dict(options) | {"extra_args": extra}))
-            )
-        return found
+    def _readied(self, request: Any) -> Any:
+        """A request with options for the engine; what draws its tokens is kept by its key."""
+        prompt, options = request.args
+        check_temperature(options)
+        if self.invariant:
+            options, self._drawn[prompt.key] = self._read(options)
+            return replace(request, arguments=(prompt, options))
+        if self.drafter != NONE:
+            check_draws(options)
+        return request
 
-    def _read(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    def _read(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """A request's options: those for the engine, and how scores are made of logits."""
         kept = {name: options[name] for name in _ENGINE_OPTIONS if name in options}
         rest = {name: value for name, value in options.items() if name not in kept}
@@ -199,28 +194,27 @@ class VLLMSpeculativeMixin(Wrapper):
             kept["until"] = options["until"]
         return kept, sampling
 
-    def _model_generate(
-        self,
-        requests: list[list[int]],
-        generate: bool = False,
-        sampling_params: Any = None,
-    ) -> Any:
-        """Run the engine; an answer's tokens and seconds are noted by its request's place."""
-        if not generate:
-            return super()._model_generate(requests, generate, sampling_params)
-        marks = [sampling.extra_args[KEY] for sampling in sampling_params]
-        if self.invariant:
-            for tokens, mark, sampling in zip(requests, marks, sampling_params, strict=True):
-                key = request_key(self.noise_seed, tokens, mark["repeat"])
-                sampling.extra_args |= Asked(key, mark["sampling"]).extra_args()
-        outputs = super()._model_generate(requests, generate, sampling_params)
-        for mark, output in zip(marks, outputs, strict=True):
-            times = output.metrics
-            self._made[mark["place"]] = {
-                "tokens": len(output.outputs[0].token_ids),
-                "seconds": times.last_token_ts - times.scheduled_ts,
-            }
-        return outputs
+    def prepare(self, asked: Sequence[Asked]) -> None:
+        """Tell the sampler in the workers what draws a request's tokens."""
+        super().prepare(asked)
+        if not self.invariant:
+            return
+        for one in asked:
+            if one.prompt is None or one.scores:
+                continue
+            key = request_key(self.noise_seed, one.tokens, one.prompt.repeat, one.prompt.treatment)
+            one.send(*Drawn(key, self._drawn[one.prompt.key]).message())
+
+    def finished(self, asked: Sequence[Asked], outputs: Sequence[Any]) -> None:
+        """Note an answer's tokens and seconds."""
+        super().finished(asked, outputs)
+        for one, output in zip(asked, outputs, strict=True):
+            if one.prompt is not None and not one.scores:
+                times = output.metrics
+                self._made[one.prompt.key] = {
+                    "tokens": len(output.outputs[0].token_ids),
+                    "seconds": times.last_token_ts - times.scheduled_ts,
+                }
 
     def _counted(self) -> DraftCounts:
         return DraftCounts.of(self.model.get_metrics())
@@ -242,9 +236,5 @@ class VLLMSpeculativeMixin(Wrapper):
             )
         found = counts.totals()
         if self.invariant:
-            found |= self.model.collective_rpc("take_speculation_counts")[0]
+            found |= self.in_workers(f"{_WORKER}:take_counts")[0]
         return found
-
-
-class SpeculativeVLLM(VLLMSpeculativeMixin, VLLM):  # type: ignore[misc]  # lm-eval is untyped
-    """``vllm-speculative``: lm-eval's ``vllm`` with a drafter beside the target."""

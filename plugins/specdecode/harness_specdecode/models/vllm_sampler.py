@@ -36,7 +36,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True)
-class Asked:
+class Drawn:
     """What travels with a request to vLLM's workers.
 
     Args:
@@ -47,12 +47,12 @@ class Asked:
     key: int
     sampling: Sampling
 
-    def extra_args(self) -> dict[str, Any]:
-        """For ``SamplingParams.extra_args``."""
-        return {KEY: {"key": self.key, "sampling": asdict(self.sampling)}}
+    def message(self) -> tuple[str, dict[str, Any]]:
+        """Key and value in ``SamplingParams.extra_args``."""
+        return KEY, {"key": self.key, "sampling": asdict(self.sampling)}
 
     @classmethod
-    def of(cls, extra_args: Mapping[str, Any] | None) -> Asked | None:
+    def of(cls, extra_args: Mapping[str, Any] | None) -> Drawn | None:
         """From a request's ``SamplingParams.extra_args``; None where vLLM is to sample."""
         found = (extra_args or {}).get(KEY)
         if found is None or "key" not in found:
@@ -95,7 +95,7 @@ class InvariantSampler:
 
     def __init__(self, noise: Noise, precision: float) -> None:
         self._noise, self._precision = noise, precision
-        self._asked: list[Asked] = []
+        self._asked: list[Drawn] = []
         self._keys = torch.zeros(0, dtype=torch.int64)
         self._groups: list[_Group] = []
         self._next = torch.zeros(0, dtype=torch.int64)
@@ -105,7 +105,7 @@ class InvariantSampler:
     def verify(
         self,
         logits: Tensor,
-        asked: Sequence[Asked],
+        asked: Sequence[Drawn],
         positions: Tensor,
         counts: Sequence[int],
         drafted: Tensor,
@@ -179,7 +179,7 @@ class InvariantSampler:
             group.drafted.append(spot if keeps else replace(spot, _gumbel=None))
         return tokens
 
-    def _note(self, asked: Sequence[Asked], positions: Tensor) -> None:
+    def _note(self, asked: Sequence[Drawn], positions: Tensor) -> None:
         """Sort requests by how their scores are made; what was drafted for others is forgotten."""
         if list(asked) != self._asked:
             self._asked = list(asked)

@@ -12,6 +12,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness import HarnessError
 from harness.errors import one_line
+from harness.models.vllm_worker import WORKER
 from harness_specdecode.decoding.drafter_sources import (
     EARLY,
     NGRAM,
@@ -23,7 +24,6 @@ from harness_specdecode.decoding.drafters import LONGEST_MATCH
 
 NAME = "vllm-speculative"
 SUFFIX = "suffix"
-WORKER = "harness_specdecode.models.vllm_worker.InvariantWorker"
 RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 # An engine setting that is not supported: the value it must keep, and why.
@@ -71,11 +71,21 @@ def check(kwargs: Mapping[str, Any], *, invariant: bool) -> None:
         raise HarnessError(f"invariant=true works with vLLM's model runner V1; unset {RUNNER}")
 
 
-def engine_settings(kwargs: Mapping[str, Any], *, invariant: bool) -> dict[str, Any]:
-    """What the engine gets beside the target and the drafter."""
+def engine_settings(
+    kwargs: Mapping[str, Any], *, invariant: bool, followed: bool
+) -> dict[str, Any]:
+    """What the engine gets beside the target and the drafter.
+
+    Args:
+        kwargs: The engine's settings.
+        invariant: Whether tokens are drawn drafter-invariantly.
+        followed: Whether another part must know where a step's tokens stand, drafted ones too.
+    """
     found = dict(kwargs) | {"disable_log_stats": False}
     if invariant:
-        found |= {"worker_extension_cls": WORKER, "async_scheduling": False}
+        found["worker_extension_cls"] = WORKER
+    if invariant or followed:
+        found["async_scheduling"] = False
     return found
 
 

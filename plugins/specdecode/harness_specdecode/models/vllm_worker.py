@@ -1,7 +1,7 @@
 """The part of ``vllm-speculative`` with ``invariant=true`` that runs inside vLLM's workers.
 
-vLLM mixes ``InvariantWorker`` into its worker class (``worker_extension_cls``); one remote call
-then puts the drafter-invariant sampler (``vllm_sampler``) in the place of two methods:
+One remote call (``harness.models.vllm_worker``) puts the drafter-invariant sampler
+(``vllm_sampler``) in the place of two methods:
 
     GPUModelRunner._sample(logits, spec_decode_metadata)
         what a step writes; stock, it calls Sampler or RejectionSampler (Leviathan et al.)
@@ -27,39 +27,32 @@ import torch
 
 from harness import HarnessError
 from harness_specdecode.couplings.noise import Noise
-from harness_specdecode.models.vllm_sampler import Asked, InvariantSampler
+from harness_specdecode.models.vllm_sampler import Drawn, InvariantSampler
 
+_NAME = "speculative"  # of what is kept in a worker
 KNOWN = ((0, 32),)  # releases whose code was read
 _NEEDED = ("_sample", "input_batch", "requests", "discard_request_mask")
 
 
-class InvariantWorker:
-    """Mixed into vLLM's worker."""
+def make_invariant(worker: Any, seed: int) -> None:
+    """Sample drafter-invariantly from now on, for requests that have a key.
 
-    model_runner: Any
-    _harness_sampling: Any = None
+    Args:
+        worker: vLLM's.
+        seed: Of the noise.
 
-    def make_invariant(self, seed: int) -> str | None:
-        """Sample drafter-invariantly from now on, for requests that have a key.
+    Raises:
+        HarnessError: As ``attach``.
+    """
+    worker.harness_parts[_NAME] = attach(worker.model_runner, seed)
 
-        Args:
-            seed: Of the noise.
 
-        Returns:
-            None, or what is wrong: exceptions lose their type on the way to the caller.
-        """
-        try:
-            self._harness_sampling = attach(self.model_runner, seed)
-        except HarnessError as problem:
-            return str(problem)
-        return None
-
-    def take_speculation_counts(self) -> dict[str, int]:
-        """What the sampler counted since it was last asked."""
-        sampler = self._harness_sampling.sampler
-        found = {"target_calls": sampler.target_calls, "near_ties": sampler.near_ties}
-        sampler.target_calls = sampler.near_ties = 0
-        return found
+def take_counts(worker: Any) -> dict[str, int]:
+    """What the sampler counted since it was last asked."""
+    sampler = worker.harness_parts[_NAME].sampler
+    found = {"target_calls": sampler.target_calls, "near_ties": sampler.near_ties}
+    sampler.target_calls = sampler.near_ties = 0
+    return found
 
 
 def check_version() -> None:
@@ -144,18 +137,18 @@ class RunnerSampler:
             return self._stock_draft(hidden_states, sampling_metadata)
         return self.sampler.draw(self._runner.drafter.model.compute_logits(hidden_states)), None
 
-    def _asked(self) -> list[Asked] | None:
+    def _asked(self) -> list[Drawn] | None:
         """How the batch's requests are sampled; None where vLLM is to do it."""
         requests = self._runner.requests
         found = [
-            Asked.of(requests[name].sampling_params.extra_args)
+            Drawn.of(requests[name].sampling_params.extra_args)
             for name in self._runner.input_batch.req_ids
         ]
         asked = [one for one in found if one is not None]
         assert len(asked) in (0, len(found)), "requests with a key among requests without one"
         return asked or None
 
-    def _seen(self, asked: list[Asked], vocabulary: int) -> torch.Tensor | None:
+    def _seen(self, asked: list[Drawn], vocabulary: int) -> torch.Tensor | None:
         if not any(one.sampling.penalises for one in asked):
             return None
         batch = self._runner.input_batch

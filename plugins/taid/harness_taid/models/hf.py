@@ -6,22 +6,23 @@ Any task of lm-eval runs as with ``hf``. Rows of ``taid_fidelity`` are answered 
 the two models at each token, those of ``taid_generation`` with the teacher's answer beside the
 student's. The teacher is the one that STUDENT's ``distillation.json`` names, if none is given, and
 is loaded when it is first needed. A folder without that file works with ``teacher=``: a student
-that was not distilled is the baseline.
+that was not distilled is the baseline. What another part does to the student
+(``hf-steered+distilled``) is done to the student alone: the teacher answers as it is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import resolve_max_length
 
-from harness import Completion, HarnessError, Wrapper
+from harness import HarnessError, HFWrapper, traced
 from harness.host.lm_eval_seams import uses_cache
+from harness.models.requests import told
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
@@ -33,7 +34,7 @@ _AUTO_BATCH = 8
 _MARK = "An answer."
 
 
-class DistilledMixin(Wrapper):
+class DistilledMixin(HFWrapper):
     """Puts a teacher beside an ``HFLM`` or a subclass of it; put it in front of that class.
 
     Args:
@@ -42,15 +43,11 @@ class DistilledMixin(Wrapper):
             ``distillation.json``.
         teacher_revision: Its revision on the hub.
         teacher_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
-        **kwargs: As for ``HFLM``.
+        **kwargs: As for ``HFLM``, and ``response_cache``.
 
     Raises:
         HarnessError: The student cannot be loaded, or its ``distillation.json`` is damaged.
     """
-
-    model: Any
-    tokenizer: Any
-    _model: Any
 
     def __init__(
         self,
@@ -109,8 +106,14 @@ class DistilledMixin(Wrapper):
                     self.max_length, resolve_max_length(teacher.config, tokenizer, default=default)
                 ),
                 ends=self.ends(),
+                edited=self.every_pass,
             )
         return self._pair
+
+    def labels(self) -> dict[str, str]:
+        return super().labels() | {
+            "distilled": self.distillation.objective if self.distillation else ""
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model: its objective is the method on the leaderboard."""
@@ -139,8 +142,11 @@ class DistilledMixin(Wrapper):
         answers: dict[int, Any] = {}
         if chosen:
             self._refuse_cache()
-            rows = [requests[i] for i in chosen]
-            answers |= zip(chosen, self._measured(rows, disable_tqdm), strict=True)
+            rows = self.prompted([requests[i] for i in chosen])
+            for i, row, answer in zip(
+                chosen, rows, self._measured(rows, disable_tqdm), strict=True
+            ):
+                answers[i] = traced(answer, **told(row.args[0].notes))
         if rest:
             rows = [requests[i] for i in rest]
             answers |= zip(rest, super().generate_until(rows, disable_tqdm), strict=True)
@@ -151,10 +157,10 @@ class DistilledMixin(Wrapper):
             with self._teacher_in_place():
                 theirs = super().generate_until(rows, disable_tqdm)
             for i, text in zip(compared, theirs, strict=True):
-                answers[i] = Completion(answers[i], {TEACHER_ANSWER: str(text)})
+                answers[i] = traced(answers[i], **{TEACHER_ANSWER: str(text)})
         return [answers[i] for i in range(len(requests))]
 
-    def _measured(self, rows: list[Any], quiet: bool) -> list[Completion]:
+    def _measured(self, rows: list[Any], quiet: bool) -> list[Any]:
         pair, size = self.pair, self.batch_size
         return measured(
             pair,
@@ -192,14 +198,10 @@ class DistilledMixin(Wrapper):
             self._behind_an_answer = whole.rpartition(_MARK)[2]
         return str(super().apply_chat_template(chat_history, add_generation_prompt))
 
-    @contextmanager
-    def _teacher_in_place(self) -> Iterator[None]:
+    def _teacher_in_place(self) -> AbstractContextManager[None]:
         """A context in which lm-eval's own code runs the teacher."""
-        own, self._model = self._model, self.pair.teacher
-        try:
-            yield
-        finally:
-            self._model = own
+        at = "" if self._teacher_revision == "main" else f"@{self._teacher_revision}"
+        return self.standing_in(f"{self.teacher_name}{at}", self.pair.teacher)
 
     def _refuse_cache(self) -> None:
         if uses_cache(self.cache_hook):
@@ -207,7 +209,3 @@ class DistilledMixin(Wrapper):
                 "--use_cache keeps answers by prompt alone: neither the teacher nor what is "
                 "measured is in it; leave it out for the tasks of taid"
             )
-
-
-class DistilledHF(DistilledMixin, HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """``hf-distilled``: lm-eval's ``hf`` with a teacher beside it."""

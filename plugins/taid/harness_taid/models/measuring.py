@@ -8,15 +8,15 @@ and what it predicts for the answer's tokens, its end among them, is compared (`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from harness import Completion, HarnessError
+from harness import Completion, HarnessError, Prompt
 from harness_taid.metrics.fidelity import logits_behind, token_figures
 from harness_taid.models.own_samples import own_samples
 from harness_taid.requests import ALONG, FIDELITY, REFERENCE, SEED, STUDENT
@@ -41,6 +41,7 @@ class Pair:
         width: Ids that they share.
         room: Tokens of a text that both can read.
         ends: Tokens that end an answer.
+        edited: Entered with prompts and their numbers of tokens around the student's passes.
     """
 
     student: Any
@@ -48,6 +49,7 @@ class Pair:
     width: int
     room: int
     ends: frozenset[int]
+    edited: Callable[[Sequence[Prompt], Sequence[int]], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Asked:
         along: The texts to compare along.
         length: Tokens of a sample, at most.
         seed: Seed of the samples.
+        text: The prompt, with what other parts of the model say of it.
     """
 
     prompt: list[int]
@@ -67,6 +70,7 @@ class Asked:
     along: tuple[str, ...]
     length: int
     seed: int
+    text: Prompt
 
     @property
     def tokens(self) -> int:
@@ -95,7 +99,8 @@ def asked(model: Any, request: Any) -> Asked:
     if length < 1:
         raise HarnessError(f"max_gen_toks={length}: give at least 1")
     prompt, response = model.encoded(request.args[0], request.doc["response"])
-    return Asked(prompt, response, tuple(request.doc[ALONG]), length, int(request.doc[SEED]))
+    along, seed = tuple(request.doc[ALONG]), int(request.doc[SEED])
+    return Asked(prompt, response, along, length, seed, request.args[0])
 
 
 def measured(
@@ -143,7 +148,7 @@ def _batch(pair: Pair, rows: Sequence[Asked], decode: Any) -> list[Completion]:
         texts = _texts(pair, rows, kind)
         answers = answers or [answer for _, answer in texts]
         for row, trace, (prompt, answer), figures in zip(
-            rows, traces, texts, _compared(pair, texts), strict=True
+            rows, traces, texts, _compared(pair, rows, texts), strict=True
         ):
             trace[kind] = figures
             trace["cut"] |= len(prompt) < len(row.prompt)
@@ -168,14 +173,16 @@ def _texts(pair: Pair, rows: Sequence[Asked], kind: str) -> list[tuple[list[int]
             f"{pair.room} tokens"
         )
     prompts = [row.prompt[-(pair.room - length) :] for row in rows]
-    answers = own_samples(
-        pair.student if kind == STUDENT else pair.teacher,
-        prompts,
-        length=length,
-        ends=pair.ends,
-        width=pair.width,
-        seed=seed,
-    )
+    by_student = kind == STUDENT
+    with _edited(pair, rows, prompts) if by_student else nullcontext():
+        answers = own_samples(
+            pair.student if by_student else pair.teacher,
+            prompts,
+            length=length,
+            ends=pair.ends,
+            width=pair.width,
+            seed=seed,
+        )
     return list(zip(prompts, answers, strict=True))
 
 
@@ -184,15 +191,22 @@ def _fitted(room: int, prompt: list[int], answer: list[int]) -> tuple[list[int],
     return prompt[-(room - len(answer)) :], answer
 
 
+def _edited(
+    pair: Pair, rows: Sequence[Asked], prompts: Sequence[Sequence[int]]
+) -> AbstractContextManager[None]:
+    return pair.edited([row.text for row in rows], [len(prompt) for prompt in prompts])
+
+
 def _compared(
-    pair: Pair, texts: Sequence[tuple[list[int], list[int]]]
+    pair: Pair, rows: Sequence[Asked], texts: Sequence[tuple[list[int], list[int]]]
 ) -> list[dict[str, list[float]]]:
-    found = []
+    found: list[dict[str, list[float]]] = []
     for part in _parts(texts, pair.width):
         whole, starts = [p + a for p, a in part], [len(p) for p, _ in part]
-        p, q = (
-            logits_behind(one, whole, starts, pair.width) for one in (pair.teacher, pair.student)
-        )
+        asked = rows[len(found) : len(found) + len(part)]
+        p = logits_behind(pair.teacher, whole, starts, pair.width)
+        with _edited(pair, asked, [prompt for prompt, _ in part]):
+            q = logits_behind(pair.student, whole, starts, pair.width)
         tokens = [torch.tensor(answer, device=p[0].device) for _, answer in part]
         for one, other, following in zip(p, q, tokens, strict=True):
             figures = token_figures(one, other, following)

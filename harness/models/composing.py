@@ -1,0 +1,156 @@
+r"""Models of parts: ``hf-steered``, ``hf-steered+speculative``, and the like.
+
+    lm_eval --model hf-steered+speculative \
+        --model_args pretrained=M,steering=DIR,method=diffmean,drafter=D --tasks …
+
+What a plugin registers as a wrapper is a part. Its stage says where it stands: what *answers* asks
+what *edits*, which asks what *decodes*, which asks lm-eval's own model; within a stage parts stand
+by name. So the order in which a user names them is of no account. Parts that cannot meet are
+refused before a model is loaded (``parts``).
+
+``hf_steered`` and its like are found here as attributes, for lm-eval's registry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any, ClassVar
+
+from harness.errors import HarnessError, PluginError, UnknownNameError
+from harness.host import discovery
+from harness.host.hookspecs import STAGES
+from harness.models import parts
+
+_BACKENDS = {  # its wrapper's base, and lm-eval's class
+    "hf": ("harness.models.hf:HFWrapper", "lm_eval.models.huggingface:HFLM"),
+    "vllm": ("harness.models.vllm:VLLMWrapper", "lm_eval.models.vllm_causallms:VLLM"),
+}
+
+
+class Composed:
+    """In front of several parts: the results name them all."""
+
+    part_names: ClassVar[tuple[str, ...]]
+    part_arguments: ClassVar[dict[str, frozenset[str]]]
+
+    def __init__(self, pretrained: Any, **kwargs: Any) -> None:
+        self._arguments = kwargs
+        super().__init__(pretrained, **kwargs)  # type: ignore[call-arg]
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model: ``method`` names the parts, ``method_args`` all."""
+        found: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
+        labels: dict[str, str] = self.labels()  # type: ignore[attr-defined]
+        given = {
+            f"{part}.{name}": self._arguments[name]
+            for part in self.part_names
+            for name in sorted(self.part_arguments[part] & self._arguments.keys())
+        }
+        shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in self.part_names]
+        return found | {
+            "parts": list(self.part_names),
+            "method": " + ".join(shown),
+            "method_args": given,
+        }
+
+
+def compose(name: str) -> type:
+    """The class of a model that is made of parts.
+
+    Args:
+        name: ``hf-PART`` or ``vllm-PART``, with further parts behind ``+`` in any order.
+
+    Raises:
+        PluginError: There is no such part for this backend, or the parts cannot meet.
+        HarnessError: A part cannot be imported here.
+    """
+    backend, _, rest = name.partition("-")
+    if backend not in _BACKENDS or not rest:
+        raise UnknownNameError(
+            f"model '{name}' is not of the form BACKEND-PART+PART, with {' or '.join(_BACKENDS)}"
+        )
+    return _composed(backend, tuple(_ordered(name, backend, rest.split("+"))))
+
+
+def _ordered(name: str, backend: str, wanted: Sequence[str]) -> list[str]:
+    known = discovery.wrappers(backend)
+    for part in wanted:
+        if part not in known:
+            raise UnknownNameError(f"model '{name}': {_why_no_part(backend, part, sorted(known))}")
+    if twice := [part for part, count in Counter(wanted).items() if count > 1]:
+        raise PluginError(f"model '{name}': '{twice[0]}' is named twice")
+    decoding = [part for part in wanted if known[part].stage == STAGES[-1]]
+    if len(decoding) > 1:
+        raise PluginError(f"model '{name}': {' and '.join(decoding)} both decode; use one of them")
+    return sorted(wanted, key=lambda part: (STAGES.index(known[part].stage), part))
+
+
+def _why_no_part(backend: str, part: str, known: Sequence[str]) -> str:
+    whole = f"{backend}-{part}"
+    if any(whole in plugin.of_kind("model") for plugin in discovery.plugins()):
+        return f"{whole} is a model by itself, and no part of another"
+    others = [b for b in _BACKENDS if part in discovery.wrappers(b)]
+    there = f" ('{part}' is for {', '.join(others)})" if others else ""
+    return f"there is no part '{part}' for {backend}{there}; there are {', '.join(known)}"
+
+
+@cache
+def _composed(backend: str, names: tuple[str, ...]) -> type:
+    known = discovery.wrappers(backend)
+    if backend == "vllm":
+        _need_vllm(names)
+    found = {name: _resolved(known[name].target) for name in names}
+    base, stock = map(_resolved, _BACKENDS[backend])
+    title = "".join(part.title().replace("-", "") for part in (backend, *names))
+    bases = (*found.values(), *([] if _has(found.values(), base) else [base]), stock)
+    if len(names) == 1:
+        return type(title, bases, {"__module__": __name__, "__doc__": _described(backend, names)})
+    space = {
+        "__module__": __name__,
+        "__doc__": _described(backend, names),
+        "part_names": names,
+        "part_arguments": {name: frozenset(_arguments(part)) for name, part in found.items()},
+    }
+    model = type(title, (Composed, *bases), space)
+    title_ = f"{backend}-{'+'.join(names)}"
+    parts.check(model, {part: name for name, part in found.items()}, title_)
+    return model
+
+
+def _need_vllm(names: Sequence[str]) -> None:
+    try:
+        import_module("vllm")
+    except ImportError as missing:
+        raise HarnessError(
+            f"vllm-{'+'.join(names)} needs vLLM: pip install 'paperharness[vllm]' ({missing})"
+        ) from missing
+
+
+def _has(found: Any, base: type) -> bool:
+    return any(issubclass(part, base) for part in found)
+
+
+def _arguments(part: type) -> set[str]:
+    return {name for kind in part.__mro__ for name in parts.arguments_of(kind)}
+
+
+def _described(backend: str, names: Sequence[str]) -> str:
+    return f"lm-eval's ``{backend}``, {' and '.join(names)}."
+
+
+def _resolved(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __getattr__(name: str) -> type:
+    """``hf_steered``: the class of ``hf-steered``; a name may have hyphens itself."""
+    backend, _, part = name.partition("_")
+    if backend in _BACKENDS:
+        for known in discovery.wrappers(backend):
+            if known.replace("-", "_") == part:
+                return compose(f"{backend}-{known}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

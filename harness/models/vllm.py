@@ -1,0 +1,188 @@
+"""The base of a wrapper of lm-eval's ``vllm``: each request of the engine with its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from harness.errors import HarnessError
+from harness.models.requests import Prompt, in_groups
+from harness.models.wrapping import Wrapper
+
+_SLICE = 4  # with response_cache, requests a call of the engine, in multiples of its batch
+
+
+class PromptTokens(list[int]):
+    """A request's tokens, which keep its prompt when they are cut or continued."""
+
+    def __init__(self, tokens: Sequence[int], prompt: Prompt | None) -> None:
+        super().__init__(tokens)
+        self.prompt = prompt
+
+    def __add__(self, more: Any) -> Any:
+        return PromptTokens([*self, *more], self.prompt)
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return PromptTokens(found, self.prompt) if isinstance(place, slice) else found
+
+
+@dataclass
+class Asked:
+    """What the engine is asked: parts add to it.
+
+    Attributes:
+        tokens: The prompt's.
+        prompt: None for what lm-eval asks besides, such as a window of a long text.
+        sampling: vLLM's ``SamplingParams``, of this request alone.
+        scores: Whether the tokens themselves are scored, and nothing is generated.
+        salts: What keeps the request's computed prefixes apart from others'.
+    """
+
+    tokens: list[int]
+    prompt: Prompt | None
+    sampling: Any
+    scores: bool
+    salts: list[str] = field(default_factory=list)
+
+    def send(self, key: str, value: Any) -> None:
+        """Let something travel with the request to the workers."""
+        self.sampling.extra_args = (self.sampling.extra_args or {}) | {key: value}
+
+
+class VLLMWrapper(Wrapper):
+    """Put in front of lm-eval's ``VLLM`` or a subclass of it.
+
+    Attributes:
+        follows_positions: Whether a part must know in each step where the engine's tokens stand.
+    """
+
+    cannot_load = "vLLM cannot run {}"
+    no_matter = frozenset(
+        {
+            "block_size",
+            "disable_log_stats",
+            "enable_prefix_caching",
+            "gpu_memory_utilization",
+            "kv_cache_memory_bytes",
+            "max_num_batched_tokens",
+            "max_num_seqs",
+            "model",
+            "seed",  # of sampled answers, each of which knows it
+        }
+    )
+    follows_positions: ClassVar[bool] = False
+    model: Any
+    model_args: dict[str, Any]
+    batch_size: Any
+    data_parallel_size: int
+    lora_request: Any
+    _window: Prompt | None = None
+
+    def __init__(self, pretrained: str, **kwargs: Any) -> None:
+        super().__init__(pretrained, **kwargs)
+        if self.answers.store is not None and self.batch_size == "auto":
+            self.batch_size = _SLICE * self.engine_config.scheduler_config.max_num_seqs
+
+    @property
+    def engine_config(self) -> Any:
+        """VLLM's own configuration."""
+        return self.model.llm_engine.vllm_config
+
+    def in_workers(self, target: str, *args: Any) -> list[Any]:
+        """Call a function in each of the engine's workers (see ``vllm_worker.Worker``).
+
+        Raises:
+            HarnessError: The function has raised one.
+        """
+        found = self.model.collective_rpc("harness_call", args=(target, *args))
+        for problem, _ in found:
+            if problem is not None:
+                raise HarnessError(problem)
+        return [value for _, value in found]
+
+    def _settings(self) -> dict[str, str]:
+        settings = {k: v for k, v in self.model_args.items() if k not in self.no_matter}
+        settings |= {"engine": "vllm", "dtype": self.engine_config.model_config.dtype}
+        return {key: str(value) for key, value in settings.items()}
+
+    def seed(self) -> int:
+        return int(self.model_args["seed"])
+
+    # What a part may do; each asks super() too
+
+    def prepare(self, asked: Sequence[Asked]) -> None:
+        """Add to what the engine is asked."""
+
+    def finished(self, asked: Sequence[Asked], outputs: Sequence[Any]) -> None:
+        """Take note of what the engine has given."""
+
+    # How a request's tokens keep their prompt on the way through lm-eval
+
+    def tok_encode(self, string: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        found = super().tok_encode(string, *args, **kwargs)
+        if isinstance(string, str):
+            return PromptTokens(found, string) if isinstance(string, Prompt) else found
+        return [
+            PromptTokens(ids, text) if isinstance(text, Prompt) else ids
+            for ids, text in zip(found, string, strict=True)
+        ]
+
+    def score(self, kind: str, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        stock = super().score
+        if kind == "loglikelihood":
+            return stock(kind, requests, disable_tqdm)
+
+        def ask(group: list[Any]) -> list[Any]:
+            first = group[0].args[0]
+            self._window = first if isinstance(first, Prompt) else None
+            try:
+                return stock(kind, group, disable_tqdm)
+            finally:
+                self._window = None
+
+        return in_groups(requests, ask)
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
+        marked = []
+        for key, context, continuation in requests:  # windows of rolling requests have no key
+            given = self._window if key is None else key[0]
+            prompt = given if isinstance(given, Prompt) else None
+            marked.append((key, PromptTokens(context, prompt), continuation))
+        return super()._loglikelihood_tokens(marked, disable_tqdm=disable_tqdm)
+
+    def _model_generate(
+        self,
+        requests: list[list[int]],
+        generate: bool = False,
+        sampling_params: Any = None,
+    ) -> Any:
+        """Run the engine; a request's tokens are ``PromptTokens`` where its prompt is known."""
+        if self.data_parallel_size > 1:
+            return super()._model_generate(requests, generate, sampling_params)
+        from vllm import SamplingParams, TokensPrompt
+
+        scores = not generate or sampling_params is None
+        if scores:
+            sampling_params = [
+                SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False)
+                for _ in requests
+            ]
+        asked = [
+            Asked(list(tokens), getattr(tokens, "prompt", None), sampling, scores)
+            for tokens, sampling in zip(requests, sampling_params, strict=True)
+        ]
+        self.prepare(asked)
+        prompts = [TokensPrompt(prompt_token_ids=one.tokens) for one in asked]
+        for prompt, one in zip(prompts, asked, strict=True):
+            if one.salts:
+                prompt["cache_salt"] = " ".join(one.salts)
+        outputs = self.model.generate(
+            prompts,
+            sampling_params=[one.sampling for one in asked],
+            use_tqdm=self.batch_size == "auto",
+            lora_request=self.lora_request,
+        )
+        self.finished(asked, outputs)
+        return outputs

@@ -1,0 +1,1 @@
+"""Parts of several plugins in one model, against the part that decides its answers."""

@@ -1,0 +1,57 @@
+"""What is asked: prompts of several lengths, each with a steering of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness_axbench.options import run_options
+from harness_axbench.training.options import Options
+from harness_axbench.training.train import train
+from lm_eval.api.instance import Instance
+
+PLACES = ("theater", "workshop", "harbour", "market", "garden", "window", "river", "old mill")
+TURNS = [
+    f"<|user|>\n{text}\n<|assistant|>\n"
+    for k, place in enumerate(PLACES)
+    for text in (f"What is the {place} like?", f"Tell me about the {place}. " * (1 + k % 3))[
+        k % 2 :
+    ][:1]
+]
+LENGTH = 14
+GREEDY = {"until": [], "max_gen_toks": LENGTH, "do_sample": False}
+SAMPLED = {"until": [], "max_gen_toks": LENGTH, "do_sample": True, "temperature": 1.0, "top_k": 0}
+KINDS = ("add", "clamp", "min_clamp", "null_out")
+POSITIONS = ("all", "prompt", "generated", "2:5", "4:")
+
+
+def trained(folder: Path, model: str, methods: tuple[str, ...], *, layer: int) -> Path:
+    """A dictionary of three concepts; the edits of ``lora`` and ``loreft`` are crude."""
+    settings = {
+        "lora": {"epochs": "1", "lr": "0.02", "layers": "0,1"},
+        "loreft": {"epochs": "1", "lr": "0.05", "layers": "0,1"},
+    }
+    options = Options(
+        out=folder,
+        methods=methods,
+        settings={name: own for name, own in settings.items() if name in methods},
+        model=model,
+        layer=layer,
+        run=run_options({"axbench_data": "testbed", "axbench_concepts": [0, 3, 5]}),
+        batch_size=32,
+        device="cpu",
+        dtype="float32",
+    )
+    return train(options).folder
+
+
+def asked(options: dict[str, Any], texts: list[str] = TURNS, *, factored: bool = True) -> list[Any]:
+    """A request a text; every fourth is left unsteered."""
+    found = []
+    for k, text in enumerate(texts):
+        doc: dict[str, Any] = {}
+        if k % 4 != 3:
+            doc = {"concept_id": (0, 3, 5)[k % 3]}
+            doc |= {"factor": (0.4, 1.0, 2.5)[k // 2 % 3]} if factored else {}
+        found.append(Instance("generate_until", doc, (text, dict(options)), k, ("t", k, 1)))
+    return found
