@@ -41,7 +41,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
 from harness.models.blocks import blocks, edited
-from harness.models.positionwise import apart
+from harness.models.last_block import apart
 from harness.testbed import resolve
 
 METHODS = ("ssv", "reft_r1")

@@ -4,7 +4,7 @@ The names here are all that a plugin needs, and stay; whatever else the package 
 with any release.
 
     registering    hookimpl, Registrar
-    models         Wrapper, HFWrapper, VLLMWrapper, compose, Prompt, Place,
+    models         Wrapper, HFWrapper, VLLMWrapper, compose, Prompt, Place, block, edited,
                    Completion, Score, traced, trace_of, margin
     rows           Source, Sourced, SourcedTask, Row, choose, find_table, read_table, from_hub
     options        keyed, read_options
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.errors import ArtefactError, DataError, HarnessError, JudgeError, PluginError
     from harness.host.hookspecs import Registrar, hookimpl
     from harness.judging.judged_task import JudgedTask, Judgement
+    from harness.models.blocks import block, edited
     from harness.models.composing import compose
     from harness.models.hf import HFWrapper
     from harness.models.requests import Place, Prompt
@@ -44,6 +45,8 @@ _HOMES = {
     "HFWrapper": "harness.models.hf",
     "VLLMWrapper": "harness.models.vllm",
     "compose": "harness.models.composing",
+    "block": "harness.models.blocks",
+    "edited": "harness.models.blocks",
     "Prompt": "harness.models.requests",
     "Place": "harness.models.requests",
     "Completion": "harness.models.responses",
@@ -105,8 +108,10 @@ __all__ = [
     "VLLMWrapper",
     "Wrapper",
     "__version__",
+    "block",
     "choose",
     "compose",
+    "edited",
     "find_table",
     "from_hub",
     "hookimpl",

@@ -20,8 +20,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from harness.errors import HarnessError
-from harness.models.blocks import blocks
-from harness.models.positionwise import only_at
+from harness.models.blocks import blocks, only_at
 
 NAME = "sdpa_last_at_one_place"
 _WANTED = "read_at"

@@ -90,6 +90,11 @@ class VLLMWrapper(Wrapper):
         """VLLM's own configuration."""
         return self.model.llm_engine.vllm_config
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the engine runs on a CPU."""
+        return bool(self.engine_config.device_config.device_type == "cpu")
+
     def in_workers(self, target: str, *args: Any) -> list[Any]:
         """Call a function in each of the engine's workers (see ``vllm_worker.Worker``).
 

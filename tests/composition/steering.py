@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness_axbench.methods import editor_for
 from harness_axbench.options import run_options
+from harness_axbench.requests import STEERING
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
@@ -55,3 +59,25 @@ def asked(options: dict[str, Any], texts: list[str] = TURNS, *, factored: bool =
             doc |= {"factor": (0.4, 1.0, 2.5)[k // 2 % 3]} if factored else {}
         found.append(Instance("generate_until", doc, (text, dict(options)), k, ("t", k, 1)))
     return found
+
+
+def interventions(lm: Any) -> Callable[[Any], dict[str, Any]]:
+    """In the place of a model's ``note``: each row has an intervention of its own."""
+
+    def note(request: Any) -> dict[str, Any]:
+        found: dict[str, Any] = type(lm).note(lm, request)
+        steering = found[STEERING]
+        if steering is None:
+            return found
+        kind = KINDS[request.idx % len(KINDS)]
+        return found | {STEERING: replace(steering, intervention=kind)}
+
+    return note
+
+
+def at(lm: Any, positions: str = "all", *, method: str = "") -> None:
+    """Steer a transformers model in another way from now on, all rows by one intervention."""
+    lm.plan = replace(lm.plan, positions=positions, method=method or lm.plan.method)
+    lm._editor = editor_for(lm.model, lm.plan)
+    lm.uniform = lm._editor.uniform
+    vars(lm).pop("note", None)

@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from harness_axbench.methods import editor_for
-from harness_axbench.requests import STEERING
 from harness_axbench.steering.positions import Positions
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 
-from composition.steering import GREEDY, KINDS, POSITIONS, SAMPLED, TURNS, asked
+from composition.steering import GREEDY, POSITIONS, SAMPLED, TURNS, asked, at, interventions
 from harness import compose, trace_of
 from harness.errors import HarnessError
 
@@ -45,26 +43,6 @@ def steered(of_teacher: Path) -> Any:
     return model("testbed:teacher", steering=str(of_teacher), method="diffmean", **ARGUMENTS)
 
 
-def at(lm: Any, positions: str = "all", *, mixed: bool = False, method: str = "") -> None:
-    """Steer in another way from now on; ``mixed`` gives each row an intervention of its own."""
-    lm.plan = replace(lm.plan, positions=positions, method=method or lm.plan.method)
-    lm._editor = editor_for(lm.model, lm.plan)
-    lm.uniform = lm._editor.uniform
-    if not mixed:
-        vars(lm).pop("note", None)
-        return
-
-    def note(request: Any) -> dict[str, Any]:
-        found = type(lm).note(lm, request)
-        steering = found[STEERING]
-        if steering is None:
-            return found
-        kind = KINDS[request.idx % len(KINDS)]
-        return found | {STEERING: replace(steering, intervention=kind)}
-
-    lm.note = note
-
-
 def answers(lm: Any, options: dict[str, Any], **how: Any) -> list[str]:
     if how:
         lm.decoding = replace(lm.decoding, **how)
@@ -77,7 +55,8 @@ def answers(lm: Any, options: dict[str, Any], **how: Any) -> list[str]:
 def test_greedy_answers_are_those_of_hf_steered(both: Any, steered: Any, positions: str) -> None:
     """Every row has a concept, a factor and an intervention of its own; transformers generates."""
     for lm in (both, steered):
-        at(lm, positions, mixed=True)
+        at(lm, positions)
+        lm.note = interventions(lm)
     expected = answers(steered, GREEDY)
     for drafter in DRAFTERS:
         for batch in (1, 8):
@@ -90,7 +69,8 @@ def test_greedy_answers_are_those_of_hf_steered(both: Any, steered: Any, positio
 
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_sampled_answers_do_not_depend_on_the_drafter(both: Any, positions: str) -> None:
-    at(both, positions, mixed=True)
+    at(both, positions)
+    both.note = interventions(both)
     expected = answers(both, SAMPLED, drafter="none", batch_size=1)
     for drafter in DRAFTERS:
         for batch in (1, 8):
@@ -116,7 +96,8 @@ def test_edits_of_the_model_too(both: Any, steered: Any, method: str) -> None:
 
 def test_passes_of_one_shape_are_steered(both: Any) -> None:
     """``exact=true`` pads rows and tokens; the padding is nobody's."""
-    at(both, "4:", mixed=True)
+    at(both, "4:")
+    both.note = interventions(both)
     expected = answers(both, SAMPLED, drafter="none", batch_size=1)
     both.exact = True
     try:

@@ -29,7 +29,7 @@ def test_every_hook_is_documented_with_its_signature() -> None:
 def test_the_plugin_in_the_docs_is_the_plugin_that_is_tested() -> None:
     page = (ROOT / "docs" / "write-a-plugin.md").read_text()
     shown = re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(shown) == 5
+    assert len(shown) == 6
     for name, text in shown:
         assert (EXAMPLE / name).read_text() == text, name
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -193,8 +192,7 @@ def sampled(requests: list[Any]) -> list[Any]:
 
 def test_sampled_answers_belong_to_their_request(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU; with so few tokens in a step that no prompt comes in chunks."""
-    platform = SimpleNamespace(is_cpu=lambda: False)
-    monkeypatch.setattr("harness_axbench.models.vllm.current_platform", platform)
+    monkeypatch.setattr(type(lm), "on_cpu", False)
     pair = sampled(mixed()[1:3])
     together = tokens(lm, pair)
     assert together == [tokens(lm, [request])[0] for request in pair]
@@ -394,7 +392,7 @@ def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
         ({"enforce_eager": False}, r"enforce_eager=False: the hook .* eager mode"),
         ({"pipeline_parallel_size": 2}, r"pipeline_parallel_size=2: use tensor_parallel_size"),
         ({"data_parallel_size": 2}, r"data_parallel_size=2: use tensor_parallel_size"),
-        ({"speculative_config": {"model": "x"}}, r"speculative_config=.*drafted tokens"),
+        ({"speculative_config": {"model": "x"}}, r"speculative_config=.*vllm-steered\+speculative"),
         ({"lora_local_path": "x"}, r"lora_local_path=x: an adapter"),
         ({"worker_extension_cls": "x.Y"}, r"worker_extension_cls=x.Y: it is taken"),
         ({"pretrained": "testbed:student"}, r"hidden size 256.*hidden size is"),
@@ -438,7 +436,8 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_axbench.models.vllm\n"
+        "from harness import compose\n"
+        "try:\n    compose('vllm-steered')\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -67,12 +67,12 @@ def test_every_yaml_loads(manager: Manager, data_folder: Path) -> None:
 def test_the_plugin_registers_what_exists() -> None:
     brought = []
     registrar = SimpleNamespace(
-        model=lambda name, target: brought.append((name, target)),
+        wrapper=lambda name, **given: brought.append((name, given["stage"], given["hf"])),
         tasks=lambda folder: brought.append(("tasks", folder)),
         commands=lambda name, target, help: brought.append((name, target)),
     )
     plugin.register(registrar)
-    assert ("hf-steered", "harness_axbench.models.hf:SteeredHF") in brought
+    assert ("steered", "edits", "harness_axbench.models.hf:SteeringMixin") in brought
     assert ("tasks", YAMLS) in brought
 
 

@@ -7,13 +7,11 @@ a = argmax_a Σ_i 1[a_i = a] over k sampled answers. Ties go to the answer sampl
 from collections import Counter
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
-
-from harness import Wrapper, traced
+from harness import Wrapper, trace_of, traced
 
 
 class MajorityMixin(Wrapper):
-    """Makes any lm-eval generation model answer by vote; compose it: ``(MajorityMixin, HFLM)``.
+    """Makes any lm-eval generation model answer by vote.
 
     Args:
         pretrained: Model id or path, or ``testbed:NAME``.
@@ -30,18 +28,18 @@ class MajorityMixin(Wrapper):
         """All votes of all requests in one batch, then one winner a request."""
         ballots = [request for request in requests for _ in range(self._votes)]
         answers = super().generate_until(ballots, disable_tqdm)
-        winners = []
-        for start in range(0, len(answers), self._votes):
-            counts = Counter(answer.strip() for answer in answers[start : start + self._votes])
-            winner, votes = counts.most_common(1)[0]
-            winners.append(traced(winner, votes=votes, of=self._votes))
-        return winners
+        return [
+            self._winner(answers[start : start + self._votes])
+            for start in range(0, len(answers), self._votes)
+        ]
+
+    def _winner(self, answers: list[str]) -> str:
+        counts = Counter(answer.strip() for answer in answers)
+        winner, votes = counts.most_common(1)[0]
+        first = next(answer for answer in answers if answer.strip() == winner)
+        return traced(winner, **trace_of(first), votes=votes, of=self._votes)
 
     def get_model_info(self) -> dict[str, Any]:
         """Method and arguments, for the results file and the leaderboard."""
         info: dict[str, Any] = super().get_model_info()
         return info | {"method": "self-consistency", "method_args": {"votes": self._votes}}
-
-
-class MajorityHF(MajorityMixin, HFLM):
-    """``lm_eval --model hf-majority --model_args pretrained=…,votes=5``."""

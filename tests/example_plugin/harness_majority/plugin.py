@@ -7,6 +7,13 @@ from harness import Registrar, hookimpl
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the model wrapper and the folder of tasks."""
-    registrar.model("hf-majority", "harness_majority.model:MajorityHF")
+    """Name the parts of models and the folder of tasks."""
+    registrar.wrapper(
+        "majority",
+        stage="answers",
+        hf="harness_majority.model:MajorityMixin",
+        vllm="harness_majority.model:MajorityMixin",
+    )
+    registrar.wrapper("damped", stage="edits", hf="harness_majority.kinds:DampedMixin")
+    registrar.wrapper("certain", stage="decodes", hf="harness_majority.kinds:CertainMixin")
     registrar.tasks(Path(__file__).parent / "tasks")

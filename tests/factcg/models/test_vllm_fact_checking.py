@@ -446,7 +446,8 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
-        "try:\n    import harness_factcg.models.vllm\n"
+        "from harness import compose\n"
+        "try:\n    compose('vllm-fact-checker')\n"
         "except HarnessError as problem:\n    print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

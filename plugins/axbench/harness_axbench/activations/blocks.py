@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import HarnessError
-from harness.models.blocks import block, blocks, hidden_of, with_hidden
+from harness import HarnessError, block
+from harness.models.blocks import blocks, hidden_of, inputs_at, with_hidden
 from harness.models.last_block import read_at
-from harness.models.positionwise import inputs_at
 
 
 class _Stop(Exception):  # noqa: N818 -- control flow within this module, never seen outside

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import DataError, HarnessError
-from harness.models.blocks import block
+from harness import DataError, HarnessError, block
 from harness_axbench.activations.blocks import block_output
 from harness_axbench.data.concepts import whole_text
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import ArtefactError, HarnessError, Place
-from harness.models.blocks import block, blocks, edited
+from harness import ArtefactError, HarnessError, Place, block, edited
+from harness.models.blocks import blocks
 from harness_axbench.activations.loading import width_of
 from harness_axbench.steering.editors import Editor, Places
 from harness_axbench.steering.editors import Rows as Steered

@@ -70,8 +70,6 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
         Not so on a CPU: vLLM's engine dies there of a request with a seed whose prompt comes in
         chunks (0.32: "CPU Generator does not use offset"). All draws are of one stream then.
         """
-        from vllm.platforms import current_platform
-
         super().prepare(asked)
         for one in asked:
             steering = notes_of(one.prompt).get(STEERING)
@@ -84,7 +82,7 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
             if edit is not None:
                 one.send(*edit.message())
                 one.salts.append(f"{self.plan.found.sha256}:{self.plan.method}:{edit}")
-            if one.prompt is not None and not one.scores and not current_platform.is_cpu():
+            if one.prompt is not None and not one.scores and not self.on_cpu:
                 one.sampling.seed = one.sampling.seed or one.prompt.seed
 
 

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness import ArtefactError, HarnessError
-from harness.models.blocks import block
+from harness import ArtefactError, HarnessError, block
 from harness_axbench.dictionary.directions import Directions
 from harness_axbench.dictionary.folder import read
 from harness_axbench.models.vllm_batch import BatchEdits, Edit

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from harness import HarnessError, Place
-from harness.models.blocks import block, blocks, edited
+from harness import HarnessError, Place, block, edited
+from harness.models.blocks import blocks
 from harness_axbench.activations.loading import width_of
 from harness_axbench.dictionary.directions import Directions
 from harness_axbench.steering.interventions import RowEdits

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.models.positionwise import inputs_at
+from harness.models.blocks import inputs_at
 
 FIGURES = (
     *("forward_kl", "reverse_kl", "jsd", "tvd", "top1", "top5", "teacher_entropy"),

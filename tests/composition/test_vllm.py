@@ -1,0 +1,84 @@
+"""``vllm-steered+speculative``: drafted tokens are steered, and change no answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from specdecode.wide_student import wide_student
+
+from composition.steering import GREEDY, POSITIONS, SAMPLED, asked, at, interventions
+from composition.vllm_engines import SEED
+from harness import compose
+
+pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
+Found = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def engines(of_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    student = wide_student(tmp_path_factory.mktemp("student"))
+    out = tmp_path_factory.mktemp("answers") / "answers.json"
+    command = [sys.executable, "-m", "tests.composition.vllm_engines"]
+    done = subprocess.run(
+        [*command, str(of_teacher), str(student), str(out)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: Found = json.loads(out.read_text())
+    return found
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("name", ["none", "model", "ngram", "vLLM's own"])
+def test_greedy_answers_are_those_of_vllm_steered(
+    engines: Found, name: str, positions: str
+) -> None:
+    kind = f"greedy {positions}"
+    assert engines[name][kind] == engines["steered"][kind]
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("name", ["model", "ngram"])
+def test_sampled_answers_do_not_depend_on_the_drafter(
+    engines: Found, name: str, positions: str
+) -> None:
+    kind = f"sampled {positions}"
+    assert engines[name][kind] == engines["none"][kind]
+    assert len(set(engines[name][kind])) == len(engines[name][kind])
+
+
+def test_answers_are_those_of_hf(engines: Found, of_teacher: Path) -> None:
+    lm = compose("hf-steered+speculative")(
+        "testbed:teacher",
+        steering=str(of_teacher),
+        method="diffmean",
+        seed=SEED,
+        dtype="float32",
+        device="cpu",
+        batch_size=8,
+    )
+    for positions in POSITIONS:
+        at(lm, positions)
+        lm.note = interventions(lm)
+        for name, options in (("greedy", GREEDY), ("sampled", SAMPLED)):
+            theirs = engines["model"][f"{name} {positions}"]
+            own = lm.generate_until(asked(options), disable_tqdm=True)
+            assert [text.replace("<|user|>", "") for text in theirs] == list(map(str, own))
+
+
+def test_results_name_the_parts(engines: Found) -> None:
+    info = engines["model"]["info"]
+    assert info["parts"] == ["steered", "speculative"]
+    assert info["method"].startswith("steered(diffmean) + speculative(")
+    assert info["speculation"]["accepted"] > 0
+    trace = engines["model"]["trace"]
+    assert trace["concept_id"] == 0 and trace["speculation"]["tokens"] > 0
+    assert "parts" not in engines["steered"]["info"]
