@@ -32,6 +32,7 @@ def both(of_teacher: Path) -> Any:
         drafter="testbed:student",
         drafter_dtype="float64",
         gamma=4,
+        adaptive=False,
         seed=3,
         **ARGUMENTS,
     )
@@ -75,6 +76,8 @@ def test_sampled_answers_do_not_depend_on_the_drafter(both: Any, positions: str)
     for drafter in DRAFTERS:
         for batch in (1, 8):
             assert answers(both, SAMPLED, drafter=drafter, batch_size=batch) == expected
+    assert answers(both, SAMPLED, drafter="testbed:student", adaptive=True) == expected
+    both.decoding = replace(both.decoding, adaptive=False)
     assert len(set(expected)) == len(expected)
 
 
@@ -272,7 +275,7 @@ def test_an_evaluation_names_its_parts(of_teacher: Path, tmp_path: Path) -> None
         )
 
     own = evaluate("hf-steered")
-    fast = evaluate("hf-speculative+steered", ",drafter=testbed:student,gamma=3")
+    fast = evaluate("hf-speculative+steered", ",drafter=testbed:student,gamma=3,adaptive=False")
     for one, other in zip(
         own["samples"]["axbench_steer"], fast["samples"]["axbench_steer"], strict=True
     ):

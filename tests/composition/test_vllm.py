@@ -23,10 +23,10 @@ Found = dict[str, dict[str, Any]]
 def engines(of_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     student = wide_student(tmp_path_factory.mktemp("student"))
     out = tmp_path_factory.mktemp("answers") / "answers.json"
-    command = [sys.executable, "-m", "tests.composition.vllm_engines"]
+    command = [sys.executable, "-m", "composition.vllm_engines"]
     done = subprocess.run(
         [*command, str(of_teacher), str(student), str(out)],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,6 @@
 """``vllm-steered+speculative`` on real CPU engines, in a process of its own.
 
-    python -m tests.composition.vllm_engines DICTIONARY STUDENT ANSWERS
+    python -m composition.vllm_engines DICTIONARY STUDENT ANSWERS
 
 N-grams come last: they load llvmlite, with which vLLM 0.32 starts no further engine in the process.
 """

@@ -18,7 +18,9 @@ OPTIONS = {"until": [], "max_gen_toks": 12, "do_sample": True, "temperature": 0.
 
 @pytest.fixture(scope="module")
 def model():
-    return SpeculativeHF("testbed:teacher", drafter="testbed:student", device="cpu", seed=5)
+    return SpeculativeHF(
+        "testbed:teacher", drafter="testbed:student", adaptive=False, device="cpu", seed=5
+    )
 
 
 @pytest.fixture(scope="module")

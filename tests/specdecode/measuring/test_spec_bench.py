@@ -30,7 +30,12 @@ GREEDY = {"until": [], "max_gen_toks": 10, "do_sample": False}
 @pytest.fixture(scope="module")
 def model():
     return SpeculativeHF(
-        "testbed:teacher", drafter="testbed:student", gamma=3, device="cpu", batch_size=2
+        "testbed:teacher",
+        drafter="testbed:student",
+        gamma=3,
+        adaptive=False,
+        device="cpu",
+        batch_size=2,
     )
 
 

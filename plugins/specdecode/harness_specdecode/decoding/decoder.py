@@ -13,12 +13,12 @@ so that a forward pass of the target writes 1 to m + 1 tokens. Schemes are in ``
 A row leaves the batch when its answer ends, the last row takes its slot, and the next request
 enters. A round in which a row wants no more than r tokens drafts at most r − 1 for it.
 
-``adaptive`` chooses m for each row, 1 to γ, by what a round of m tokens is expected to write for
-its cost (Leviathan et al., theorem 3.8), with α the share of right ones among drafts looked at:
+``adaptive`` chooses m by what rounds have taken and drafts were worth (``pace``); or, without a
+pace, for each row by itself, 1 to γ, by theorem 3.8 of Leviathan et al.,
 
     (1 − α^{m+1}) / (1 − α) / (m c + 1),    α = (4 + right) / (5 + right + wrong)
 
-where c is the drafter's cost; so it depends on the row alone.
+where c is the drafter's cost and α the share of right ones among drafts looked at.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ import torch
 
 from harness import Place, Prompt
 from harness_specdecode.decoding.drafters import Drafter
+from harness_specdecode.decoding.pace import Pace, best_length
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.schemes import Draft, Scheme, Verdict
-from harness_specdecode.decoding.slots import SlotModel
-
-_PREFILL_TOKENS = 1 << 14
+from harness_specdecode.decoding.slots import PREFILL_TOKENS, SlotModel
 
 Passes = Callable[[Sequence[Prompt | None], Sequence[Place]], AbstractContextManager[Any]]
 
@@ -116,6 +115,7 @@ class Decoder:
         sampling: How scores are made of logits.
         gamma: Tokens drafted a round, at most.
         adaptive: Whether fewer are drafted where that pays.
+        pace: What rounds took before, if it may go by the clock.
         ends: Tokens that end an answer.
         stopped: Whether an answer is at its end, asked after each token.
         passes: Entered around each forward pass of the target (``harness.Wrapper.passes``).
@@ -130,12 +130,13 @@ class Decoder:
         *,
         gamma: int,
         adaptive: bool = False,
+        pace: Pace | None = None,
         ends: Collection[int] = (),
         stopped: Callable[[Sequence[int]], bool] = lambda tokens: False,
         passes: Passes = unedited,
     ) -> None:
         self.target, self.drafter, self.scheme, self.sampling = target, drafter, scheme, sampling
-        self._gamma, self._adaptive = gamma, adaptive
+        self._gamma, self._adaptive, self._pace = gamma, adaptive, pace if adaptive else None
         self._ends, self._stopped, self._passes = frozenset(ends), stopped, passes
         self._device = scheme.noise.device
         self._vocabulary = int(target.config.vocab_size)
@@ -201,7 +202,7 @@ class Decoder:
     def _together(self, requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
         """Requests whose prompts are read in one pass."""
         longest = max(len(request.prompt) for request in requests)
-        size = 1 if self.target.fixed_width else max(1, _PREFILL_TOKENS // longest)
+        size = 1 if self.target.fixed_width else max(1, PREFILL_TOKENS // longest)
         for start in range(0, len(requests), size):
             yield requests[start : start + size]
 
@@ -219,10 +220,13 @@ class Decoder:
 
     @torch.inference_mode()
     def _round(self) -> None:
-        rows = self._rows
+        rows, started = self._rows, time.perf_counter()
         current = Round(
             texts=[answer.text for answer in rows],
-            counts=[min(self._length(answer), answer.room - 1) for answer in rows],
+            counts=[
+                min(length, answer.room - 1)
+                for length, answer in zip(self._lengths(), rows, strict=True)
+            ],
             keys=self._keys[: len(rows)],
             positions=[len(answer.tokens) for answer in rows],
             sampling=self.sampling,
@@ -239,13 +243,25 @@ class Decoder:
             logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
         verdict = current.verify(logits, draft)
         self._write(draft, verdict, self.drafter.calls - before)
+        if self._pace is not None:  # what was drawn is at hand: the device has done its work
+            width, seconds = draft.tokens.shape[1], time.perf_counter() - started
+            self._pace.took(len(current.texts), width, seconds, caught_up=self.drafter.caught_up)
 
-    def _length(self, answer: Answer) -> int:
-        """Tokens to draft."""
+    def _lengths(self) -> list[int]:
+        """Tokens to draft, a row."""
+        rows = self._rows
         if not self._adaptive:
-            return self._gamma
-        alpha = (4 + answer.accepted) / (5 + answer.accepted + answer.wrong)
-        return best_length(alpha, self.drafter.cost, self._gamma)
+            return [self._gamma] * len(rows)
+        if self._pace is not None:
+            pace = self._pace
+            alphas = [pace.alpha(row.accepted, row.accepted + row.wrong) for row in rows]
+            return [pace.length(alphas)] * len(rows)
+        return [
+            best_length(
+                (4 + row.accepted) / (5 + row.accepted + row.wrong), self.drafter.cost, self._gamma
+            )
+            for row in rows
+        ]
 
     def _write(self, draft: Draft, verdict: Verdict, drafter_calls: int) -> None:
         tokens, near = verdict.tokens.tolist(), verdict.near_ties.tolist()
@@ -255,6 +271,8 @@ class Decoder:
             answer.drafter_calls += drafter_calls
             answer.proposed += proposed
             answer.wrong += accepted < proposed
+            if self._pace is not None:
+                self._pace.saw(accepted, accepted + (accepted < proposed))
             answer.accepted_at += [0] * (proposed - len(answer.accepted_at))
             for j in range(accepted + 1):
                 if near[row][j]:
@@ -270,18 +288,3 @@ class Decoder:
             answer.text += written
             if self._seen is not None:
                 self._seen[row, torch.tensor(written, device=self._device)] = True
-
-
-def best_length(alpha: float, cost: float, longest: int) -> int:
-    """The draft that writes most for its cost.
-
-    Args:
-        alpha: Probability that a drafted token is right, 0 to 1.
-        cost: Passes of the target that drafting a token takes.
-        longest: Tokens at most.
-    """
-
-    def worth(m: int) -> float:
-        return sum(alpha**j for j in range(m + 1)) / (m * cost + 1)
-
-    return max(range(1, longest + 1), key=worth)

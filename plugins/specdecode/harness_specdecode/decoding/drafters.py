@@ -22,9 +22,12 @@ from harness import HarnessError
 from harness.models.blocks import home_of_blocks
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.schemes import Draft
-from harness_specdecode.decoding.slots import SlotModel
+from harness_specdecode.decoding.slots import PREFILL_TOKENS, SlotModel
 
 LONGEST_MATCH = 3
+CATCH_UP = 16
+"""Tokens that a drafter reads in one pass, where rows differ in what it has not read."""
+_ORDINARY = 2  # a row's last token, and the one before if a whole draft was right
 _NO_COST = 0.0
 
 
@@ -34,10 +37,12 @@ class Drafter(ABC):
     Attributes:
         cost: What one drafted token costs, in forward passes of the target.
         calls: Forward passes made for drafting.
+        caught_up: Whether the last proposal took reading more than the tokens of the round before.
     """
 
     cost = _NO_COST
     calls = 0
+    caught_up = False
 
     def enter(self, prompts: Sequence[Sequence[int]]) -> None:
         """Append rows with these prompts."""
@@ -99,6 +104,9 @@ class NGramDrafter(Drafter):
 class ModelDrafter(Drafter):
     """A smaller model with the target's vocabulary and a cache of its own.
 
+    It reads a prompt, and what is written in rounds without drafts, when it is first to draft: a
+    drafter that does not pay costs nothing.
+
     Args:
         model: Slots for the same rows as the target's.
         cost: Forward passes of the target that one of its own takes.
@@ -110,11 +118,7 @@ class ModelDrafter(Drafter):
         self._held: list[int] = []  # tokens in the cache of each row
 
     def enter(self, prompts: Sequence[Sequence[int]]) -> None:
-        first = len(self._held)
-        self._held += [len(prompt) - 1 for prompt in prompts]
-        heads = [prompt[:-1] for prompt in prompts]
-        if any(heads):
-            self._model.prefill(range(first, len(self._held)), heads)
+        self._held += [0] * len(prompts)
 
     def leave(self, row: int, last: int) -> None:
         if row != last:
@@ -125,6 +129,7 @@ class ModelDrafter(Drafter):
     def propose(self, current: Round) -> Draft:
         steps = max(current.counts)
         tokens, made = current.start(), []
+        self.caught_up = False
         for j in range(steps):
             if j == 0:
                 logits = self._catch_up(current.texts)
@@ -144,13 +149,36 @@ class ModelDrafter(Drafter):
 
     def _catch_up(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """Logits [n, V] behind each text; a fully accepted draft left a token unread."""
+        self._read_prompts(texts)
         held = [min(h, len(text) - 1) for h, text in zip(self._held, texts, strict=True)]
         new = [text[h:] for h, text in zip(held, texts, strict=True)]
-        width = max(map(len, new))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in new])
-        logits = self._model.step(ids, held)
+        while max(map(len, new)) > CATCH_UP:
+            self.caught_up = True
+            parts = [row[: min(CATCH_UP, len(row) - 1)] for row in new]
+            self._model.step(_padded(parts, CATCH_UP), held)
+            held = [h + len(part) for h, part in zip(held, parts, strict=True)]
+            new = [row[len(part) :] for row, part in zip(new, parts, strict=True)]
+        self.caught_up |= max(map(len, new)) > _ORDINARY
+        logits = self._model.step(_padded(new, max(map(len, new))), held)
         ends = torch.tensor([len(row) - 1 for row in new], device=logits.device)
         return logits[torch.arange(len(new), device=logits.device), ends]
+
+    def _read_prompts(self, texts: Sequence[Sequence[int]]) -> None:
+        """Read texts of which nothing was read, neighbours in one pass."""
+        unread = [i for i, h in enumerate(self._held) if h == 0 and len(texts[i]) > CATCH_UP]
+        self.caught_up |= bool(unread)
+        while unread:
+            longest = max(len(texts[i]) for i in unread)
+            group = [i for k, i in enumerate(unread) if i == unread[0] + k]
+            group = group[: max(1, PREFILL_TOKENS // longest)]
+            self._model.prefill(group, [texts[i][:-1] for i in group])
+            for i in group:
+                self._held[i] = len(texts[i]) - 1
+            unread = unread[len(group) :]
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int) -> Tensor:
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
 
 
 def certain(rows: Sequence[Sequence[int]]) -> Draft:

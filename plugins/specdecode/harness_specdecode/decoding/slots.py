@@ -36,6 +36,8 @@ ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")
 MASK_PER_KIND = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
 FAMILIES = ONE_MASK + MASK_PER_KIND
 _IMPLEMENTATIONS = ("eager", "sdpa")
+PREFILL_TOKENS = 1 << 14
+"""Tokens of prompts that are read in one pass."""
 _BATCH_DEPENDENT = ("dynamic", "longrope")
 
 

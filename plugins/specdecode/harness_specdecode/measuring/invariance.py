@@ -81,7 +81,7 @@ def decodings(own: Decoding, asked: Mapping[str, Sequence[Any]]) -> Iterator[Dec
             f"--metadata {DRAFTERS}=ngram+early:1"
         )
     for batch_size in asked[BATCH_SIZES]:
-        way = replace(own, batch_size=batch_size)
+        way = replace(own, batch_size=batch_size, adaptive=False)
         if batch_size > 1:
             yield way.plain
         for drafter in drafters:

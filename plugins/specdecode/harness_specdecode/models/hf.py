@@ -34,7 +34,9 @@ from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.arguments import NO_USE_CACHE
 from harness_specdecode.decoding.decoder import Answer, Decoder, Request
 from harness_specdecode.decoding.drafter_sources import NONE, Source, open_source
-from harness_specdecode.decoding.schemes import GUMBEL, scheme_for
+from harness_specdecode.decoding.drafters import CATCH_UP
+from harness_specdecode.decoding.pace import Pace
+from harness_specdecode.decoding.schemes import GUMBEL, LEVIATHAN, scheme_for
 from harness_specdecode.decoding.settings import Settings, settings_of, stop_test
 from harness_specdecode.decoding.slots import SlotModel, supported
 from harness_specdecode.measuring import coupling, invariance, spec_bench
@@ -59,7 +61,8 @@ class SpeculativeMixin(HFWrapper):
         drafter_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         gamma: Tokens drafted a round, at most.
         scheme: ``gumbel``, ``minhash`` or ``leviathan``.
-        adaptive: Whether fewer are drafted where that pays.
+        adaptive: Whether fewer are drafted, or none, where that pays; by default with a drafter
+            and a scheme whose answers do not depend on it.
         exact: Give every forward pass one shape (γ up to 8), so that rounding is the same for any
             drafter and γ; fp32 and fp64 only.
         seed: Seed of the noise.
@@ -81,12 +84,15 @@ class SpeculativeMixin(HFWrapper):
         drafter_dtype: str = "auto",
         gamma: int = 5,
         scheme: str = GUMBEL,
-        adaptive: bool = False,
+        adaptive: bool | None = None,
         exact: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        given = Decoding(drafter=drafter or NONE, gamma=gamma, scheme=scheme, adaptive=adaptive)
+        drafter = drafter or NONE
+        if adaptive is None:
+            adaptive = drafter != NONE and scheme != LEVIATHAN
+        given = Decoding(drafter=drafter, gamma=gamma, scheme=scheme, adaptive=adaptive)
         super().__init__(pretrained, **kwargs)
         if self.backend != "causal":
             raise HarnessError(f"model {pretrained} is no causal language model")
@@ -100,6 +106,7 @@ class SpeculativeMixin(HFWrapper):
         batch = self.batch_size if isinstance(self.batch_size, int) else _AUTO_BATCH
         self.decoding = replace(given, batch_size=batch)
         self._opened: dict[str, Source] = {}
+        self._paces: dict[Any, Pace] = {}
         self._drafter_dtype = drafter_dtype
         self.drafts = self.source(given.drafter, drafter_revision)
         self._totals: Counter[str] = Counter()
@@ -238,10 +245,11 @@ class SpeculativeMixin(HFWrapper):
             HarnessError: The drafter cannot be opened.
         """
         widest = max(decoding.gamma, _EXACT_GAMMA if self.exact else 0) + 1
+        room = max(widest, CATCH_UP)
 
         def slots(model: Any, fixed_width: int = 0) -> SlotModel:
             return SlotModel(
-                model, rows=decoding.batch_size, capacity=longest + settings.length + widest,
+                model, rows=decoding.batch_size, capacity=longest + settings.length + room,
                 fixed_width=fixed_width, autocast=self.autocast,
             )  # fmt: skip
 
@@ -252,12 +260,22 @@ class SpeculativeMixin(HFWrapper):
             settings.sampling,
             gamma=decoding.gamma,
             adaptive=decoding.adaptive,
+            pace=self._pace(decoding, settings),
             ends=self.ends(),
             stopped=stop_test(
                 settings.until, lambda ids: self.tok_decode(ids, skip_special_tokens=False)
             ),
             passes=self.passes,
         )
+
+    def _pace(self, decoding: Decoding, settings: Settings) -> Pace | None:
+        """What is known of such rounds; nothing where answers would depend on a clock."""
+        if decoding.scheme == LEVIATHAN and not settings.sampling.greedy:
+            return None
+        key = decoding.drafter, decoding.gamma, decoding.scheme, settings.sampling
+        if key not in self._paces:
+            self._paces[key] = Pace(decoding.gamma, self.source(decoding.drafter).cost)
+        return self._paces[key]
 
     def completion(self, answer: Answer, settings: Settings) -> Completion:
         """The text with the trace of its making, which the run's totals count."""

@@ -1,0 +1,92 @@
+"""How long drafts are, by what rounds took: by hand, and on rounds of known prices."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from harness_specdecode.decoding.pace import Pace, best_length
+
+
+def fed(prices: dict[int, float], *, rows: int = 1, gamma: int = 2, cost: float = 0.1) -> Pace:
+    pace = Pace(gamma, cost)
+    for length, seconds in prices.items():
+        for _ in range(2):
+            pace.took(rows, length, seconds, caught_up=False)
+    return pace
+
+
+def test_by_hand() -> None:
+    """The worked example: 1, 1.25 and 1.09 tokens a second."""
+    pace = fed({0: 1.0, 1: 1.2, 2: 1.6})
+    assert pace.length([0.5]) == 1
+    assert pace.length([0.9]) == 2  # 2.71 tokens in 1.6 seconds, 1.9 in 1.2
+    assert pace.length([0.1]) == 0  # 1.1 in 1.2, and the last round had a draft
+
+
+def test_a_row_begins_with_the_share_of_all() -> None:
+    pace = Pace(5, 0.1)
+    assert pace.alpha(0, 0) == pytest.approx(4 / 5)
+    pace.saw(6, 15)
+    assert pace.alpha(0, 0) == pytest.approx(10 / 20)
+    assert pace.alpha(3, 4) == pytest.approx((4 * 0.5 + 3) / 8)
+
+
+def test_the_first_rounds_have_no_draft_and_then_one_is_tried() -> None:
+    pace = Pace(4, 0.9)
+    for _ in range(2):
+        assert pace.length([0.01]) == 0
+        pace.took(1, 0, 1.0, caught_up=False)
+    assert pace.length([0.01]) == 1, "nothing is known of drafts, so one is tried"
+    pace.took(1, 1, 9.0, caught_up=True)
+    assert pace.length([0.01]) == 1, "what was read for it is no price"
+    pace.took(1, 1, 2.0, caught_up=False)
+    assert pace.length([0.01]) == 0
+    waited = 0
+    while not pace.length([0.01]):
+        pace.took(1, 0, 1.0, caught_up=False)
+        waited += 1
+    # the first try took 9 seconds beyond; the next one may when half a per cent has paid for both
+    assert waited == pytest.approx(2 * 9 / 0.005, rel=0.01)
+
+
+def test_rows_of_like_number_share_prices() -> None:
+    pace = fed({0: 1.0, 1: 3.0, 2: 5.0}, rows=8)
+    assert pace.length([0.8] * 5) == pace.length([0.8] * 8) == 0
+    assert pace.length([0.8] * 4) == 0, "nothing is known of four rows: first without a draft"
+    for _ in range(2):
+        pace.took(4, 0, 1.0, caught_up=False)
+    assert pace.length([0.8] * 4) == 2, "sizes tell that a draft is cheap"
+
+
+@pytest.mark.parametrize(
+    ("alpha", "draft", "wide", "least"),
+    [(0.9, 0.1, 0.02, 2.5), (0.7, 0.2, 0.1, 1.3), (0.3, 0.3, 0.2, 0.98), (0.02, 0.5, 0.9, 0.985)],
+)
+def test_never_slower_than_no_drafts_and_near_the_best(
+    alpha: float, draft: float, wide: float, least: float
+) -> None:
+    """A simulated row: rounds cost 1 + m (draft + wide), noise within a tenth."""
+    chance, pace = random.Random(3), Pace(5, draft)
+    written = seconds = 0.0
+    right = looked = 0
+    while written < 3000:
+        m = pace.length([pace.alpha(right, looked)])
+        n = next((k for k in range(m) if chance.random() > alpha), m)
+        right, looked = right + n, looked + n + (n < m)
+        if looked > 200:  # the next answer
+            right = looked = 0
+        pace.saw(n, n + (n < m))
+        took = (1 + m * (draft + wide)) * (1 + 0.1 * chance.random())
+        pace.took(1, m, took, caught_up=False)
+        written, seconds = written + n + 1, seconds + took
+    plain = 1.05  # of a token without drafts
+    best = max(sum(alpha**j for j in range(m + 1)) / (1 + m * (draft + wide)) for m in range(6))
+    assert written * plain / seconds > max(least, 0.94 * best)
+
+
+def test_theorem_3_8() -> None:
+    assert best_length(0.8, 0.1, 8) == max(
+        range(1, 9), key=lambda m: (1 - 0.8 ** (m + 1)) / 0.2 / (m * 0.1 + 1)
+    )
+    assert best_length(0.1, 0.9, 8) == 1
