@@ -31,20 +31,20 @@ def test_expected_tokens_by_hand():
 
 
 def test_rounds_along_an_answer_by_hand():
-    """γ = 1, three tokens: a round at 0, then one at 1 or 2, as the first draft is wrong or right.
+    """γ = 1, four tokens: the prompt's pass writes the first, then a round at 1, and one at 2 or 3.
 
-    s_0 = 1, s_1 = 1 − a_0 = 0.2; s_2 = a_0 + s_1 (1 − a_1) = 0.8 + 0.1, no draft there: one token
+    s_1 = 1, s_2 = 1 − a_1 = 0.2; s_3 = a_1 + s_2 (1 − a_2) = 0.8 + 0.1, no draft there: one token
     is left.
     """
-    found = expected_rounds([0.8, 0.5, 0.9], 1, limit=3)
-    assert found.calls == pytest.approx(1 + 0.2 + 0.9)
+    found = expected_rounds([0.7, 0.8, 0.5, 0.9], 1, limit=4)
+    assert found.calls == pytest.approx(1 + 1 + 0.2 + 0.9)
     assert found.looked == pytest.approx(1 + 0.2)
     assert found.right == pytest.approx(0.8 + 0.2 * 0.5)
-    ended = expected_rounds([0.8, 0.5, 0.9], 1, limit=9)  # the last token was an end
-    assert ended.calls == pytest.approx(1 + 0.2 + 0.9)
+    ended = expected_rounds([0.7, 0.8, 0.5, 0.9], 1, limit=9)  # the last token was an end
+    assert ended.calls == pytest.approx(1 + 1 + 0.2 + 0.9)
     assert ended.looked == pytest.approx(1 + 0.2 + 0.9)
     assert expected_rounds([0.3] * 5, 0, limit=5).calls == 5
-    assert expected_rounds([1.0] * 9, 2, limit=9).calls == 3
+    assert expected_rounds([1.0] * 9, 2, limit=9).calls == 1 + 3
     assert expected_rounds([0.0] * 9, 2, limit=9).calls == 9
 
 
@@ -57,7 +57,8 @@ def test_rounds_against_every_outcome(gamma, limit):
     for pattern in product([False, True], repeat=6):
         pairs = zip(agreements, pattern, strict=True)
         weight = np.prod([a if good else 1 - a for a, good in pairs])
-        t = 0
+        t = 1
+        calls += weight
         while t < 6:
             calls += weight
             for _ in range(min(gamma, limit - t - 1)):

@@ -99,13 +99,13 @@ def test_drafting_saves_passes_and_counts_are_right():
     twin = decoder(model, "model", other=model, rows=1, gamma=3)
     for place, answer in twin.run(ASKED):
         limit = ASKED[place].limit
-        rounds, rest = divmod(limit, 4)  # each writes 4; the last drafts one less than is left
-        assert answer.target_calls == rounds + (rest > 0)
+        rounds, rest = divmod(limit - 1, 4)  # each writes 4; the last drafts one less than is left
+        assert answer.target_calls == 1 + rounds + (rest > 0)
         assert answer.proposed == answer.accepted == 3 * rounds + max(0, rest - 1)
         assert answer.accepted_at == [rounds + (rest > j + 1) for j in range(3)]
         assert answer.seconds > 0
     assert twin.drafter._model.calls == sum(
-        3 * (r.limit // 4) + max(0, r.limit % 4 - 1) for r in ASKED
+        3 * ((r.limit - 1) // 4) + max(0, (r.limit - 1) % 4 - 1) for r in ASKED
     )
 
     near = decoder(model, "model", other=other, rows=1)

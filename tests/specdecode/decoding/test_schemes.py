@@ -131,17 +131,26 @@ def test_shared_noise_with_the_ratio_test_fails():
     assert p_value(drafted(Biased(Noise(11)), "model")) < 1e-12
 
 
-def test_acceptance_of_the_first_token_is_the_couplings_agreement():
-    """1 − TV by the ratio test, the Gumbel sum by match verification, within 3 standard errors."""
-    logits = [model(torch.tensor([PROMPT])).logits[0, -1] for model in (TARGET, DRAFTER)]
+def after(text):
+    """The target's and the drafter's distributions."""
+    logits = [model(torch.tensor([text])).logits[0, -1] for model in (TARGET, DRAFTER)]
     seen = torch.zeros(V, dtype=torch.bool)
-    seen[torch.tensor(PROMPT)] = True
-    p, q = (SAMPLING.scores(row, seen).softmax(-1) for row in logits)
+    seen[torch.tensor(text)] = True
+    return [SAMPLING.scores(row, seen).softmax(-1) for row in logits]
+
+
+def test_acceptance_of_a_draft_is_the_couplings_agreement():
+    """1 − TV by the ratio test, the Gumbel sum by match verification, within 3 standard errors."""
+    first = after(PROMPT)[0]
     for name, closed in (("leviathan", agreement_optimal), ("gumbel", agreement_gumbel)):
-        # of two tokens only the first is ever drafted
-        answers = drafted(scheme_for(name, Noise(5), greedy=False), "model", seed=5, length=2)
+        # of three tokens only the second is ever drafted
+        answers = drafted(scheme_for(name, Noise(5), greedy=False), "model", seed=5, length=3)
         share = np.mean([answer.accepted for answer in answers.values()])
-        wanted = closed(p, q).item()
+        wanted = sum(
+            p * closed(*after([*PROMPT, token])).item()
+            for token, p in enumerate(first.tolist())
+            if p
+        )
         assert 0.1 < wanted < 0.9
         assert abs(share - wanted) < 3 * np.sqrt(wanted * (1 - wanted) / DRAWS), name
 
@@ -280,8 +289,8 @@ def test_noise_of_a_round_is_made_once_for_draft_and_check(monkeypatch):
     model = tiny("llama")
     for kind, shape in (("model", (1, 5)), ("none", (1, 1))):
         made = decoder(model, kind, other=model, rows=1, gamma=4)
-        dict(made.run(requests(1, limit=10)))
-        assert asked == [shape] * made.target.calls
+        dict(made.run(requests(1, limit=11)))
+        assert asked == [(1, 1), *[shape] * (made.target.calls - 1)]
         asked.clear()
 
 

@@ -25,7 +25,8 @@ probability that a round starts at t, passes are Σ s_t exactly, by s_0 = 1 and
 
     s_{t+n+1} += s_t a_t … a_{t+n−1} (1 − a_{t+n})   n < m,      s_{t+m+1} += s_t a_t … a_{t+m−1}
 
-with m = min(γ, limit − t − 1) tokens drafted. This is what ``tokens`` of a cell means here.
+with m = min(γ, limit − t − 1) tokens drafted, none at 0, where the prompt is read. This is what
+``tokens`` of a cell means here.
 
 *On a machine.* Theorem 3.8 takes γ + 1 tokens to be read at the price of one, and all else to be
 free. In units of a target's pass over one token a row, with v the price of reading γ + 1, h_γ of
@@ -122,7 +123,8 @@ def expected_rounds(agreements: Sequence[float], gamma: int, limit: int) -> Roun
     starts = [1.0] + [0.0] * (length + gamma)
     looked = right = 0.0
     for t in range(length):
-        drafted, so_far = min(gamma, limit - t - 1, length - t), starts[t]
+        # the pass that reads the prompt writes the first token, without a draft
+        drafted, so_far = min(gamma, limit - t - 1, length - t) if t else 0, starts[t]
         for i in range(t, t + drafted):
             looked += so_far
             starts[i + 1] += so_far * (1 - agreements[i])

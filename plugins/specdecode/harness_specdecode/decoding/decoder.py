@@ -8,7 +8,8 @@ With t tokens written in a row, a round is:
     write     the first n that are right, and one more: the correction, or the bonus behind the last
     go back   the cache's length of the row becomes that of its text
 
-so that a forward pass of the target writes 1 to m + 1 tokens. Schemes are in ``schemes``.
+so that a forward pass of the target writes 1 to m + 1 tokens. The pass that reads the prompt writes
+the first. Schemes are in ``schemes``.
 
 A row leaves the batch when its answer ends, the last row takes its slot, and the next request
 enters. A round in which a row wants no more than r tokens drafts at most r − 1 for it.
@@ -33,7 +34,7 @@ from typing import Any
 import torch
 
 from harness import Place, Prompt
-from harness_specdecode.decoding.drafters import Drafter
+from harness_specdecode.decoding.drafters import Drafter, certain
 from harness_specdecode.decoding.pace import Pace, best_length
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.sampling import Sampling
@@ -75,7 +76,8 @@ class Answer:
         accepted: Drafted tokens that were written.
         proposed: Drafted tokens.
         accepted_at: How often the draft's j-th token was written.
-        target_calls: Forward passes of the target this row took part in, its prompt's not counted.
+        target_calls: Forward passes of the target this row took part in; the first one reads its
+            prompt.
         drafter_calls: Forward passes of the drafter, likewise.
         near_tie_at: Places in ``tokens`` whose choice was within rounding.
         seconds: From entering the batch to leaving it.
@@ -157,15 +159,21 @@ class Decoder:
                 entering = [waiting.popleft() for _ in range(free)]
                 places += [place for place, _ in entering]
                 self._enter([request for _, request in entering])
-            self._round()
-            for row in reversed(range(len(self._rows))):
-                answer = self._rows[row]
-                if answer.ended:
-                    self._leave(row)
-                    answer.seconds += time.perf_counter()
-                    place, places[row] = places[row], places[-1]
-                    places.pop()
-                    yield place, answer
+                yield from self._finished(places)
+            if self._rows:
+                self._round()
+                yield from self._finished(places)
+
+    def _finished(self, places: list[int]) -> Iterator[tuple[int, Answer]]:
+        """Rows that have ended leave."""
+        for row in reversed(range(len(self._rows))):
+            answer = self._rows[row]
+            if answer.ended:
+                self._leave(row)
+                answer.seconds += time.perf_counter()
+                place, places[row] = places[row], places[-1]
+                places.pop()
+                yield place, answer
 
     def _ended(self, answer: Answer) -> bool:
         done = not answer.room or answer.tokens[-1] in self._ends
@@ -173,20 +181,22 @@ class Decoder:
 
     @torch.inference_mode()
     def _enter(self, requests: Sequence[Request]) -> None:
-        """Read prompts, all but their last token, into the slots behind the rows."""
+        """Read prompts into the slots behind the rows, and write each answer's first token."""
         for group in self._together(requests):
             first, started = len(self._rows), -time.perf_counter()
-            heads = [request.prompt[:-1] for request in group]
-            if any(heads):
-                with self._around(group, [0] * len(group), len(group)):
-                    self.target.prefill(range(first, first + len(group)), heads)
-            self.drafter.enter([request.prompt for request in group])
+            prompts = [request.prompt for request in group]
+            with self._around(group, [0] * len(group), len(group)):
+                logits = self.target.read(range(first, first + len(group)), prompts)
+            self.drafter.enter(prompts)
             for row, request in enumerate(group, start=first):
                 self._keys[row] = self.scheme.noise.rows([request.key], 0)[0][0]
                 self._rows.append(Answer(request, seconds=started, text=list(request.prompt)))
                 if self._seen is not None:
                     self._seen[row] = False
                     self._seen[row, torch.tensor(request.prompt, device=self._device)] = True
+            nothing = certain([[] for _ in group])
+            verdict = self._current([0] * len(group), first).verify(logits.unsqueeze(1), nothing)
+            self._write(nothing, verdict, first=first)
 
     def _around(
         self, requests: Sequence[Request], starts: Sequence[int], rows: int
@@ -221,19 +231,8 @@ class Decoder:
     @torch.inference_mode()
     def _round(self) -> None:
         rows, started = self._rows, time.perf_counter()
-        current = Round(
-            texts=[answer.text for answer in rows],
-            counts=[
-                min(length, answer.room - 1)
-                for length, answer in zip(self._lengths(), rows, strict=True)
-            ],
-            keys=self._keys[: len(rows)],
-            positions=[len(answer.tokens) for answer in rows],
-            sampling=self.sampling,
-            scheme=self.scheme,
-            vocabulary=self._vocabulary,
-            seen=None if self._seen is None else self._seen[: len(rows)],
-        )
+        lengths = zip(self._lengths(), rows, strict=True)
+        current = self._current([min(length, answer.room - 1) for length, answer in lengths])
         before = self.drafter.calls
         draft = self.drafter.propose(current)
         last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
@@ -242,10 +241,24 @@ class Decoder:
         with self._around([answer.request for answer in rows], starts, wide):
             logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
         verdict = current.verify(logits, draft)
-        self._write(draft, verdict, self.drafter.calls - before)
+        self._write(draft, verdict, drafter_calls=self.drafter.calls - before)
         if self._pace is not None:  # what was drawn is at hand: the device has done its work
             width, seconds = draft.tokens.shape[1], time.perf_counter() - started
             self._pace.took(len(current.texts), width, seconds, caught_up=self.drafter.caught_up)
+
+    def _current(self, counts: list[int], first: int = 0) -> Round:
+        """The rows, from one of them on, as they are now."""
+        rows = self._rows[first:]
+        return Round(
+            texts=[answer.text for answer in rows],
+            counts=counts,
+            keys=self._keys[first : len(self._rows)],
+            positions=[len(answer.tokens) for answer in rows],
+            sampling=self.sampling,
+            scheme=self.scheme,
+            vocabulary=self._vocabulary,
+            seen=None if self._seen is None else self._seen[first : len(self._rows)],
+        )
 
     def _lengths(self) -> list[int]:
         """Tokens to draft, a row."""
@@ -263,9 +276,11 @@ class Decoder:
             for row in rows
         ]
 
-    def _write(self, draft: Draft, verdict: Verdict, drafter_calls: int) -> None:
+    def _write(
+        self, draft: Draft, verdict: Verdict, *, first: int = 0, drafter_calls: int = 0
+    ) -> None:
         tokens, near = verdict.tokens.tolist(), verdict.near_ties.tolist()
-        for row, answer in enumerate(self._rows):
+        for row, answer in enumerate(self._rows[first:]):
             accepted, proposed = verdict.accepted[row], draft.counts[row]
             answer.target_calls += 1
             answer.drafter_calls += drafter_calls
@@ -287,4 +302,4 @@ class Decoder:
             written = answer.tokens[len(answer.text) - len(answer.request.prompt) :]
             answer.text += written
             if self._seen is not None:
-                self._seen[row, torch.tensor(written, device=self._device)] = True
+                self._seen[first + row, torch.tensor(written, device=self._device)] = True

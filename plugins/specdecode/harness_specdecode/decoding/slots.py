@@ -30,6 +30,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from harness import HarnessError
+from harness.models.blocks import inputs_at
 from harness_specdecode.decoding.attention import groups, slot_attention
 
 ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")
@@ -155,11 +156,22 @@ class SlotModel:
             rows: The slots, one behind the other.
             prompts: Their token ids; may be empty, but not all.
         """
+        self._fill(rows, prompts, 1)
+
+    def read(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+        """As ``prefill``, with the logits after each prompt's last token [n, V]."""
+        ends = torch.tensor([len(prompt) for prompt in prompts]).unsqueeze(-1) - 1
+        wanted = torch.arange(max(map(len, prompts))) == ends
+        self.calls += 1
+        with inputs_at(self.model.get_output_embeddings(), wanted.to(self.model.device)):
+            return self._fill(rows, prompts, 0)[0]
+
+    def _fill(self, rows: Sequence[int], prompts: Sequence[Sequence[int]], keep: int) -> Tensor:
         width = max(map(len, prompts))
         ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
         place = self._place
         place.first, place.common, place.fresh, place.end = rows[0], 0, True, width
-        self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), 1)
+        return self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), keep)
 
     def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
         """Logits after each of some tokens, put into the first n slots.
