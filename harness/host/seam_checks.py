@@ -87,6 +87,16 @@ def _get_model() -> None:
     raise LookupError("an unknown name raises no ValueError")
 
 
+def _model_arguments() -> None:
+    evaluator = inspect.getsource(import_module("lm_eval.evaluator"))
+    for name, given in (("string", "arg_string"), ("obj", "arg_dict")):
+        create = inspect.unwrap(getattr(seams.model_base(), f"create_from_arg_{name}").__func__)
+        found = [*inspect.signature(create).parameters]
+        _expect(found == ["cls", given, "additional_config"], f"create_from_arg_{name}: {found}")
+        _expect(f".create_from_arg_{name}(" in evaluator, "the evaluator does not call it")
+    _expect(seams.parsed_arguments("a=1,b=x") == {"a": 1, "b": "x"}, "what a string means")
+
+
 def _standard_errors() -> None:
     metrics, users = import_module("lm_eval.api.metrics"), import_module("lm_eval.evaluator_utils")
     stock = inspect.unwrap(metrics.stderr_for_metric)
@@ -168,6 +178,7 @@ SEAMS = (
     Seam("where a registry keeps its names (_objs)", _lets_go),
     Seam("which modules fill its registries", _own_names),
     Seam("get_model", _get_model),
+    Seam("how a model is made of --model_args", _model_arguments),
     Seam("stderr_for_metric", _standard_errors),
     Seam("TaskManager and its index", _task_index),
     Seam("where its own tasks lie", _task_folder),
@@ -184,7 +195,7 @@ SEAMS = (
         _members(
             "lm_eval.models.huggingface:HFLM",
             *("_model", "_config", "_device", "_max_length", "_model_generate"),
-            *("_loglikelihood_tokens", "_rank", "_world_size"),
+            *("_loglikelihood_tokens", "_rank", "_world_size", "tok_batch_encode"),
         ),
     ),
     Seam(
@@ -192,6 +203,7 @@ SEAMS = (
         _members(
             "lm_eval.models.vllm_causallms:VLLM",
             *("_config", "_max_length", "_model_generate", "_loglikelihood_tokens"),
+            *("tok_encode", "lora_request", "data_parallel_size"),
         ),
     ),
 )

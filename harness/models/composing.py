@@ -41,15 +41,16 @@ class Composed:
         super().__init__(pretrained, **kwargs)  # type: ignore[call-arg]
 
     def get_model_info(self) -> dict[str, Any]:
-        """What the results say of the model: ``method`` names the parts, ``method_args`` all."""
+        """What the results say of the model: ``method`` names the parts that had an effect."""
         found: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
-        labels: dict[str, str] = self.labels()  # type: ignore[attr-defined]
+        labels: dict[str, str | None] = self.labels()  # type: ignore[attr-defined]
         given = {
             f"{part}.{name}": self._arguments[name]
             for part in self.part_names
             for name in sorted(self.part_arguments[part] & self._arguments.keys())
         }
-        shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in self.part_names]
+        effective = [name for name in self.part_names if labels.get(name, "") is not None]
+        shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in effective]
         return found | {
             "parts": list(self.part_names),
             "method": " + ".join(shown),

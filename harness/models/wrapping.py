@@ -103,8 +103,8 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
             return {"model": _weights(resolve(self.stand_in)) or self.stand_in, "stands_in": True}
         return {"model": _weights(self.path) or self.path, "settings": self._settings()}
 
-    def labels(self) -> dict[str, str]:
-        """What a composed model's parts are shown with on the leaderboard, by part."""
+    def labels(self) -> dict[str, str | None]:
+        """What parts are shown with on the leaderboard; None for one that had no effect so far."""
         return {}
 
     def write(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:

@@ -289,6 +289,18 @@ def test_an_evaluation_names_its_parts(of_teacher: Path, tmp_path: Path) -> None
     assert config["speculation"]["accepted"] > 0 and config["artefact_hash"]
 
 
+def test_a_part_without_effect_is_not_named(of_teacher: Path) -> None:
+    """Rows that name no concept are the unsteered model's."""
+    lm = compose("hf-steered+speculative")(
+        "testbed:teacher", steering=str(of_teacher), method="diffmean", **ARGUMENTS
+    )
+    plain = [Instance("generate_until", {}, (TURNS[0], GREEDY), 0, ("t", 0, 1))]
+    lm.generate_until(plain, disable_tqdm=True)
+    assert lm.get_model_info()["method"] == "speculative(none)"
+    lm.generate_until(asked(GREEDY)[:1], disable_tqdm=True)
+    assert lm.get_model_info()["method"] == "steered(diffmean) + speculative(none)"
+
+
 def test_parts_refuse_each_other_before_a_model_is_loaded() -> None:
     with pytest.raises(
         HarnessError, match=r"^model 'hf-steered\+steered': 'steered' is named twice"

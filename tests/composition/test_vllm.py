@@ -55,6 +55,11 @@ def test_sampled_answers_do_not_depend_on_the_drafter(
     assert len(set(engines[name][kind])) == len(engines[name][kind])
 
 
+@pytest.mark.parametrize("name", ["none", "model", "ngram"])
+def test_nor_on_what_is_asked_beside(engines: Found, name: str) -> None:
+    assert engines[name]["one by one"] == engines["none"][f"sampled {POSITIONS[-1]}"]
+
+
 def test_answers_are_those_of_hf(engines: Found, of_teacher: Path) -> None:
     lm = compose("hf-steered+speculative")(
         "testbed:teacher",

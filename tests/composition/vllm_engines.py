@@ -46,6 +46,9 @@ def answers(lm: Any, sampled: bool) -> dict[str, list[str]]:
         for name, options in (("greedy", GREEDY), ("sampled", SAMPLED))[: 1 + sampled]:
             made = lm.generate_until(asked(options), disable_tqdm=True)
             found[f"{name} {positions}"] = list(map(str, made))
+    if sampled:  # a step of one request each
+        rows = [lm.generate_until([row], disable_tqdm=True)[0] for row in asked(SAMPLED)]
+        found["one by one"] = list(map(str, rows))
     return found
 
 

@@ -99,18 +99,23 @@ class SteeringPart(Wrapper):
             "method": self.plan.method,
         }
 
-    def labels(self) -> dict[str, str]:
-        return super().labels() | {"steered": self.plan.method}
+    def labels(self) -> dict[str, str | None]:
+        return super().labels() | {"steered": self.plan.method if self._steers else None}
+
+    @property
+    def _steers(self) -> bool:
+        """Whether the method has had, or will have, a part in any answer."""
+        return self._used or self.plan.everywhere is not None
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model; lm-eval asks when all is answered.
 
         A run whose rows name no concept is the unsteered model's, and says so.
         """
-        everywhere = self.plan.everywhere
         stock: Callable[[], dict[str, Any]] = getattr(super(), "get_model_info", dict)
-        if not self._used and everywhere is None:
+        if not self._steers:
             return stock() | {"method": "", "method_args": {}}
+        everywhere = self.plan.everywhere
         return stock() | {
             "method": self.plan.method,
             "method_args": everywhere.trace() if everywhere else {},

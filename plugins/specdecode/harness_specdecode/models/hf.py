@@ -147,7 +147,7 @@ class SpeculativeMixin(HFWrapper):
             "noise_seed": self.noise.seed,
         }
 
-    def labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str | None]:
         drafting = f", γ {self.decoding.gamma}" if self.drafts.name != NONE else ""
         return super().labels() | {"speculative": f"{self.drafts.name}{drafting}"}
 

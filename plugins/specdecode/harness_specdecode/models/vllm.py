@@ -118,7 +118,7 @@ class VLLMSpeculativeMixin(VLLMWrapper):
             "noise_seed": self.noise_seed,
         }
 
-    def labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str | None]:
         drafting = f", γ {self.gamma}" if self.drafter != NONE else ""
         return super().labels() | {"speculative": f"{self.drafter}{drafting}"}
 

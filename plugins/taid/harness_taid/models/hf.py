@@ -110,7 +110,7 @@ class DistilledMixin(HFWrapper):
             )
         return self._pair
 
-    def labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str | None]:
         return super().labels() | {
             "distilled": self.distillation.objective if self.distillation else ""
         }
