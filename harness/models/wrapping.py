@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +31,6 @@ from harness.testbed import resolve
 
 _Base: Any = object  # whatever the mixin is put in front of
 _FAULTS = (OSError, ValueError, AssertionError, RuntimeError, TypeError)
-_weights = cache(fingerprint)
 
 
 class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
@@ -100,8 +99,11 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     def identity(self) -> dict[str, Any]:
         """What all answers of the model in place depend on; JSON-able."""
         if self.stand_in is not None:
-            return {"model": _weights(resolve(self.stand_in)) or self.stand_in, "stands_in": True}
-        return {"model": _weights(self.path) or self.path, "settings": self._settings()}
+            return {
+                "model": fingerprint(resolve(self.stand_in)) or self.stand_in,
+                "stands_in": True,
+            }
+        return {"model": fingerprint(self.path) or self.path, "settings": self._settings()}
 
     def labels(self) -> dict[str, str | None]:
         """What parts are shown with on the leaderboard; None for one that had no effect so far."""

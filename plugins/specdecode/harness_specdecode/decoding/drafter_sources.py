@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import HarnessError
+from harness.artefacts.checksums import fingerprint
+from harness.testbed import resolve
 from harness_specdecode.decoding.drafters import (
     Drafter,
     ModelDrafter,
@@ -35,6 +37,11 @@ class Source:
     name: str
     model: Any = None
     cost: float = 0.0
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of a drafting model's files; None where there are none on this machine."""
+        return fingerprint(resolve(self.name)) if self.model is not None else None
 
     def drafter(self, slots: Callable[[Any], SlotModel]) -> Drafter:
         """A drafter for one batch.
@@ -81,8 +88,6 @@ def open_source(
 
 def _loaded(name: str, tokenizer: Any, revision: str, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from harness.testbed import resolve
 
     path = resolve(name)
     try:

@@ -143,6 +143,7 @@ class SpeculativeMixin(HFWrapper):
     def identity(self) -> dict[str, Any]:
         return super().identity() | {
             "decoding": asdict(replace(self.decoding, batch_size=1)),
+            "drafter": self.drafts.sha256,
             "exact": self.exact,
             "noise_seed": self.noise.seed,
         }
@@ -272,7 +273,8 @@ class SpeculativeMixin(HFWrapper):
         """What is known of such rounds; nothing where answers would depend on a clock."""
         if decoding.scheme == LEVIATHAN and not settings.sampling.greedy:
             return None
-        key = decoding.drafter, decoding.gamma, decoding.scheme, settings.sampling
+        way = decoding.drafter, decoding.gamma, decoding.scheme, settings.sampling
+        key = (id(self.model), *way)  # another model may stand in
         if key not in self._paces:
             self._paces[key] = Pace(decoding.gamma, self.source(decoding.drafter).cost)
         return self._paces[key]
