@@ -17,7 +17,8 @@ def score(
         str | None,
         typer.Option(
             help="An lm-eval model's name, or JSON: "
-            '{"model": "local-chat-completions", "model_args": {…}}. Default: the run\'s judge.'
+            '{"model": "local-chat-completions", "model_args": {…}}; or "same": the judge that the '
+            "run names, if it has no address, store or code."
         ),
     ] = None,
     out: Annotated[
@@ -27,11 +28,19 @@ def score(
         float | None,
         typer.Option(min=0, max=1, help="Largest share of unscored responses; default: the run's."),
     ] = None,
+    include_path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of task YAMLs besides those of installed plugins; code they name runs."
+        ),
+    ] = None,
 ) -> None:
     """Judge the saved samples of a run and write new results beside the old ones."""
     from harness.judging import rescore
 
-    written = rescore.rescore(results, judge=judge, out=out, max_unscored=max_unscored)
+    written = rescore.rescore(
+        results, judge=judge, out=out, max_unscored=max_unscored, include_path=include_path or ()
+    )
 
     from lm_eval.utils import make_table
 

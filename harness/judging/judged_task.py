@@ -292,8 +292,8 @@ class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
             shown,
         )
         return (
-            f"The responses are saved: `harness score {path}` judges them without the model "
-            "(--judge names another judge)"
+            f"The responses are saved: `harness score {path}` judges them without the model; say "
+            "with --judge who does"
         )
 
 

@@ -4,13 +4,17 @@ Only what judging needs is rebuilt: each judged task, on the documents that lie 
 that neither the model nor the data set is asked for again. Metrics, standard errors and group means
 come from lm-eval's own functions; everything else in the results stays as it was, but for the judge
 in ``configs[task].metadata`` and ``scored_from``, the file that was scored.
+
+Results come from anywhere, and are data. Tasks come from installed packages and from folders that
+the user names; who judges, at what address, with which code and into which store, the user says. Of
+the judge in the file at most its name and harmless settings are taken, where the user confirms it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,17 @@ from typing import Any
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
 from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
-from harness.errors import DataError, JudgeError
+from harness.errors import DataError, JudgeError, one_line
 from harness.host import discovery
 from harness.host.lm_eval_seams import aggregate, group_fields, load_yaml
 from harness.judging.judged_task import JudgedTask, Judgement
 from harness.judging.run_files import read_results, read_samples, results_file, write_run
 from harness.models.responses import Completion
+
+SAME = "same"
+"""The run's own judge, confirmed."""
+_HARMLESS = frozenset({"model", "pretrained", "revision", "dtype", "max_length", "num_concurrent"})
+_RESAMPLES = 100_000  # lm-eval's default
 
 
 @dataclass(frozen=True)
@@ -41,32 +50,38 @@ def rescore(
     judge: str | None = None,
     out: Path | None = None,
     max_unscored: float | None = None,
+    include_path: Sequence[Path] = (),
 ) -> Path:
     """Judge every judged task of a run again and write new results and samples.
 
     Args:
         path: A results file of lm-eval, or the folder that holds it (the newest is taken).
-        judge: An lm-eval model's name or a JSON object; by default the judge of the run.
+        judge: An lm-eval model's name or a JSON object; ``same`` is the judge of the run, which
+            must have no address, store or code.
         out: Folder for the new files; by default that of the old ones.
         max_unscored: Overrides the run's ``judge_max_unscored``.
+        include_path: Folders of task YAMLs besides those of installed plugins; their
+            ``!function`` runs.
 
     Returns:
         The new results file.
 
     Raises:
         DataError: Results or samples are missing or damaged, or no task in them is judged.
-        JudgeError: The judge is missing, misconfigured or leaves too much unscored.
+        JudgeError: The judge is missing, not confirmed, misconfigured or leaves too much unscored.
     """
     path = results_file(path)
     saved = read_results(path)
-    override: Row = {} if judge is None else {"judge": _given(judge)}
+    override: Row = {} if judge in (None, SAME) else {"judge": _given(str(judge))}
     if max_unscored is not None:
         override["judge_max_unscored"] = max_unscored
-    library = _Library(saved["configs"])
+    library = _Library(include_path)
     kinds = {name: library.find(name, config) for name, config in saved["configs"].items()}
     judged = {name: found for name, found in kinds.items() if found}
     if not judged:
         raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
+    if judge is None:
+        raise JudgeError(_whom(path, saved["configs"], judged))
     samples = {name: read_samples(path, saved, name) for name in judged}
     scored = {
         name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
@@ -90,20 +105,34 @@ def _given(judge: str) -> Any:
         raise JudgeError(f"--judge is neither a model's name nor valid JSON: {cause}") from None
 
 
-class _Library:
-    """The task YAMLs that plugins bring, and those that lie where the run had found its own."""
+def _whom(path: Path, configs: Mapping[str, Any], judged: Collection[str]) -> str:
+    """What to say to a user who has named no judge."""
+    notes = [(configs[name].get("metadata") or {}).get("judge") for name in judged]
+    names = {
+        f"{one['model']} {json.dumps(one.get('model_args') or {}, sort_keys=True)}"
+        for note in notes
+        for one in (note if isinstance(note, list) else [note])
+        if isinstance(one, Mapping) and one.get("model") not in (None, "none")
+    }
+    if not names:
+        return f"task '{next(iter(judged))}' was not judged before: name a judge with --judge"
+    return one_line(
+        f"{path} names as its judge {', '.join(sorted(names))}: confirm it with --judge same, or "
+        "name a judge with --judge"
+    )
 
-    def __init__(self, configs: Mapping[str, Any]) -> None:
-        import lm_eval
+
+class _Library:
+    """The task YAMLs that plugins bring, and those in folders that the user names."""
+
+    def __init__(self, include_path: Sequence[Path]) -> None:
         from lm_eval.tasks import TaskManager
 
         folders = [folder for plugin in discovery.plugins() for folder in plugin.folders]
-        known = [*folders, Path(lm_eval.__file__).parent]
-        for config in configs.values():
-            file = Path((config.get("metadata") or {}).get("config_source") or "inline")
-            if file.is_file() and not any(file.is_relative_to(folder) for folder in known):
-                folders.append(file.parent)
-                known.append(file.parent)
+        for folder in include_path:
+            if not folder.is_dir():
+                raise DataError(f"--include-path {folder}: there is no such folder")
+            folders.append(folder)
         include = [str(folder) for folder in folders]
         self._index = TaskManager(include_path=include, include_defaults=False).task_index
 
@@ -118,7 +147,10 @@ class _Library:
         path = self.yaml(name)
         if path is None:
             if "prompt_hash" in str(metadata.get("judge")):
-                raise DataError(f"unknown task '{name}': install the plugin that brings it")
+                raise DataError(
+                    f"unknown task '{name}': install the plugin that brings it, or give the folder "
+                    "of its YAML by --include-path (code that the YAML names is run)"
+                )
             return None
         if "class" not in load_yaml(path, functions=False):
             return None
@@ -162,7 +194,13 @@ def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> An
             f"the run's judge had arguments that are not saved ({', '.join(note['hidden'])}): "
             "give the judge again with --judge"
         )
-    known = {field.name for field in fields(AssistantSpec)} | keys
+    args = note.get("model_args") or {}
+    if foreign := sorted(set(args) - _HARMLESS):
+        raise JudgeError(
+            f"task '{name}': the run's judge has {', '.join(foreign)}, which a results file does "
+            "not decide: give the judge with --judge"
+        )
+    known = {field.name for field in fields(AssistantSpec)} - {"store"} | keys
     return {key: value for key, value in note.items() if key in known}
 
 
@@ -196,7 +234,8 @@ def _score(task: JudgedTask, samples: list[Row]) -> Scored:
 
 def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
     """Put one task's new metrics and judge into the results."""
-    iterations = saved.get("config", {}).get("bootstrap_iters", 100_000)
+    given = saved.get("config", {}).get("bootstrap_iters")
+    iterations = min(given, _RESAMPLES) if isinstance(given, int) else _RESAMPLES
     metrics = aggregate(scored.task, scored.values, iterations)
     before = saved["results"].get(name, {})
     stays = {key: value for key, value in before.items() if "," not in key}

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.artefacts.writing import write_lines, write_text
 from harness.data.sources import Row, read_table
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 
 
 def results_file(path: Path) -> Path:
@@ -43,6 +43,8 @@ def read_results(path: Path) -> Row:
         raise DataError(f"{path} cannot be read as lm-eval's results: {cause}") from cause
     if not isinstance(saved, dict) or not {"results", "configs"} <= set(saved):
         raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
+    for name in saved["configs"]:
+        _samples(path, name)
     return saved
 
 
@@ -52,7 +54,7 @@ def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
     Raises:
         DataError: They were not saved, or are damaged or incomplete.
     """
-    file = path.with_name(f"samples_{name}_{_date(path)}.jsonl")
+    file = _samples(path, name)
     if not file.is_file():
         raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
     rows = read_table(file, ("doc", "resps", "filtered_resps", "filter", "metrics"))
@@ -66,6 +68,20 @@ def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
 
 def _date(path: Path) -> str:
     return path.stem.rpartition("_")[2]
+
+
+def _samples(results: Path, name: str) -> Path:
+    """Where the samples of a task lie beside its results.
+
+    Raises:
+        DataError: The name leads elsewhere, or a link lies there.
+    """
+    if Path(name).name != name:
+        raise DataError(f"{results}: '{one_line(name, 80)}' is no name of a task")
+    file = results.with_name(f"samples_{name}_{_date(results)}.jsonl")
+    if file.is_symlink():
+        raise DataError(f"{file} is a link; samples are read from regular files only")
+    return file
 
 
 def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list[Row]]) -> Path:
@@ -84,12 +100,12 @@ def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list
     folder.mkdir(parents=True, exist_ok=True)
     date = datetime.now().isoformat().replace(":", "-")
     for name in saved["configs"]:
-        old = source.with_name(f"samples_{name}_{_date(source)}.jsonl")
+        old = _samples(source, name)
         new = folder / f"samples_{name}_{date}.jsonl"
         if name in samples:
             write_lines(new, samples[name], dumps=_json)
         elif old.is_file():
-            shutil.copyfile(old, new)
+            shutil.copyfile(old, new, follow_symlinks=False)
     results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
     write_text(results, _json(saved, indent=2))
     return results

@@ -261,7 +261,7 @@ def test_guard_models_vote_and_are_saved_and_scored_again(tmp_path, monkeypatch)
             "wildguard:wild": "unsafe",
             "harmbench:harm": "unsafe",
         }
-        again = json.loads(rescore(tmp_path).read_text())
+        again = json.loads(rescore(tmp_path, judge=json.dumps(judge)).read_text())
         assert again["results"]["astral_safety"]["unsafe_rate,none"] == 21 / 84
         one = json.dumps(judge[:2])
         fewer = json.loads(rescore(tmp_path, judge=one).read_text())

@@ -184,7 +184,7 @@ def test_baselines_that_do_not_fit(manager: Manager, earlier: Path, tmp_path: Pa
 def test_judging_again_gives_the_same(earlier: Path, tmp_path: Path) -> None:
     for task in ("axbench_steer_prompt", "axbench_suppress"):
         saved = json.loads(next((earlier / task).rglob("results_*.json")).read_text())
-        again = json.loads(rescore(earlier / task, out=tmp_path / task).read_text())
+        again = json.loads(rescore(earlier / task, out=tmp_path / task, judge="same").read_text())
         assert again["results"][task] == saved["results"][task]
         assert again["configs"][task]["metadata"]["writer"] == {"model": "template"}
 

@@ -13,8 +13,18 @@ from judged_tasks import PoliteTask, evaluate, judge_at
 
 from harness.cli import main
 from harness.errors import JudgeError
-from harness.judging.rescore import rescore
+from harness.judging import rescore as rescoring
 from harness.models.responses import Completion
+
+
+def rescore(path: Path, **options: object) -> Path:
+    """With the folder of the task's YAML, which no plugin brings."""
+    (folder,) = {file.parent for file in _above(path).rglob("polite.yaml")}
+    return rescoring.rescore(path, include_path=[folder], **options)
+
+
+def _above(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if list(place.glob("polite.yaml")))
 
 
 def results_of(folder: Path) -> Path:
@@ -30,6 +40,8 @@ def samples(results: Path, task: str = "polite") -> list[dict]:
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     """Run ``harness score …``; its exit status."""
+    folder = [str(_above(Path(words[0])))] if Path(words[0]).exists() else []
+    words = (*words, *(word for one in folder for word in ("--include-path", one)))
     monkeypatch.setattr(sys, "argv", ["harness", "score", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -74,7 +86,7 @@ def test_neither_data_set_nor_model_is_needed(tmp_path, monkeypatch):
     assert json.loads(after.read_text())["results"]["polite"]["polite,none"] == 1.0
 
 
-def test_the_runs_own_judge_is_the_default_and_asked_only_what_is_missing(tmp_path):
+def test_the_same_judge_is_asked_only_what_is_missing(tmp_path):
     flaky = {"on": True}
     hopeless = {f"Is 'lol' polite? Rate item {number}" for number in (1, 4)}
     with running(lambda p: ["500"] * 99 if flaky["on"] and p in hopeless else []) as server:
@@ -83,7 +95,8 @@ def test_the_runs_own_judge_is_the_default_and_asked_only_what_is_missing(tmp_pa
         old = json.loads(before.read_text())
         flaky["on"] = False
         count = server.requests.copy()
-        after = rescore(before)
+        again = judge_at(server.url, retries=3)
+        after = rescore(before, judge=json.dumps(again))
         assert server.requests - count == dict.fromkeys(hopeless, 1)
     new = json.loads(after.read_text())
     assert old["results"]["polite"]["n_unscored,none"] == 2
@@ -117,7 +130,7 @@ def test_secrets_of_the_judge_are_not_written(tmp_path):
         assert server.headers[0]["Authorization"] == f"Bearer {planted}"
     assert planted not in "".join(path.read_text() for path in after.parent.iterdir())
     with pytest.raises(Exception, match=r"arguments that are not saved \(header\)"):
-        rescore(after)
+        rescore(after, judge="same")
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
@@ -219,7 +232,7 @@ def test_responses_of_a_run_that_its_judge_lets_down_are_scored_later(tmp_path, 
         saved = Path(str(caught.value).partition("harness score ")[2].partition("`")[0])
         monkeypatch.setattr("lm_eval.models.dummy.DummyLM.generate_until", None)
         down["on"] = False
-        after = rescore(saved, out=tmp_path / "late")
+        after = rescore(saved, out=tmp_path / "late", judge=json.dumps(judge_at(server.url)))
     new = json.loads(after.read_text())
     assert new["results"]["polite"]["polite,none"] == 1.0
     assert new["n-samples"]["polite"] == {"original": 6, "effective": 6}
@@ -236,5 +249,5 @@ def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, m
             patch.setattr("harness.asking.assistant.Assistant.ask", interrupted)
             evaluate(tmp_path, {"judge": judge_at(server.url)})
         saved = Path(caplog.text.partition("harness score ")[2].partition("`")[0])
-        after = rescore(saved, out=tmp_path / "late")
+        after = rescore(saved, out=tmp_path / "late", judge=json.dumps(judge_at(server.url)))
     assert json.loads(after.read_text())["results"]["polite"]["n_unscored,none"] == 0
