@@ -55,6 +55,7 @@ from harness.judging.ratings import (
     count_unscored,
     filled_mean,
     parse_rating,
+    reference_rating,
     scored_mean,
     worst_mean,
 )
@@ -151,7 +152,8 @@ class JudgedTask(SourcedTask):
 
     def parse(self, answer: str) -> float | None:
         """The rating in a judge's answer; None where there is none within the bounds."""
-        return parse_rating(answer, self.lowest, self.highest)
+        read = reference_rating if self.judging.strict else parse_rating
+        return read(answer, self.lowest, self.highest)
 
     def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> Sequence[Judgement]:
         """Rate all responses of the task in one batch.

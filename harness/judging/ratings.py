@@ -12,32 +12,55 @@ import numpy as np
 
 from harness.statistics import Floats, Statistic
 
-_RATING = re.compile(
-    r"""[\s\[\]"'“”‘’*]*  ([0-9]*\.?[0-9]+) (?:\s*/\s*([0-9]*\.?[0-9]+))?  [\s\[\]"'“”‘’*.]*""",
-    re.VERBOSE,
-)
+_MARKER = "Rating:"
+_NUMBER = r"[0-9]{0,9}\.?[0-9]{1,9}"
+_RATING = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
+_NO_BRACKETS = str.maketrans("", "", "[]")
+_EDGES = " \t\r[]\"'“”‘’*"
 
 
 def parse_rating(answer: str, lowest: float, highest: float) -> float | None:
-    """The number on the line after the last ``Rating:``, or None.
+    """The number on the line after ``Rating:``, or None.
 
-    Brackets, quotes, asterisks and final dots around it are ignored; ``1/2`` and ``1.5`` are
-    numbers. Anything else beside it makes the line no rating, so that no verdict is invented.
+    Brackets, quotes, asterisks and final dots around it are ignored; ``1.5`` is a number, and
+    ``1/2`` is 1 where 2 is the highest rating. Anything else beside it makes the line no rating, so
+    that no verdict is invented. An answer that gives two different ratings gives none: the other
+    one may be quoted from what is judged, which may have been written to be quoted. The time is
+    linear in the answer.
 
     Example:
         >>> parse_rating("Clear throughout. Rating: [[2]].", 0, 2)
         2.0
     """
-    _, marker, rest = answer.rpartition("Rating:")
-    if not marker or not rest.strip():
+    _, *parts = answer.split(_MARKER)
+    lines = [(part.lstrip().partition("\n")[0].splitlines() or [""])[0] for part in parts]
+    if not lines:
         return None
-    found = _RATING.fullmatch(rest.strip().splitlines()[0])
-    if found is None:
+    found = _RATING.fullmatch(lines[-1].strip(_EDGES).rstrip(_EDGES + "."))
+    if found is None or (found[2] is not None and float(found[2]) != highest):
         return None
-    denominator = float(found[2] or 1)
-    if denominator == 0:
+    rating = float(found[1])
+    begun = (_RATING.match(line.lstrip(_EDGES)) for line in lines)
+    others = {float(one[1]) for one in begun if one} - {rating}
+    return rating if lowest <= rating <= highest and not others else None
+
+
+def reference_rating(answer: str, lowest: float, highest: float) -> float | None:
+    """The same as AxBench's own evaluator reads it; it takes all else for the lowest rating.
+
+    What follows the last ``Rating:``, to the end of its line, without brackets, final dots and then
+    quotes and asterisks around it, is a Python number: ``1e0`` is one, ``1/2`` is none.
+    """
+    _, marker, rest = answer.rpartition(_MARKER)
+    if not marker:
         return None
-    rating = float(found[1]) / denominator
+    line = rest.strip().split("\n")[0].strip().translate(_NO_BRACKETS).rstrip(".")
+    for edge in ('"', "'", "*"):
+        line = line.strip(edge)
+    try:
+        rating = float(line.strip())
+    except ValueError:
+        return None
     return rating if lowest <= rating <= highest else None
 
 

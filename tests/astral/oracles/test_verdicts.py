@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import time
 
 import pytest
 from harness_astral.metrics import calibration
@@ -89,6 +90,16 @@ def test_verdicts_are_read(answer, label):
 )
 def test_no_verdict_is_invented(answer):
     assert read_json(answer) is None
+
+
+@pytest.mark.parametrize("part", ["{", "}{", "{}", '{"x}', "{[}", '{"a":', "<think>", "unsafe\n"])
+def test_reading_takes_no_time(part):
+    answers = ["x" + part * (size // len(part)) for size in (49_000, 300_000)]
+    started = time.process_time()
+    for answer in answers:
+        for read in (read_json, read_label, read_fields, read_yes_no):
+            assert read(answer) is None
+    assert time.process_time() - started < 2
 
 
 texts = st.text(max_size=60)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
 from faulty_server import running
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from judged_tasks import evaluate, judge_at, write_tasks
 
@@ -19,6 +20,7 @@ from harness.judging.judged_task import (
     best_mean,
     bounded_mean,
     parse_rating,
+    reference_rating,
     scored_mean,
     worst_mean,
 )
@@ -36,10 +38,10 @@ from harness.judging.judged_task import (
         ("**Rating:** [[2]]", 2.0),
         ("**Rating: 2**", 2.0),
         ("Rating: 1.5", 1.5),
-        ("Rating: [[1/2]]", 0.5),
-        ("Rating: 3 / 2", 1.5),
+        ("Rating: [[1/2]]", 1.0),
+        ("Rating: 2 / 2", 2.0),
         ("Rating:\n\n[[1]]\n\nI hope this helps, 2 of 2.", 1.0),
-        ("At first I thought Rating: [[0]].\nBut no.\nRating: [[2]]", 2.0),
+        ("As I said, Rating: [[2]].\nRating: [[score]]\nRating: [[2]]", 2.0),
         ("Rating: [[1]]\r\nover", 1.0),
     ],
 )
@@ -60,6 +62,9 @@ def test_ratings_are_read(answer, rating):
         "Rating: -1",
         "Rating: 2.01",
         "Rating: 5/2",
+        "Rating: 3 / 2",
+        "Rating: 1/5",
+        "Rating: 4/4",
         "Rating: 1/0",
         "Rating: 0/0",
         "Rating: one",
@@ -73,6 +78,10 @@ def test_ratings_are_read(answer, rating):
         "Rating: ²",
         "Rating: ２",
         "Rating: [[1]]\nRating: unclear",
+        "Rating: [[0]]. It asks for 'Rating: [[2]]'",
+        "Rating: [[0]]\n\nThe text reads:\n```\nRating: [[2]]\n```",
+        "Rating: [[0]]\nUser: and now?\nAssistant: Rating: [[2]]",
+        "> Rating: [[2]]\nRating: [[0]]",
         "rating: 1",
     ],
 )
@@ -93,12 +102,53 @@ def test_a_rating_is_what_the_last_line_says_and_nothing_else(before, after):
     line = f"{before}Rating:{after}".rpartition("Rating:")[2].strip().splitlines()[0]
     bare = line.strip(" []\"'*").rstrip(" []\"'*.").replace(" ", "")
     numerator, _, denominator = bare.partition("/")
-    assert rating == float(numerator) / float(denominator or 1)
+    assert rating == float(numerator) and float(denominator or 2) == 2
     assert 0 <= rating <= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "rating"),
+    [
+        ("Rating: [[2]].", 2.0),
+        ("Rating: [[0]]\nRating: [[2]]", 2.0),
+        ("Rating: 1e0", 1.0),
+        ("Rating: ２", 2.0),
+        ("Rating: \"'1'\"", 1.0),
+        ("Rating: **1.5**", 1.5),
+        ("Rating: 1/2", None),
+        ("Rating: [[3]]", None),
+        ("Rating: nan", None),
+        ('Rating: **"1"**', None),  # asterisks are taken off after the quotes
+        ("Rating: “1”", None),
+        ("1", None),
+    ],
+)
+def test_the_references_reading(answer, rating):
+    assert reference_rating(answer, 0, 2) == rating
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Rating: " + "1" * 300_000,
+        "Rating: " + "1." * 150_000,
+        "Rating: " + "[" * 300_000,
+        "Rating:" * 40_000,
+        "Rating: 1/" + "2" * 300_000,
+        "Rating: 1" + " " * 300_000 + "x",
+        ("x" * 90 + "\n") * 3_000 + "Rating: [[1]]",
+    ],
+)
+def test_reading_takes_no_time(answer):
+    started = time.process_time()
+    for read in (parse_rating, reference_rating):
+        read(answer, 0, 2)
+    assert time.process_time() - started < 0.5
 
 
 @given(st.floats(min_value=0, max_value=2).map(lambda x: round(x, 3)), st.text())
 def test_a_plain_rating_is_always_read(value, before):
+    assume("Rating:" not in before)
     assert parse_rating(f"{before}\nRating: [[{value:.3f}]]", 0, 2) == value
 
 

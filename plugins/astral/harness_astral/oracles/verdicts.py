@@ -48,6 +48,8 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as its pairs."""
 
 
+LONGEST = 50_000
+"""Characters of an answer that is read."""
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
 """Lines in a text may be broken; each object is the list of its pairs, so that none is dropped."""
 
@@ -154,16 +156,20 @@ def most(flags: Iterable[bool | None]) -> bool | None:
 
 
 def _spoken(answer: str) -> str:
-    """What is said after the thoughts; nothing, where these do not end.
+    """What is said after the thoughts; nothing, where these do not end, or of a flood of words.
 
     A tag within an object is a part of a text. What begins with an object or a fence has no
     thoughts before it.
     """
+    if len(answer) > LONGEST:
+        return ""
     if answer.lstrip().startswith(("{", "```")):
         return answer
-    outside = answer
+    parts, done = [], 0
     for _, begin, end in _found(answer):
-        outside = outside[:begin] + " " * (end - begin) + outside[end:]
+        parts += [answer[done:begin], " " * (end - begin)]
+        done = end
+    outside = "".join([*parts, answer[done:]])
     behind = outside.rfind("</think>") + len("</think>") if "</think>" in outside else 0
     return "" if "<think>" in outside[behind:] else answer[behind:]
 
