@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.asking.batch import Batch, count_tokens
+from harness.asking.batch import Batch, Unkept, count_tokens
 from harness.asking.secrets import (
     Secret,
     hidden,
@@ -112,6 +112,8 @@ class Assistant:
                 answers[key] = stored
         self.usage.update(questions=len(answers) + len(missing), stored=len(answers))
         if missing:
+            if (store := self._opened()) is not None:
+                store.ready()
             model = self.model()
             batch = Batch(
                 *(model, self.spec, missing),
@@ -221,10 +223,18 @@ class Assistant:
                 return answer
         return None
 
-    def _keep(self, key: str, answer: str) -> None:
+    def _keep(self, key: str, answer: str) -> str:
         store = self._opened()
-        if store is not None:
-            store.put(next(entry for entry in _entries(key) if entry not in store), answer)
+        if store is None:
+            return answer
+        try:
+            stays: str = store.put(next(e for e in _entries(key) if e not in store), answer)
+        except OSError as cause:
+            raise Unkept(
+                f"{store.path} cannot be written: {cause.strerror}. Nothing more is asked, as no "
+                "answer could be kept"
+            ) from cause
+        return stays
 
 
 def _entries(key: str) -> Iterator[str]:

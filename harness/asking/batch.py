@@ -64,6 +64,13 @@ class Inbox:
         self._settle(key, answer)
 
 
+class Unkept(BaseException):
+    """An answer cannot be written down.
+
+    No ``Exception``: clients ask again after any of those, and each time costs money.
+    """
+
+
 class Batch:
     """Questions by store key, asked until each is answered or given up.
 
@@ -72,7 +79,8 @@ class Batch:
         spec: How to ask.
         questions: By key.
         accept: Whether an answer counts; a question's own ``check`` is asked besides.
-        keep: Called at once with each key and accepted answer.
+        keep: Called at once with each key and accepted answer; returns the answer that stays,
+            which another process may have got first.
         redacted: Strikes secrets out of a text.
         usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
     """
@@ -84,7 +92,7 @@ class Batch:
         questions: Mapping[str, Question],
         *,
         accept: Callable[[str], bool],
-        keep: Callable[[str, str], None],
+        keep: Callable[[str, str], str],
         redacted: Callable[[str], str],
         usage: Counter[str],
     ) -> None:
@@ -178,6 +186,8 @@ class Batch:
             if not inbox.arrived:  # a model without the hook; else its order is not relied upon
                 for key, answer in zip(batch, returned, strict=True):
                     inbox.take(key, answer)
+        except Unkept as stop:
+            raise JudgeError(str(stop)) from stop.__cause__
         except HarnessError:
             raise
         except Exception as error:  # noqa: BLE001 -- a model's client raises what it likes
@@ -215,8 +225,8 @@ class Batch:
         if isinstance(answer, str):
             self._usage.update(answers=1, answer_characters=len(answer))
         if isinstance(answer, str) and self._counts(key, answer):
-            self.answers[key] = answer
-            self._keep(key, answer)
+            stays = self._keep(key, answer)
+            self.answers[key] = stays if self._counts(key, stays) else answer
             return
         self._tries[key] += 1
         self._usage["rejected"] += 1

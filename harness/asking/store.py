@@ -83,10 +83,27 @@ class Store(Mapping[str, Any]):
                 ) from cause
         self._read_to += len(whole) + 1
 
-    def put(self, key: str, value: Any) -> None:
-        """Write one finished unit through to disk; a key already there is kept as it is."""
+    def ready(self) -> None:
+        """Find out whether the file can be written, before what it shall keep is paid for.
+
+        Raises:
+            ArtefactError: It cannot.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab"):
+                pass
+        except OSError as cause:
+            raise ArtefactError(f"{self.path} cannot be written: {cause.strerror}") from cause
+
+    def put(self, key: str, value: Any) -> Any:
+        """Write one finished unit through to disk; a key already there is kept as it is.
+
+        Returns:
+            The value that stays, which another process may have written.
+        """
         if key in self._values:
-            return
+            return self._values[key]
         line = json.dumps({"key": key, "value": value})  # as it comes back
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with shared_file(self.path), self.path.open("a+b") as file:
@@ -95,12 +112,13 @@ class Store(Mapping[str, Any]):
                 self._read_to = self._lines = 0
             self._read(file)
             if key in self._values:
-                return
+                return self._values[key]
             entry = json.loads(line)
             self._read_to += jsonlines.Writer(file, dumps=json.dumps).write(entry)
             file.flush()
             self._lines += 1
             self._values[key] = entry["value"]
+        return self._values[key]
 
     @staticmethod
     def _drop_cut_line(descriptor: int) -> None:

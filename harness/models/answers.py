@@ -65,11 +65,13 @@ class Answers:
         prompts: list[Prompt] = [one.args[0] for one in asked]
         store: Mapping[str, Any] = {} if self.store is None else self.store
         missing = [i for i, prompt in enumerate(prompts) if prompt.key not in store]
+        if missing and self.store is not None:
+            self.store.ready()
         made = ask([asked[i] for i in missing]) if missing else []
         fresh = dict(zip(missing, made, strict=True))
-        for i, answer in fresh.items():
-            if self.store is not None:  # where the model did not do it on the way
-                self.store.put(prompts[i].key, _kept(answer))
+        if self.store is not None:  # where the model did not do it on the way
+            for i, answer in fresh.items():
+                fresh[i] = _given(self.store.put(prompts[i].key, _kept(answer)))
         return [
             fresh[i] if i in fresh else _given(store[prompt.key])
             for i, prompt in enumerate(prompts)

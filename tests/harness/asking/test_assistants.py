@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import harness._autoload  # noqa: F401 -- our models join lm-eval as under the s
 from harness.asking.assistant import Assistant, Question
 from harness.asking.spec import AssistantSpec
 from harness.asking.store import Store
-from harness.errors import JudgeError
+from harness.errors import HarnessError, JudgeError
 from harness.judging.ratings import parse_rating
 
 FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
@@ -140,6 +141,53 @@ def test_a_server_that_is_down_is_not_asked_for_long(concurrent, caplog):
         assert answers == [None] * 200
         assert server.total <= 2 * 4 * max(1, 2 * concurrent)
         assert "500" in caplog.text
+
+
+@pytest.mark.parametrize("concurrent", [1, 16])
+def test_a_store_that_cannot_be_written_costs_nothing(tmp_path, concurrent):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "folder", tmp_path / "file" / "below.jsonl"):
+        with running() as server:
+            assistant = Assistant(spec(server, concurrent, store=str(place)))
+            with pytest.raises(HarnessError, match=r"(folder|below\.jsonl) cannot be written: \w"):
+                assistant.ask(prompts(100), accept)
+            assert server.total == 0
+
+
+@pytest.mark.parametrize("concurrent", [1, 16])
+def test_a_disk_that_is_full_stops_the_asking(tmp_path, concurrent):
+    """The file may grow to so many bytes and no further, as on a full disk."""
+    store = tmp_path / "store.jsonl"
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with running() as server:
+        assistant = Assistant(spec(server, concurrent, store=str(store)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+        try:
+            with pytest.raises(
+                JudgeError, match=r"written: File too large\. Nothing more"
+            ):
+                assistant.ask(prompts(100), accept)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        asked = server.total
+        assert asked <= len(Store(store)) + 1 + concurrent
+        answers = Assistant(spec(server, concurrent, store=str(store))).ask(prompts(100), accept)
+        assert answers == [rate(question.prompt) for question in prompts(100)]
+        assert server.total <= 100 + 1 + concurrent, "what was kept is not paid for again"
+
+
+def test_two_runs_that_share_a_store_agree(tmp_path):
+    """The answer that was first on disk is everybody's."""
+    store = str(tmp_path / "store.jsonl")
+    with running() as server:
+        one, other = (Assistant(spec(server, store=store)) for _ in range(2))
+        assert one._stored("k", prompts(1)[0], accept) is None
+        assert other._stored("k", prompts(1)[0], accept) is None
+        assert one._keep("k", "Rating: 1") == "Rating: 1"
+        assert other._keep("k", "Rating: 2") == "Rating: 1"
+    assert len(Path(store).read_text().splitlines()) == 1
 
 
 def test_a_server_that_comes_back_is_asked_the_rest():
