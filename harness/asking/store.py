@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ import jsonlines
 
 from harness.artefacts.locks import shared_file
 from harness.errors import ArtefactError
+
+log = logging.getLogger(__name__)
 
 
 def key_of(**parts: Any) -> str:
@@ -56,8 +59,12 @@ class Store(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._read_to = 0  # bytes
         self._lines = 0
+        if self.path.is_dir():
+            raise ArtefactError(f"{self.path} is a folder; give a file")
         if self.path.is_file():
             with self.path.open("rb") as file:
+                if not _BEGIN.startswith(start := file.read(len(_BEGIN))) and start != _BEGIN:
+                    raise ArtefactError(f"{self.path} is another kind of file; give a new one")
                 self._read(file)
 
     def _read(self, file: IO[bytes]) -> None:
@@ -66,6 +73,8 @@ class Store(Mapping[str, Any]):
         whole, _, cut = file.read().rpartition(b"\n")  # behind the last \n is a cut line
         if not cut.startswith(_BEGIN[: len(cut)]):
             raise ArtefactError(f"{self.path} is another kind of file; give a new one")
+        if cut and self._read_to == 0:
+            log.warning("%s: its last line is cut, as by a kill, and is asked again", self.path)
         if not whole:
             return
         lines = whole.split(b"\n")

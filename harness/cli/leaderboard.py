@@ -186,6 +186,8 @@ def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
             model = Path(run.model).name if run.model.startswith("/") else run.model
             cells = (rank, model, run.method or run.model_type, *_numbers(entry.row, table.shares))
             screen.add_row(*(Text(_plain(cell)) for cell in cells))
+        if len(standing) > places:
+            screen.add_row("", Text(f"… {len(standing) - places} more in the files", "dim"))
         screen.add_section()
     return screen
 

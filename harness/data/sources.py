@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from harness.data.lines import numbered
+from harness.data.lines import ENCODING, loads, numbered
 from harness.data.options import refuse_misspelt
 from harness.errors import DataError, one_line
 
@@ -203,7 +203,12 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _read_json(path: Path) -> list[Row]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        rows = loads(path.read_text(encoding=ENCODING))
+    except json.JSONDecodeError as cause:
+        if cause.msg != "Extra data":
+            raise
+        return [row for _, row in numbered(path)]  # JSON lines, as datasets.to_json names them
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: not a JSON list of objects")
     return rows
@@ -214,7 +219,7 @@ def _read_csv(path: Path) -> list[Row]:
     import sys
 
     csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding=ENCODING, newline="") as lines:
         return [dict(row) for row in csv.DictReader(lines)]
 
 

@@ -63,6 +63,11 @@ def faults(plugin: host.Plugin) -> list[str]:
         if kind != "task" and (fault := _target_fault(plugin, kind, name, target_text(target)))
     ]
     found += [
+        fault
+        for (backend, name), part in plugin.parts.items()
+        if (fault := _target_fault(plugin, "model", f"{backend}-{name}", part.target))
+    ]
+    found += [
         f"metric '{name}' ({plugin.places['metric', name]}): unknown aggregation "
         f"'{metric.aggregation}'"
         for name, metric in plugin.of_kind("metric").items()

@@ -9,7 +9,7 @@ from harness.errors import HarnessError, one_line
 
 
 def show_own_errors_in_one_line() -> None:
-    """Print an uncaught ``HarnessError`` as one line; every other exception as before."""
+    """Print an uncaught ``HarnessError`` and Ctrl-C as one line; all else as before."""
     previous = sys.excepthook
 
     def hook(
@@ -17,6 +17,9 @@ def show_own_errors_in_one_line() -> None:
     ) -> None:
         if isinstance(error, HarnessError):
             print(f"error: {one_line(error)}", file=sys.stderr)
+        elif isinstance(error, KeyboardInterrupt):
+            kept = "what response_cache= and judges keep is not asked again"
+            print(f"interrupted; {kept}", file=sys.stderr)
         else:
             previous(kind, error, traceback)
 

@@ -227,6 +227,10 @@ def _explain_missing_model(name: str, cause: ValueError) -> None:
         raise UnknownNameError(f"model '{name}' not found; did you mean {_or(near)}?") from cause
     if host.broken():
         raise PluginError(f"model '{name}' not found. {_suspects()}") from cause
+    raise UnknownNameError(
+        f"model '{name}' not found; `harness plugins` lists those of plugins, and lm-eval has "
+        f"{', '.join(sorted(dict(seams.registry('model').items())))}"
+    ) from cause
 
 
 def _or(names: list[str]) -> str:

@@ -173,7 +173,8 @@ def _headline(view: _Document, name: str, metrics: _Metrics) -> tuple[str, str]:
     for task in view.leaves(name) if view.is_group(name) else [name]:
         listed = view.config(task).get("metric_list")
         names = [view.metadata(task).get("headline")]
-        names += [mapping(item).get("metric") for item in listed or () if isinstance(listed, list)]
+        given = listed if isinstance(listed, list) else []
+        names += [mapping(item).get("metric") for item in given]
         for wanted in names:
             metric, _, filter_name = str(wanted).partition(",")
             for key in metrics.values:

@@ -33,6 +33,7 @@ _PLACEMENT = frozenset(
         "num_concurrent",
         "max_retries",
         "timeout",
+        "response_cache",
     }
 )
 """Arguments that say where and how fast a model runs, not which model it is."""

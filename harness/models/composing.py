@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
@@ -47,7 +48,9 @@ class Composed:
         given = {
             f"{part}.{name}": self._arguments[name]
             for part in self.part_names
-            for name in sorted(self.part_arguments[part] & self._arguments.keys())
+            for name in sorted(
+                self.part_arguments[part] & self._arguments.keys() - {"response_cache"}
+            )
         }
         effective = [name for name in self.part_names if labels.get(name, "") is not None]
         shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in effective]
@@ -76,6 +79,20 @@ def compose(name: str) -> type:
     return _composed(backend, tuple(_ordered(name, backend, rest.split("+"))))
 
 
+def takers(argument: str) -> list[str]:
+    """Parts of ``hf`` and ``vllm`` that take an argument, as far as they can be imported."""
+    found = []
+    for backend in _BACKENDS:
+        for name in discovery.wrappers(backend):
+            try:
+                part = _part(backend, name)
+            except HarnessError:
+                continue
+            if argument in _arguments(part):
+                found.append(name)
+    return sorted(set(found))
+
+
 def _ordered(name: str, backend: str, wanted: Sequence[str]) -> list[str]:
     known = discovery.wrappers(backend)
     for part in wanted:
@@ -92,18 +109,20 @@ def _ordered(name: str, backend: str, wanted: Sequence[str]) -> list[str]:
 def _why_no_part(backend: str, part: str, known: Sequence[str]) -> str:
     whole = f"{backend}-{part}"
     if any(whole in plugin.of_kind("model") for plugin in discovery.plugins()):
-        return f"{whole} is a model by itself, and no part of another"
+        return f"{whole} is a model by itself, and no part of another: run it alone"
     others = [b for b in _BACKENDS if part in discovery.wrappers(b)]
     there = f" ('{part}' is for {', '.join(others)})" if others else ""
-    return f"there is no part '{part}' for {backend}{there}; there are {', '.join(known)}"
+    near = get_close_matches(part, known, n=1, cutoff=0.7)
+    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    causes = [f"plugin {plugin} is broken: {plugin.error}" for plugin in discovery.broken()]
+    return "; ".join([f"there is no part '{part}' for {backend}{there}", meant, *causes])
 
 
 @cache
 def _composed(backend: str, names: tuple[str, ...]) -> type:
-    known = discovery.wrappers(backend)
     if backend == "vllm":
         _need_vllm(names)
-    found = {name: _resolved(known[name].target) for name in names}
+    found = {name: _part(backend, name) for name in names}
     base, stock = map(_resolved, _BACKENDS[backend])
     title = "".join(part.title().replace("-", "") for part in (backend, *names))
     bases = (*found.values(), *([] if _has(found.values(), base) else [base]), stock)
@@ -119,6 +138,20 @@ def _composed(backend: str, names: tuple[str, ...]) -> type:
     title_ = f"{backend}-{'+'.join(names)}"
     parts.check(model, {part: name for name, part in found.items()}, title_)
     return model
+
+
+def _part(backend: str, name: str) -> Any:
+    target = discovery.wrappers(backend)[name].target
+    try:
+        return _resolved(target)
+    except HarnessError:
+        raise
+    except Exception as cause:
+        owner = next(p for p in discovery.plugins() if (backend, name) in p.parts)
+        said = f"{type(cause).__name__}: {cause}"
+        raise PluginError(
+            f"part '{name}' of {owner} cannot be loaded from '{target}': {said}"
+        ) from cause
 
 
 def _need_vllm(names: Sequence[str]) -> None:

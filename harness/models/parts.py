@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 _NOT_PARTS = ("lm_eval", "harness.models", "builtins", "abc")
 _SHARED = ("self", "pretrained")
 _BASE = "harness.models.wrapping"
+_COOPERATIVE = ("note", "passes", "identity", "labels", "prepare", "finished")
 _ASKED = ("generate_until", "loglikelihood", "loglikelihood_rolling")
 
 
@@ -52,16 +53,36 @@ def check(model: type, names: Mapping[type, str] | None = None, title: str = "")
         title: What the model is called, where not by its class.
 
     Raises:
-        HarnessError: Two parts take one argument, one passes another by, or one stands alone.
+        HarnessError: Two parts take one argument, one passes another by or does not ask it, or one
+            stands alone.
     """
-    called: Mapping[Any, str] = names or {}
     found = parts_of(model)
+    called = {part: _called(part, names or {}) for part in found}
+    for part in found:
+        for method in _COOPERATIVE:
+            if not _asks_super(vars(part).get(method)):
+                raise HarnessError(
+                    f"{title or model.__name__}: {called[part]}: {part.__name__}.{method} does not "
+                    f"ask super().{method}, so that parts behind it would be without effect"
+                )
     for one, other in permutations(found, 2):
         if issubclass(one, other) or issubclass(other, one):
             continue
-        names_of_both = called.get(one, one.__name__), called.get(other, other.__name__)
+        names_of_both = called[one], called[other]
         if fault := _fault(model, one, other, *names_of_both):
             raise HarnessError(f"{title or model.__name__}: {fault}")
+
+
+def _called(part: type, names: Mapping[type, str]) -> str:
+    """The name of the part that a class belongs to."""
+    return next((n for whole, n in names.items() if issubclass(whole, part)), part.__name__)
+
+
+def _asks_super(method: Any) -> bool:
+    """Whether a method's code mentions super(); what is no function of its own is let pass."""
+    function = inspect.unwrap(method) if callable(method) else None
+    code = getattr(function, "__code__", None)
+    return code is None or "super" in code.co_names
 
 
 def _fault(model: type, one: type, other: type, name: str, others: str) -> str | None:

@@ -108,9 +108,9 @@ class VLLMWrapper(Wrapper):
         return [value for _, value in found]
 
     def _settings(self) -> dict[str, str]:
-        settings = {k: v for k, v in self.model_args.items() if k not in self.no_matter}
-        settings |= {"engine": "vllm", "dtype": self.engine_config.model_config.dtype}
-        return {key: str(value) for key, value in settings.items()}
+        engine = {k: v for k, v in self.model_args.items() if k not in VLLMWrapper.no_matter}
+        engine |= {"engine": "vllm", "dtype": self.engine_config.model_config.dtype}
+        return super()._settings() | {key: str(value) for key, value in engine.items()}
 
     def seed(self) -> int:
         return int(self.model_args["seed"])

@@ -13,9 +13,11 @@ of its request, the notes on it, and the ``identity`` of the model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
@@ -42,7 +44,8 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
             give wrong ones; None where the prompt alone decides.
         passes_by: Methods that a part never calls, so that no other part may count on them.
         stands_alone: Why no other part can be of effect beside this one.
-        no_matter: Arguments on which no answer depends.
+        no_matter: A part's arguments on which no answer depends, or which its ``identity`` and
+            notes say in a better way. All others are a part of the response cache's keys.
         answers: The response cache.
         stand_in: The model that is in the place of the wrapper's own, if one is.
 
@@ -61,6 +64,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     stands_alone: ClassVar[str | None] = None
     no_matter: ClassVar[frozenset[str]] = frozenset()
     cache_hook: Any
+    _given: Mapping[str, Any] = {}
     stand_in: str | None = None
 
     def __init__(
@@ -70,14 +74,18 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         if response_cache and not isinstance(pretrained, str):
             raise HarnessError("response_cache= needs pretrained= to be a model id or path")
         self.path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
-        self._given = kwargs
         self.answers = Answers(response_cache)
         try:
             super().__init__(pretrained=self.path, **kwargs)
         except _FAULTS as cause:
-            raise HarnessError(
-                f"{self.cannot_load.format(pretrained)}: {one_line(cause)}"
-            ) from cause
+            said = _of_another_part(cause) or one_line(cause)
+            raise HarnessError(f"{self.cannot_load.format(pretrained)}: {said}") from cause
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Note all arguments, those of the parts too: answers may depend on any."""
+        self = super().__new__(cls)
+        self._given = kwargs
+        return self
 
     # What a part may say or do; each asks super() too
 
@@ -187,7 +195,11 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         return torch.initial_seed()
 
     def _settings(self) -> dict[str, str]:
-        return {k: str(v) for k, v in self._given.items() if k not in self.no_matter}
+        """The arguments on which answers may depend."""
+        kinds = type(self).__mro__
+        left_out = {name for kind in kinds for name in vars(kind).get("no_matter", ())}
+        left_out |= {"pretrained", "response_cache"}
+        return {k: str(v) for k, v in self._given.items() if k not in left_out}
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -207,3 +219,14 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         if self.no_use_cache and uses_cache(cache_hook):
             raise HarnessError(f"--use_cache keeps answers by prompt alone{self.no_use_cache}")
         super().set_cache_hook(cache_hook)
+
+
+def _of_another_part(cause: BaseException) -> str | None:
+    """What to say where a model refuses an argument that some other part takes."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if not isinstance(cause, TypeError) or not found:
+        return None
+    owners = import_module("harness.models.composing").takers(found[1])
+    if not owners:
+        return None
+    return f"{found[1]}= is of {' and '.join(owners)}, which this model is not: join it with +"

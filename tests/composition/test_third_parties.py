@@ -26,6 +26,14 @@ class Old(HFWrapper):
     def _model_generate(self, *args, **kwargs):
         return super()._model_generate(*args, **kwargs)
 
+class Forgetful(HFWrapper):
+    def note(self, request):
+        return {"forgetful": 1}
+
+class Clash(Wrapper):
+    def __init__(self, pretrained, *, method="", **kwargs):
+        super().__init__(pretrained, **kwargs)
+
 class Lonely(Wrapper):
     stands_alone = "it asks nobody"
 
@@ -33,6 +41,9 @@ class Lonely(Wrapper):
 def register(registrar):
     registrar.wrapper("doubled", stage="answers", hf="{0}_plugin:Doubled")
     registrar.wrapper("old", stage="edits", hf="{0}_plugin:Old")
+    registrar.wrapper("forgetful", stage="edits", hf="{0}_plugin:Forgetful")
+    registrar.wrapper("clash", stage="edits", hf="{0}_plugin:Clash")
+    registrar.wrapper("broken", stage="edits", hf="{0}_plugin:Nobody")
     registrar.wrapper("lonely", stage="answers", hf="{0}_plugin:Lonely")
 """
 
@@ -103,6 +114,19 @@ def test_one_that_edits(of_teacher: Path) -> None:
     )
 
 
+def test_what_a_constructor_is_given_is_in_the_caches_keys(tmp_path: Path) -> None:
+    """Two blocks, one file: the second run's answers are its own."""
+    cache = {"damping": 0.3, "response_cache": str(tmp_path / "answers.jsonl")}
+    found, plain = [], []
+    for layer in (0, 2, 0):
+        lm = made("hf-damped", damped_layer=layer, **cache)
+        found.append(texts(lm.generate_until(asked(GREEDY))))
+        alone = made("hf-damped", damped_layer=layer, damping=0.3)
+        plain.append(texts(alone.generate_until(asked(GREEDY))))
+    assert found == plain and found[0] != found[1]
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2 * len(TURNS)
+
+
 def test_one_that_decodes(of_teacher: Path, tmp_path: Path) -> None:
     """Its answers are steered, those of transformers, and kept with their traces."""
     expected = texts(made("hf-steered", of_teacher).generate_until(asked(GREEDY)))
@@ -125,8 +149,15 @@ def test_one_that_decodes(of_teacher: Path, tmp_path: Path) -> None:
             r"speculative would pass by Old\._model_generate, so that old would",
         ),
         ("hf-lonely+steered", r"lonely cannot be joined with steered: it asks nobody"),
+        (
+            "hf-forgetful+steered",
+            r"forgetful: Forgetful\.note does not ask super\(\)\.note",
+        ),
+        ("hf-broken+steered", r"'broken' of 'odd' .* from 'odd_plugin:Nobody': AttributeError: "),
+        ("hf-steered+speclative", r"no part 'speclative' for hf; did you mean speculative\?"),
+        ("hf-clash+steered", r"clash and steered both take --model_args method: they cannot"),
         ("hf-certain+speculative", r"certain and speculative both decode; use one of them"),
-        ("hf-steered+quiet", r"there is no part 'quiet' for hf; there are certain, damped, "),
+        ("hf-steered+quiet", r"there is no part 'quiet' for hf; there are broken, certain, clash,"),
         ("vllm-damped+steered", r"there is no part 'damped' for vllm \('damped' is for hf\); the"),
         ("vllm-fact-checker+steered", r"fact-checker cannot be joined with steered: it asks the"),
         ("gguf-steered", r"'gguf-steered' is not of the form BACKEND-PART\+PART, with hf or vllm"),

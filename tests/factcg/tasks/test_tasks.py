@@ -356,15 +356,17 @@ def test_the_command_ends_in_one_line(tmp_path):
 
 
 def test_registration():
-    models, folders, commands = {}, [], {}
+    models, parts, folders, commands = {}, {}, [], {}
     register(
         SimpleNamespace(
             model=models.__setitem__,
+            wrapper=lambda name, **given: parts.update({name: given}),
             tasks=folders.append,
             commands=lambda name, target, help: commands.update({name: target}),
         )
     )
     assert models["hf-fact-checker"] == "harness_factcg.models.hf:FactCheckerHF"
+    assert parts["fact-checker"]["vllm"] == "harness_factcg.models.vllm:VLLMFactCheckingMixin"
     assert folders == [FOLDER]
     assert commands == {"factcg": "harness_factcg.commands:app"}
 

@@ -55,6 +55,32 @@ def test_bad_files_are_one_clear_line(
         read_table(path, ["doc"])
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "lines.json", "list.json", "rows.csv"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_marks_and_lines_named_json_are_read(tmp_path: Path, name: str, mark: bytes) -> None:
+    """A byte-order mark, and JSON lines in a ``.json`` as ``datasets.to_json`` writes them."""
+    rows = [{"text": "a", "n": "1"}, {"text": "é", "n": "2"}]
+    content = {
+        "rows.jsonl": "\n".join(map(json.dumps, rows)),
+        "lines.json": "".join(f"{json.dumps(row)}\n" for row in rows),
+        "list.json": json.dumps(rows, ensure_ascii=False),
+        "rows.csv": "text,n\na,1\né,2\n",
+    }[name]
+    path = tmp_path / name
+    path.write_bytes(mark + content.encode())
+    assert read_table(path) == rows
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "list.json"])
+def test_half_a_surrogate_pair_is_one_line(tmp_path: Path, name: str) -> None:
+    row = r'{"text": "\ud83d"}'
+    path = tmp_path / name
+    path.write_text(f'{{"text": "\\ud83d\\ude00"}}\n{row}\n' if "jsonl" in name else f"[{row}]")
+    with pytest.raises(DataError, match=r"half a surrogate pair in a text: '\\ud83d'") as told:
+        read_table(path)
+    assert "\n" not in str(told.value) and (", line 2: " in str(told.value)) == ("jsonl" in name)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no\.csv: no such file"):
         read_table(tmp_path / "no.csv")

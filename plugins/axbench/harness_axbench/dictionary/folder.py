@@ -230,8 +230,9 @@ def read(folder: str | Path) -> Dictionary:
     """
     path = Path(folder).expanduser() / MANIFEST
     if not path.is_file():
+        lacks = f"no {MANIFEST} there" if path.parent.is_dir() else "there is no such folder"
         raise ArtefactError(
-            f"{folder}: no {MANIFEST} there; make a dictionary with: harness axbench train "
+            f"{folder}: {lacks}; make a dictionary with: harness axbench train "
             f"--model MODEL --layer LAYER --out {folder}"
         )
     content = path.read_bytes()

@@ -39,11 +39,9 @@ class SteeringMixin(SteeringPart, HFWrapper):
     batch_size: Any
     _editor: Editor | None = None
 
-    def __init__(self, pretrained: Any, **kwargs: Any) -> None:
-        super().__init__(pretrained, **kwargs)
-        if self.plan.steers:
-            self._editor = editor_for(self.model, self.plan)
-            self.uniform = self._editor.uniform
+    def attach(self) -> None:
+        self._editor = editor_for(self.model, self.plan)
+        self.uniform = self._editor.uniform
 
     @contextmanager
     def passes(

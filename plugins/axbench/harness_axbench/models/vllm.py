@@ -45,8 +45,7 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
     model_name = NAME
     follows_positions = True
 
-    def __init__(self, pretrained: str, **kwargs: Any) -> None:
-        super().__init__(pretrained, **kwargs)
+    def attach(self) -> None:
         self._positions = Positions.parse(self.plan.positions)
         found = self.plan.found
         self.in_workers(_ATTACH, str(found.folder.resolve()), self.plan.method, found.sha256)

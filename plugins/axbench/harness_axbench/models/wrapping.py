@@ -47,6 +47,9 @@ class SteeringPart(Wrapper):
     no_use_cache = (
         " and would mix up steered answers; use --model_args …,response_cache=FILE instead"
     )
+    no_matter = frozenset(  # they are in the identity and in each request's steering
+        {"steering", "method", "concept", "factor", "intervention", "positions", "perplexity"}
+    )
     plan: Plan
     _used: bool = False  # whether the method has had a part in any answer
 
@@ -75,8 +78,17 @@ class SteeringPart(Wrapper):
         self._perplexity = perplexity
         self._warned: set[str] = set()
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
-        if self.plan.steers and isinstance(pretrained, str):
-            warn_of_other_weights(self.plan, pretrained, self.path)
+        if self.plan.steers:
+            self.attach()
+            if isinstance(pretrained, str):
+                warn_of_other_weights(self.plan, pretrained, self.path)
+
+    def attach(self) -> None:
+        """Make the model ready to be steered.
+
+        Raises:
+            HarnessError: The dictionary does not fit it.
+        """
 
     def checked(self, pretrained: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The settings of the class behind, before it is made.
@@ -100,7 +112,12 @@ class SteeringPart(Wrapper):
         }
 
     def labels(self) -> dict[str, str | None]:
-        return super().labels() | {"steered": self.plan.method if self._steers else None}
+        if not self._steers:
+            return super().labels() | {"steered": None}
+        all_rows = self.plan.everywhere
+        factor = f" × {all_rows.factor:g}" if all_rows and all_rows.factor is not None else ""
+        where = f", concept {all_rows.concept_id}{factor}" if all_rows else ""
+        return super().labels() | {"steered": f"{self.plan.method}{where}"}
 
     @property
     def _steers(self) -> bool:

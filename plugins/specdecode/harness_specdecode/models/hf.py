@@ -73,6 +73,9 @@ class SpeculativeMixin(HFWrapper):
     """
 
     no_use_cache = NO_USE_CACHE
+    no_matter = frozenset(  # they are in the identity
+        {"drafter", "gamma", "scheme", "adaptive", "exact", "seed"}
+    )
     passes_by = ("_model_generate", "generate_until")
 
     def __init__(

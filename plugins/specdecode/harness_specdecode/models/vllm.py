@@ -76,6 +76,7 @@ class VLLMSpeculativeMixin(VLLMWrapper):
     """
 
     no_use_cache = NO_USE_CACHE
+    no_matter = frozenset({"drafter", "gamma", "invariant", "seed"})  # they are in the identity
 
     def __init__(
         self,

@@ -49,6 +49,8 @@ class DistilledMixin(HFWrapper):
         HarnessError: The student cannot be loaded, or its ``distillation.json`` is damaged.
     """
 
+    no_matter = frozenset({"teacher", "teacher_revision", "teacher_dtype"})  # of the student's
+
     def __init__(
         self,
         pretrained: Any,
