@@ -85,7 +85,7 @@ def takers(argument: str) -> list[str]:
     for backend in _BACKENDS:
         for name in discovery.wrappers(backend):
             try:
-                part = _part(backend, name)
+                part = _part(backend, name, f"{backend}-{name}")
             except HarnessError:
                 continue
             if argument in _arguments(part):
@@ -122,7 +122,8 @@ def _why_no_part(backend: str, part: str, known: Sequence[str]) -> str:
 def _composed(backend: str, names: tuple[str, ...]) -> type:
     if backend == "vllm":
         _need_vllm(names)
-    found = {name: _part(backend, name) for name in names}
+    whole = f"{backend}-{'+'.join(names)}"
+    found = {name: _part(backend, name, whole) for name in names}
     base, stock = map(_resolved, _BACKENDS[backend])
     title = "".join(part.title().replace("-", "") for part in (backend, *names))
     bases = (*found.values(), *([] if _has(found.values(), base) else [base]), stock)
@@ -135,12 +136,11 @@ def _composed(backend: str, names: tuple[str, ...]) -> type:
         "part_arguments": {name: frozenset(_arguments(part)) for name, part in found.items()},
     }
     model = type(title, (Composed, *bases), space)
-    title_ = f"{backend}-{'+'.join(names)}"
-    parts.check(model, {part: name for name, part in found.items()}, title_)
+    parts.check(model, {part: name for name, part in found.items()}, whole)
     return model
 
 
-def _part(backend: str, name: str) -> Any:
+def _part(backend: str, name: str, model: str) -> Any:
     target = discovery.wrappers(backend)[name].target
     try:
         return _resolved(target)
@@ -150,7 +150,7 @@ def _part(backend: str, name: str) -> Any:
         owner = next(p for p in discovery.plugins() if (backend, name) in p.parts)
         said = f"{type(cause).__name__}: {cause}"
         raise PluginError(
-            f"part '{name}' of {owner} cannot be loaded from '{target}': {said}"
+            f"model '{model}': part '{name}' of {owner} cannot be loaded from '{target}': {said}"
         ) from cause
 
 
