@@ -34,13 +34,10 @@ class HFWrapper(Wrapper):
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
-        if self.stand_in is None:
-            found["settings"] |= {
-                "commit": str(getattr(self.config, "_commit_hash", None)),
-                "dtype": str(self.model.dtype),
-            }
-        else:
-            found["dtype"] = str(self.model.dtype)
+        found["settings"] |= {
+            "commit": str(getattr(self.model.config, "_commit_hash", None)),
+            "dtype": str(self.model.dtype),
+        }
         return found
 
     @contextmanager

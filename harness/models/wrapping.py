@@ -106,12 +106,9 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
 
     def identity(self) -> dict[str, Any]:
         """What all answers of the model in place depend on; JSON-able."""
-        if self.stand_in is not None:
-            return {
-                "model": fingerprint(resolve(self.stand_in)) or self.stand_in,
-                "stands_in": True,
-            }
-        return {"model": fingerprint(self.path) or self.path, "settings": self._settings()}
+        name = self.path if self.stand_in is None else resolve(self.stand_in)
+        found = {"model": fingerprint(name) or name, "settings": self._settings()}
+        return found if self.stand_in is None else found | {"stands_in": True}
 
     def labels(self) -> dict[str, str | None]:
         """What parts are shown with on the leaderboard; None for one that had no effect so far."""
