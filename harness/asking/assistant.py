@@ -31,7 +31,7 @@ from harness.asking.secrets import (
 )
 from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, cache_folder, key_of
-from harness.errors import HarnessError, JudgeError
+from harness.errors import HarnessError, JudgeError, UnknownNameError
 from harness.host.lm_eval_seams import model_class
 
 # How a model is run, not what it answers: these do not enter the store's key.
@@ -169,9 +169,9 @@ class Assistant:
     def _class(self) -> Any:
         try:
             return model_class(self.spec.model)
-        except HarnessError:
-            raise
         except Exception as cause:
+            if isinstance(cause, HarnessError) and not isinstance(cause, UnknownNameError):
+                raise
             raise JudgeError(f"model '{self.spec.model}' cannot be loaded: {cause}") from cause
 
     def _path(self) -> Path | None:

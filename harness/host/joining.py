@@ -223,13 +223,15 @@ def _explain_models(registry: Any) -> None:
 
 
 def _explain_missing_model(name: str, cause: ValueError) -> None:
-    if near := get_close_matches(name, [*dict(seams.registry("model").items())], cutoff=_NEAR):
+    known = {*dict(seams.registry("model").items())}
+    known |= {model for plugin in host.plugins() for model in plugin.of_kind("model")}
+    if near := get_close_matches(name, sorted(known), cutoff=_NEAR):
         raise UnknownNameError(f"model '{name}' not found; did you mean {_or(near)}?") from cause
     if host.broken():
         raise PluginError(f"model '{name}' not found. {_suspects()}") from cause
     raise UnknownNameError(
-        f"model '{name}' not found; `harness plugins` lists those of plugins, and lm-eval has "
-        f"{', '.join(sorted(dict(seams.registry('model').items())))}"
+        f"model '{name}' not found: neither lm-eval nor a plugin has it (`harness plugins` lists "
+        "what plugins bring)"
     ) from cause
 
 

@@ -44,7 +44,7 @@ def test_the_question_about_a_text() -> None:
     ("answer", "score"),
     [
         ("Of fish.\nRating: [[2]]", 2),
-        ("Rating: 1/2", 0.5),
+        ("Rating: 1/2", 1),
         ("Rating: [[0]]", 0),
         ("Rating: [[3]]", -1),
         ("two", -1),
