@@ -31,7 +31,7 @@ from harness.asking.secrets import (
 )
 from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, cache_folder, key_of
-from harness.errors import HarnessError, JudgeError, UnknownNameError
+from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError
 from harness.host.lm_eval_seams import model_class
 
 # How a model is run, not what it answers: these do not enter the store's key.
@@ -229,11 +229,8 @@ class Assistant:
             return answer
         try:
             stays: str = store.put(next(e for e in _entries(key) if e not in store), answer)
-        except OSError as cause:
-            raise Unkept(
-                f"{store.path} cannot be written: {cause.strerror}. Nothing more is asked, as no "
-                "answer could be kept"
-            ) from cause
+        except ArtefactError as cause:
+            raise Unkept(f"{cause}. Nothing more is asked, as no answer could be kept") from cause
         return stays
 
 

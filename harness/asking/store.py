@@ -63,7 +63,7 @@ class Store(Mapping[str, Any]):
             raise ArtefactError(f"{self.path} is a folder; give a file")
         if self.path.is_file():
             with self.path.open("rb") as file:
-                if not _BEGIN.startswith(start := file.read(len(_BEGIN))) and start != _BEGIN:
+                if not _BEGIN.startswith(file.read(len(_BEGIN))):
                     raise ArtefactError(f"{self.path} is another kind of file; give a new one")
                 self._read(file)
 
@@ -103,16 +103,28 @@ class Store(Mapping[str, Any]):
             with self.path.open("ab"):
                 pass
         except OSError as cause:
-            raise ArtefactError(f"{self.path} cannot be written: {cause.strerror}") from cause
+            raise self._unwritable(cause) from cause
+
+    def _unwritable(self, cause: OSError) -> ArtefactError:
+        return ArtefactError(f"{self.path} cannot be written: {cause.strerror}")
 
     def put(self, key: str, value: Any) -> Any:
         """Write one finished unit through to disk; a key already there is kept as it is.
 
         Returns:
             The value that stays, which another process may have written.
+
+        Raises:
+            ArtefactError: The file cannot be written, or another process has damaged it.
         """
-        if key in self._values:
-            return self._values[key]
+        if key not in self._values:
+            try:
+                self._append(key, value)
+            except OSError as cause:
+                raise self._unwritable(cause) from cause
+        return self._values[key]
+
+    def _append(self, key: str, value: Any) -> None:
         line = json.dumps({"key": key, "value": value})  # as it comes back
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with shared_file(self.path), self.path.open("a+b") as file:
@@ -121,13 +133,12 @@ class Store(Mapping[str, Any]):
                 self._read_to = self._lines = 0
             self._read(file)
             if key in self._values:
-                return self._values[key]
+                return
             entry = json.loads(line)
             self._read_to += jsonlines.Writer(file, dumps=json.dumps).write(entry)
             file.flush()
             self._lines += 1
             self._values[key] = entry["value"]
-        return self._values[key]
 
     @staticmethod
     def _drop_cut_line(descriptor: int) -> None:

@@ -15,14 +15,14 @@ _PLACES = ("/", "./", "../", "~")
 _STOCK = "lm_eval"
 
 
-def own_parameters(model: type) -> dict[str, type]:
-    """The constructor's named parameters that lm-eval's classes do not have, with their class."""
-    found: dict[str, type] = {}
-    for part in reversed(model.__mro__):
-        for name, parameter in _parameters(part).items():
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD and name != "self":
-                found[name] = part
-    return {name: part for name, part in found.items() if not _is_stock(part)}
+def named(part: type) -> frozenset[str]:
+    """The named arguments of a class's own constructor."""
+    init = vars(part).get("__init__")
+    if not inspect.isfunction(init):
+        return frozenset()
+    given = inspect.signature(init).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(p.name for p in given if p.kind in kinds) - {"self"}
 
 
 def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,10 +36,12 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
         HarnessError: An argument is nearly one that the class has beyond lm-eval's, or
             ``pretrained`` is a path that is not there.
     """
-    known = {name for part in model.__mro__ for name in _parameters(part)}
-    for name in given:
-        near = get_close_matches(name, own_parameters(model), n=1, cutoff=0.8)
-        if near and name not in known:
+    own, stock = (
+        {name for part in model.__mro__ if _is_stock(part) is is_stock for name in named(part)}
+        for is_stock in (False, True)
+    )
+    for name in set(given) - own - stock:
+        if near := get_close_matches(name, own - stock, n=1, cutoff=0.8):
             raise HarnessError(
                 f"--model_args {name}=…: there is no such argument; did you mean {near[0]}?"
             )
@@ -51,11 +53,6 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if _is_stock(model):
         return {**given, "pretrained": resolve(pretrained)}
     return dict(given)  # a wrapper resolves it itself, and says its name
-
-
-def _parameters(part: type) -> Mapping[str, inspect.Parameter]:
-    init = vars(part).get("__init__")
-    return inspect.signature(init).parameters if inspect.isfunction(init) else {}
 
 
 def _is_stock(part: type) -> bool:

@@ -37,20 +37,15 @@ class Composed:
     part_names: ClassVar[tuple[str, ...]]
     part_arguments: ClassVar[dict[str, frozenset[str]]]
 
-    def __init__(self, pretrained: Any, **kwargs: Any) -> None:
-        self._arguments = kwargs
-        super().__init__(pretrained, **kwargs)  # type: ignore[call-arg]
-
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model: ``method`` names the parts that had an effect."""
+        arguments: dict[str, Any] = self.arguments  # type: ignore[attr-defined]
         found: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
         labels: dict[str, str | None] = self.labels()  # type: ignore[attr-defined]
         given = {
-            f"{part}.{name}": self._arguments[name]
+            f"{part}.{name}": arguments[name]
             for part in self.part_names
-            for name in sorted(
-                self.part_arguments[part] & self._arguments.keys() - {"response_cache"}
-            )
+            for name in sorted(self.part_arguments[part] & arguments.keys() - {"response_cache"})
         }
         effective = [name for name in self.part_names if labels.get(name, "") is not None]
         shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in effective]

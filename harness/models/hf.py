@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.models.draws import own_draws
-from harness.models.requests import Place, Prompt, in_groups, notes_of
+from harness.models.requests import Place, Prompt, in_groups, treated
 from harness.models.wrapping import Wrapper
 
 
@@ -74,7 +74,7 @@ class HFWrapper(Wrapper):
             with self.passes([_prompt(group[0])], None):
                 return stock(kind, group, disable_tqdm)
 
-        if self.world_size > 1 and len({frozenset(_notes(row).items()) for row in requests}) > 1:
+        if self.world_size > 1 and len(set(map(treated, requests))) > 1:
             raise HarnessError(
                 f"{kind} of rows that are treated differently runs in one process only"
             )
@@ -110,7 +110,7 @@ class HFWrapper(Wrapper):
             rows: The prompt of each row; a batch of a multiple of them has copies of each.
             lengths: Tokens of each row's prompt.
         """
-        if getattr(type(self), "passes", None) is Wrapper.passes:  # no part edits
+        if type(self).passes is Wrapper.passes:  # no part edits
             yield
             return
         open_: list[ExitStack] = []
@@ -171,7 +171,3 @@ def _starts(args: Any, kwargs: Any) -> list[int]:
 def _prompt(request: Any) -> Prompt | None:
     prompt = request.args[0]
     return prompt if isinstance(prompt, Prompt) else None
-
-
-def _notes(request: Any) -> Any:
-    return notes_of(request.args[0])

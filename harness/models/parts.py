@@ -11,9 +11,9 @@ from itertools import permutations
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.host.arguments import named
 
 _NOT_PARTS = ("lm_eval", "harness.models", "builtins", "abc")
-_SHARED = ("self", "pretrained")
 _BASE = "harness.models.wrapping"
 _COOPERATIVE = ("note", "passes", "identity", "labels", "prepare", "finished")
 _ASKED = ("generate_until", "loglikelihood", "loglikelihood_rolling")
@@ -33,15 +33,9 @@ def _says(part: type) -> bool:
     return any(name == "__init__" or not name.startswith("__") for name in vars(part))
 
 
-def arguments_of(part: type) -> set[str]:
-    """The named arguments that a class itself takes."""
-    init = vars(part).get("__init__")
-    if not inspect.isfunction(init):
-        return set()
-    given = inspect.signature(init).parameters.values()
-    return {p.name for p in given if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {
-        *_SHARED
-    }
+def arguments_of(part: type) -> frozenset[str]:
+    """The named arguments that a class itself takes, but the model's name."""
+    return named(part) - {"pretrained"}
 
 
 def check(model: type, names: Mapping[type, str] | None = None, title: str = "") -> None:

@@ -70,6 +70,11 @@ def told(notes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def treated(request: Any) -> frozenset[tuple[str, Any]]:
+    """What is done to a request: equal where it is treated alike."""
+    return frozenset(notes_of(request.args[0]).items())
+
+
 def in_groups(requests: Sequence[Any], ask: Callable[[list[Any]], list[Any]]) -> list[Any]:
     """Answers to requests, asked group by group of equal notes.
 
@@ -82,7 +87,7 @@ def in_groups(requests: Sequence[Any], ask: Callable[[list[Any]], list[Any]]) ->
     """
     groups: dict[Any, list[int]] = {}
     for i, request in enumerate(requests):
-        groups.setdefault(frozenset(notes_of(request.args[0]).items()), []).append(i)
+        groups.setdefault(treated(request), []).append(i)
     answers: list[Any] = [None] * len(requests)
     for members in groups.values():
         for i, answer in zip(members, ask([requests[i] for i in members]), strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,6 +12,33 @@ from harness.models.requests import Prompt, in_groups
 from harness.models.wrapping import Wrapper
 
 _SLICE = 4  # with response_cache, requests a call of the engine, in multiples of its batch
+
+
+Kept = Mapping[str, tuple[Any, str]]
+"""Settings of the engine that a part does not support: the value that each must keep, and why."""
+_RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
+
+
+def refuse_settings(model: str, given: Mapping[str, Any], kept: Kept) -> None:
+    """Refuse settings of the engine before it takes its time to start.
+
+    Raises:
+        HarnessError: One has another value than it must keep.
+    """
+    for name, (value, reason) in kept.items():
+        found = given.get(name, value)
+        if found != value and not (value in (None, False) and not found):
+            raise HarnessError(f"{model} does not run with {name}={found}: {reason}")
+
+
+def need_runner_v1(who: str) -> None:
+    """Let the engine's processes use vLLM's model runner V1.
+
+    Raises:
+        HarnessError: The environment asks for the other.
+    """
+    if os.environ.setdefault(_RUNNER, "0") == "1":
+        raise HarnessError(f"{who} works with vLLM's model runner V1; unset {_RUNNER}")
 
 
 class PromptTokens(list[int]):

@@ -47,6 +47,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         no_matter: A part's arguments on which no answer depends, or which its ``identity`` and
             notes say in a better way. All others are a part of the response cache's keys.
         answers: The response cache.
+        arguments: What the constructor was given by name.
         stand_in: The model that is in the place of the wrapper's own, if one is.
 
     Args:
@@ -64,7 +65,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     stands_alone: ClassVar[str | None] = None
     no_matter: ClassVar[frozenset[str]] = frozenset()
     cache_hook: Any
-    _given: Mapping[str, Any] = {}
+    arguments: Mapping[str, Any] = {}
     stand_in: str | None = None
 
     def __init__(
@@ -84,7 +85,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Note all arguments, those of the parts too: answers may depend on any."""
         self = super().__new__(cls)
-        self._given = kwargs
+        self.arguments = kwargs
         return self
 
     # What a part may say or do; each asks super() too
@@ -196,7 +197,7 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         kinds = type(self).__mro__
         left_out = {name for kind in kinds for name in vars(kind).get("no_matter", ())}
         left_out |= {"pretrained", "response_cache"}
-        return {k: str(v) for k, v in self._given.items() if k not in left_out}
+        return {k: str(v) for k, v in self.arguments.items() if k not in left_out}
 
     @contextmanager
     def _recording(self) -> Iterator[None]:

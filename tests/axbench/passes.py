@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
 from typing import Any
 
 from harness_axbench.requests import STEERING
@@ -18,8 +17,10 @@ def steered_passes(
 ) -> AbstractContextManager[None]:
     """Every pass of a model under an editor; a batch may have copies of each row."""
 
-    def passes(prompts: Sequence[Any], places: Any) -> AbstractContextManager[Any]:
-        return editor.under([notes_of(prompt).get(STEERING) for prompt in prompts], places)
+    class Steered(HFWrapper):
+        def passes(self, rows: Any, places: Any) -> AbstractContextManager[Any]:
+            return editor.under([notes_of(row).get(STEERING) for row in rows], places)
 
-    lm = SimpleNamespace(model=model, passes=passes)
-    return HFWrapper.every_pass(lm, [Prompt("", "", 0, {STEERING: r}) for r in rows], lengths)
+    lm = Steered.__new__(Steered)
+    lm.model = model
+    return lm.every_pass([Prompt("", "", 0, {STEERING: r}) for r in rows], lengths)

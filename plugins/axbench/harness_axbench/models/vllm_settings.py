@@ -8,16 +8,16 @@ from typing import Any
 
 from harness import HarnessError
 from harness.errors import one_line
+from harness.models.vllm import Kept, need_runner_v1, refuse_settings
 from harness.models.vllm_worker import WORKER
 from harness.testbed import resolve
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.steering.plan import Plan
 
 NAME = "vllm-steered"
-RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 # An engine setting that is not supported: the value it must keep, and why.
-_KEPT: Mapping[str, tuple[Any, str]] = {
+_KEPT: Kept = {
     "enforce_eager": (True, "the hook on the model runs in eager mode"),
     "pipeline_parallel_size": (1, "use tensor_parallel_size"),
     "data_parallel_size": (1, "use tensor_parallel_size, or several runs"),
@@ -49,14 +49,10 @@ def check(plan: Plan, pretrained: str, kwargs: Mapping[str, Any]) -> None:
         raise HarnessError(
             f"{NAME} steers by directions and method={plan.method} has none; use --model hf-steered"
         )
-    for name, (kept, reason) in _KEPT.items():
-        value = kwargs.get(name, kept)
-        if value != kept and not (kept in (None, False) and not value):
-            raise HarnessError(f"{NAME} does not run with {name}={value}: {reason}")
+    refuse_settings(NAME, kwargs, _KEPT)
     if os.environ.get("VLLM_USE_V1") == "0":
         raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
-    if os.environ.setdefault(RUNNER, "0") == "1":  # read by the engine's processes
-        raise HarnessError(f"{NAME} works with vLLM's model runner V1; unset {RUNNER}")
+    need_runner_v1(NAME)
     _check_shape(plan, resolve(pretrained), kwargs)
 
 

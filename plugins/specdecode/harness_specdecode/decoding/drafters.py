@@ -22,7 +22,7 @@ from harness import HarnessError
 from harness.models.blocks import home_of_blocks
 from harness_specdecode.decoding.rounds import Round
 from harness_specdecode.decoding.schemes import Draft
-from harness_specdecode.decoding.slots import PREFILL_TOKENS, SlotModel
+from harness_specdecode.decoding.slots import PREFILL_TOKENS, SlotModel, padded
 
 LONGEST_MATCH = 3
 CATCH_UP = 16
@@ -155,11 +155,11 @@ class ModelDrafter(Drafter):
         while max(map(len, new)) > CATCH_UP:
             self.caught_up = True
             parts = [row[: min(CATCH_UP, len(row) - 1)] for row in new]
-            self._model.step(_padded(parts, CATCH_UP), held)
+            self._model.step(padded(parts, CATCH_UP), held)
             held = [h + len(part) for h, part in zip(held, parts, strict=True)]
             new = [row[len(part) :] for row, part in zip(new, parts, strict=True)]
         self.caught_up |= max(map(len, new)) > _ORDINARY
-        logits = self._model.step(_padded(new, max(map(len, new))), held)
+        logits = self._model.step(padded(new, max(map(len, new))), held)
         ends = torch.tensor([len(row) - 1 for row in new], device=logits.device)
         return logits[torch.arange(len(new), device=logits.device), ends]
 
@@ -177,10 +177,6 @@ class ModelDrafter(Drafter):
             unread = unread[len(group) :]
 
 
-def _padded(rows: Sequence[Sequence[int]], width: int) -> Tensor:
-    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-
-
 def certain(rows: Sequence[Sequence[int]]) -> Draft:
     """A draft without distributions.
 
@@ -188,10 +184,7 @@ def certain(rows: Sequence[Sequence[int]]) -> Draft:
         rows: Ids proposed in each row.
     """
     width = max(map(len, rows))
-    padded = [[*row, *[0] * (width - len(row))] for row in rows]
-    return Draft(
-        torch.tensor(padded, dtype=torch.int64).reshape(len(rows), width), [len(r) for r in rows]
-    )
+    return Draft(padded(rows, width), [len(row) for row in rows])
 
 
 def first_layers(model: Any, layers: int) -> Any:

@@ -168,7 +168,7 @@ class SlotModel:
 
     def _fill(self, rows: Sequence[int], prompts: Sequence[Sequence[int]], keep: int) -> Tensor:
         width = max(map(len, prompts))
-        ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
+        ids = padded(prompts, width)
         place = self._place
         place.first, place.common, place.fresh, place.end = rows[0], 0, True, width
         return self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), keep)
@@ -241,6 +241,12 @@ class SlotModel:
         if self._groups > 1 and mask.shape[-2] > 1 and not self._place.fresh:
             mask = mask.repeat(1, 1, self._groups, 1)
         return mask
+
+
+def padded(rows: Sequence[Sequence[int]], width: int) -> Tensor:
+    """Ids of rows, filled up on the right [n, width]."""
+    filled = [[*row, *[0] * (width - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.int64).reshape(len(rows), width)
 
 
 def supported(model: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness import HarnessError
 from harness.errors import one_line
+from harness.models.vllm import Kept, need_runner_v1, refuse_settings
 from harness.models.vllm_worker import WORKER
 from harness_specdecode.decoding.drafter_sources import (
     EARLY,
@@ -24,15 +24,14 @@ from harness_specdecode.decoding.drafters import LONGEST_MATCH
 
 NAME = "vllm-speculative"
 SUFFIX = "suffix"
-RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 # An engine setting that is not supported: the value it must keep, and why.
-_KEPT: Mapping[str, tuple[Any, str]] = {
+_KEPT: Kept = {
     "speculative_config": (None, "it is made of drafter= and gamma="),
     "data_parallel_size": (1, "drafts are counted in one engine; use tensor_parallel_size"),
     "disable_log_stats": (False, "drafts are counted by vLLM's statistics"),
 }
-_KEPT_INVARIANT: Mapping[str, tuple[Any, str]] = {
+_KEPT_INVARIANT: Kept = {
     "pipeline_parallel_size": (
         1,
         "tokens are picked where all scores are; use tensor_parallel_size",
@@ -55,20 +54,14 @@ def check(kwargs: Mapping[str, Any], *, invariant: bool) -> None:
     Raises:
         HarnessError: A setting is not supported.
     """
-    for kept, why in ((_KEPT, ""), (_KEPT_INVARIANT, " with invariant=true")):
-        if why and not invariant:
-            continue
-        for name, (value, reason) in kept.items():
-            given = kwargs.get(name, value)
-            if given != value and not (value in (None, False) and not given):
-                raise HarnessError(f"{NAME}{why} does not run with {name}={given}: {reason}")
+    refuse_settings(NAME, kwargs, _KEPT)
     if not invariant:
         return
+    refuse_settings(f"{NAME} with invariant=true", kwargs, _KEPT_INVARIANT)
     from harness_specdecode.models.vllm_worker import check_version
 
     check_version()
-    if os.environ.setdefault(RUNNER, "0") == "1":  # read by the engine's processes
-        raise HarnessError(f"invariant=true works with vLLM's model runner V1; unset {RUNNER}")
+    need_runner_v1("invariant=true")
 
 
 def engine_settings(
