@@ -16,7 +16,7 @@ _SLICE = 4  # with response_cache, requests a call of the engine, in multiples o
 
 Kept = Mapping[str, tuple[Any, str]]
 """Settings of the engine that a part does not support: the value that each must keep, and why."""
-_RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
+RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 
 def refuse_settings(model: str, given: Mapping[str, Any], kept: Kept) -> None:
@@ -37,8 +37,8 @@ def need_runner_v1(who: str) -> None:
     Raises:
         HarnessError: The environment asks for the other.
     """
-    if os.environ.setdefault(_RUNNER, "0") == "1":
-        raise HarnessError(f"{who} works with vLLM's model runner V1; unset {_RUNNER}")
+    if os.environ.setdefault(RUNNER, "0") == "1":
+        raise HarnessError(f"{who} works with vLLM's model runner V1; unset {RUNNER}")
 
 
 class PromptTokens(list[int]):

@@ -20,6 +20,7 @@ from harness_specdecode.models.vllm_worker import KNOWN, attach
 from scipy.stats import chisquare
 
 from harness.errors import HarnessError
+from harness.models.vllm import RUNNER
 from harness.models.vllm_worker import Worker
 from harness.testbed import model_path
 
@@ -283,7 +284,7 @@ def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path)
     assert made == {
         "method": "draft_model", "model": "a/b", "num_speculative_tokens": 4, "revision": "x",
     }  # fmt: skip
-    monkeypatch.setenv(vllm_settings.RUNNER, "1")
+    monkeypatch.setenv(RUNNER, "1")
     with pytest.raises(HarnessError, match="model runner V1; unset VLLM_USE_V2_MODEL_RUNNER"):
         vllm_settings.check({}, invariant=True)
     vllm_settings.check({}, invariant=False)
