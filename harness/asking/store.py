@@ -106,7 +106,10 @@ class Store(Mapping[str, Any]):
             raise self._unwritable(cause) from cause
 
     def _unwritable(self, cause: OSError) -> ArtefactError:
-        return ArtefactError(f"{self.path} cannot be written: {cause.strerror}")
+        way_out = "make room there, or name another file"
+        if self.path.is_relative_to(cache_folder()):
+            way_out = "make room there, or point PAPERHARNESS_CACHE to another folder"
+        return ArtefactError(f"{self.path} cannot be written ({cause.strerror}); {way_out}")
 
     def put(self, key: str, value: Any) -> Any:
         """Write one finished unit through to disk; a key already there is kept as it is.
