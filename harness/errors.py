@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 class HarnessError(Exception):
     """Something the user can put right; shown as one line, without a traceback."""
@@ -27,14 +29,33 @@ class UnknownNameError(PluginError, ValueError):
     """Nobody provides a model or task of this name; lm-eval's own error for it is a ValueError."""
 
 
+def shown(text: str) -> str:
+    """A text as a terminal may have it: control characters, and what turns text round, escaped.
+
+    Names and contents of strangers' files come into messages and cells; an escape sequence in one
+    would move the cursor, hide what was said or set the window's title.
+    """
+    if text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if _controls(c) else c for c in text)
+
+
+def _controls(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and (
+        character not in "\t\n\u200c\u200d"  # the last two join letters and emoji
+    )
+
+
 def one_line(error: object, limit: int | None = None) -> str:
     """What an exception says, line breaks folded; its type's name where it says nothing.
+
+    Control characters are escaped.
 
     Args:
         error: The exception, or a text.
         limit: Characters at most; what is over is cut at a space, and shown as cut.
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split())) or type(error).__name__
     if limit is None or len(text) <= limit:
         return text
     return text[:limit].rsplit(" ", 1)[0] + " …"

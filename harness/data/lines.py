@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from itertools import count
@@ -10,27 +11,8 @@ from typing import Any
 
 import jsonlines
 
+from harness.artefacts.reading import ENCODING, loads, regular
 from harness.errors import DataError
-
-ENCODING = "utf-8-sig"
-"""UTF-8, with or without a byte-order mark."""
-
-
-def loads(text: str | bytes) -> Any:
-    """A JSON text's value.
-
-    Raises:
-        ValueError: It is no JSON, or has half a surrogate pair, which no file can hold.
-    """
-    value = json.loads(text)
-    if isinstance(text, str) and "\\ud" in text.lower():
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as cause:
-            raise ValueError(
-                f"half a surrogate pair in a text: {cause.object[cause.start]!a}"
-            ) from None
-    return value
 
 
 def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -40,7 +22,11 @@ def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: The file cannot be read, or a line is no JSON object; the message names it.
     """
     try:
-        with path.open(encoding=ENCODING) as file, jsonlines.Reader(file, loads=loads) as lines:
+        with (
+            regular(path) as content,
+            io.TextIOWrapper(content, encoding=ENCODING) as file,
+            jsonlines.Reader(file, loads=loads) as lines,
+        ):
             for number in count(1):
                 try:
                     yield number, lines.read(type=dict)
@@ -49,8 +35,10 @@ def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 except jsonlines.InvalidLineError as cause:
                     if cause.line.strip():
                         raise DataError(f"{path}, line {number}: {_what(cause)}") from cause
-    except (OSError, UnicodeDecodeError) as cause:
-        raise DataError(f"{path} cannot be read: {cause}") from cause
+    except OSError as cause:
+        raise DataError(f"{path} cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise DataError(f"{path} cannot be read: no UTF-8 at byte {cause.start}") from cause
 
 
 def _what(cause: jsonlines.InvalidLineError) -> str:

@@ -8,13 +8,15 @@ cannot be read is an error that names the three ways.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from harness.data.lines import ENCODING, loads, numbered
+from harness.artefacts.reading import ENCODING, loads, read_bytes, regular
+from harness.data.lines import numbered
 from harness.data.options import refuse_misspelt
 from harness.errors import DataError, one_line
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 T = TypeVar("T")
 FORMATS = ("parquet", "jsonl", "json", "csv")
+LARGEST = 2**32
+"""Bytes of a table once unpacked, at most: a small file can hold more than any memory."""
+_BATCH = 2**26
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,9 @@ def read_table(path: Path, required: Sequence[str] = ()) -> list[Row]:
     except DataError:
         raise
     except Exception as cause:  # each format's reader has its own types
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {cause}") from cause
+        raise DataError(
+            f"{path} cannot be read as {path.suffix[1:]}: {one_line(cause, 300)}"
+        ) from cause
     for number, row in enumerate(rows, start=1):
         missing = [name for name in required if name not in row]
         if missing:
@@ -199,12 +206,29 @@ def read_table(path: Path, required: Sequence[str] = ()) -> list[Row]:
 def _read_parquet(path: Path) -> list[Row]:
     import pyarrow.parquet
 
-    return list(pyarrow.parquet.read_table(path).to_pylist())
+    rows: list[Row] = []
+    size = 0
+    with regular(path) as content, pyarrow.parquet.ParquetFile(content) as file:
+        about = file.metadata
+        groups = [about.row_group(n) for n in range(about.num_row_groups)]
+        longest = max((group.total_byte_size for group in groups), default=0)
+        if sum(group.total_byte_size for group in groups) > LARGEST:
+            raise DataError(_TOO_LARGE.format(path=path))
+        # A repeated value is stored once, so that rows say more than bytes do.
+        for batch in file.iter_batches(max(1, min(1024, _BATCH // max(1, longest)))):
+            size += batch.nbytes
+            if size > LARGEST:
+                raise DataError(_TOO_LARGE.format(path=path))
+            rows.extend(batch.to_pylist())
+    return rows
+
+
+_TOO_LARGE = f"{{path}} holds more than {LARGEST:,} bytes once unpacked; split it"
 
 
 def _read_json(path: Path) -> list[Row]:
     try:
-        rows = loads(path.read_text(encoding=ENCODING))
+        rows = loads(read_bytes(path, LARGEST))
     except json.JSONDecodeError as cause:
         if cause.msg != "Extra data":
             raise
@@ -219,7 +243,10 @@ def _read_csv(path: Path) -> list[Row]:
     import sys
 
     csv.field_size_limit(sys.maxsize)
-    with path.open(encoding=ENCODING, newline="") as lines:
+    with (
+        regular(path) as content,
+        io.TextIOWrapper(content, encoding=ENCODING, newline="") as lines,
+    ):
         return [dict(row) for row in csv.DictReader(lines)]
 
 

@@ -150,7 +150,9 @@ def test_a_store_that_cannot_be_written_costs_nothing(tmp_path, concurrent):
     for place in (tmp_path / "folder", tmp_path / "file" / "below.jsonl"):
         with running() as server:
             assistant = Assistant(spec(server, concurrent, store=str(place)))
-            with pytest.raises(HarnessError, match=r"is a folder|below\.jsonl cannot be written \("):
+            with pytest.raises(
+                HarnessError, match=r"is a folder|below\.jsonl cannot be written \("
+            ):
                 assistant.ask(prompts(100), accept)
             assert server.total == 0
 
