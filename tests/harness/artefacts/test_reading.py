@@ -64,7 +64,7 @@ def test_only_regular_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(
-            HarnessError, match="cannot be read: (not a regular file|Is a directory)"
+            HarnessError, match=r"cannot be read: (not a regular file|Is a directory)"
         ):
             read_json(path)
     with pytest.raises(HarnessError, match="none cannot be read: No such file"):
