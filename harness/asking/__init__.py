@@ -1,1 +1,1 @@
-"""Any lm-eval model as judge, writer or oracle: specification, batches, secrets, durable store."""
+"""Any lm-eval model as judge, writer or oracle: specification, batches, durable store."""

@@ -20,19 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.batch import Batch, Unkept, count_tokens
-from harness.asking.secrets import (
-    Secret,
-    hidden,
-    public,
-    redacted,
-    secret_texts,
-    strike_out,
-    unseal,
-)
+from harness.asking.quiet import keep_quiet
 from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, cache_folder, key_of
-from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError
+from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError, one_line
 from harness.host.lm_eval_seams import model_class
+from harness.secrets import Secret, hidden, public, struck, unseal
 
 # How a model is run, not what it answers: these do not enter the store's key.
 _OPERATIONAL = frozenset(
@@ -119,7 +112,6 @@ class Assistant:
                 *(model, self.spec, missing),
                 accept=accept,
                 keep=self._keep,
-                redacted=self._redacted,
                 usage=self.usage,
             )
             answers |= batch.run()
@@ -147,24 +139,16 @@ class Assistant:
             kind = self._class()
             try:
                 model = kind.create_from_arg_obj(unseal(self.spec.model_args), {})
-                getattr(model, "header", None)  # API models look for their key here
+                Secret(getattr(model, "header", None))  # API models look for their key here
             except HarnessError:
                 raise
             except Exception as cause:  # noqa: BLE001 -- a model's constructor raises what it likes
-                reason = self._redacted(f"{type(cause).__name__}: {cause}")
+                reason = one_line(struck(f"{type(cause).__name__}: {cause}"))
                 raise JudgeError(f"model '{self.spec.model}' cannot be made: {reason}") from None
             self._lm = model
             count_tokens(model, self.usage)
-            strike_out(model, self._secrets())
+            keep_quiet(model)
         return self._lm
-
-    def _secrets(self) -> set[str]:
-        """The sealed arguments, and the key an API model has found in the environment."""
-        header = Secret(getattr(self._lm, "header", None))
-        return set(secret_texts(self.spec.model_args)) | set(secret_texts(header))
-
-    def _redacted(self, text: str) -> str:
-        return redacted(text, self._secrets())
 
     def _class(self) -> Any:
         try:

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.asking.spec import Question
-from harness.errors import HarnessError, JudgeError
+from harness.errors import HarnessError, JudgeError, one_line
 from harness.host.lm_eval_seams import no_answer
+from harness.secrets import struck
 
 if TYPE_CHECKING:
     from harness.asking.spec import AssistantSpec
@@ -81,7 +82,6 @@ class Batch:
         accept: Whether an answer counts; a question's own ``check`` is asked besides.
         keep: Called at once with each key and accepted answer; returns the answer that stays,
             which another process may have got first.
-        redacted: Strikes secrets out of a text.
         usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
     """
 
@@ -93,7 +93,6 @@ class Batch:
         *,
         accept: Callable[[str], bool],
         keep: Callable[[str, str], str],
-        redacted: Callable[[str], str],
         usage: Counter[str],
     ) -> None:
         self._model = model
@@ -101,7 +100,6 @@ class Batch:
         self._questions = questions
         self._accept = accept
         self._keep = keep
-        self._redacted = redacted
         self._usage = usage
         self._nothing = {"", no_answer()}
         self._random = random.Random(spec.seed)
@@ -230,8 +228,8 @@ class Batch:
             return
         self._tries[key] += 1
         self._usage["rejected"] += 1
-        shown = "nothing" if not answer else repr(str(answer)[-80:])
-        self.trouble = f"last answer that does not count: {self._redacted(shown)}"
+        shown = "nothing" if not answer else repr(one_line(struck(str(answer)))[-80:])
+        self.trouble = f"last answer that does not count: {shown}"
 
     def _counts(self, key: str, answer: str) -> bool:
         check = self._questions[key].check
@@ -240,7 +238,7 @@ class Batch:
 
     def _note(self, error: Exception, *, everything_refused: bool) -> None:
         """Remember what went wrong; raise what asking again cannot mend."""
-        text = self._redacted(f"{type(error).__name__}: {error}")[:300]
+        text = one_line(struck(f"{type(error).__name__}: {error}"))[:300]
         self.trouble = f"last error: {text}"
         if everything_refused or _status(error) in _FATAL:
             raise JudgeError(f"model '{self._spec.model}' refuses to answer: {text}") from None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from harness.asking.secrets import seal
 from harness.errors import JudgeError
+from harness.secrets import seal
 
 
 @dataclass(frozen=True, kw_only=True)

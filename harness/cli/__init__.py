@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from harness.errors import HarnessError, one_line
+from harness.secrets import struck
 
 _INTERRUPTED = 130
 
@@ -16,7 +17,7 @@ def main() -> None:
     try:
         build()(prog_name="harness")
     except HarnessError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {struck(one_line(error))}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word

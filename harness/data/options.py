@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import DataError
+from harness.secrets import opened
 
 T = TypeVar("T")
 Prefix = str | tuple[str, ...] | None
@@ -53,6 +54,7 @@ def read_options(kind: type[T], given: Mapping[str, Any], *, prefix: Prefix = No
     Raises:
         DataError: A key is misspelt, or a value is none that its field takes; one line.
     """
+    given = opened(given)
     keys = [_key(kind, field.name) for field in fields(kind)]  # type: ignore[arg-type]
     refuse_misspelt(given, keys, prefix=prefix)
     try:

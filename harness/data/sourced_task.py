@@ -14,6 +14,7 @@ from lm_eval.api.task import ConfigurableTask
 from harness._version import __version__
 from harness.data.sources import Sourced
 from harness.host.lm_eval_seams import give_rows
+from harness.secrets import opened
 
 
 class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
@@ -31,7 +32,7 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         import datasets
 
         metadata = dict(self.config.metadata or {})
-        sourced: Sourced = self.config.custom_dataset(**metadata, **(dataset_kwargs or {}))
+        sourced: Sourced = self.config.custom_dataset(**opened(metadata), **(dataset_kwargs or {}))
         give_rows(self, datasets.DatasetDict({self.config.test_split: sourced.dataset()}))
         self.config.metadata = metadata | {
             "data_source": str(sourced.source),

@@ -19,6 +19,7 @@ from harness.artefacts.reading import ENCODING, loads, read_bytes, regular
 from harness.data.lines import numbered
 from harness.data.options import refuse_misspelt
 from harness.errors import DataError, one_line
+from harness.secrets import masked
 
 if TYPE_CHECKING:
     import datasets
@@ -40,7 +41,7 @@ class Source:
     key: str
 
     def __str__(self) -> str:
-        return self.kind if self.kind == "testbed" else f"{self.kind}:{self.location}"
+        return self.kind if self.kind == "testbed" else f"{self.kind}:{masked(self.location)}"
 
     @property
     def path(self) -> Path:

@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 
 from harness.errors import HarnessError, one_line
+from harness.secrets import struck
 
 
 def show_own_errors_in_one_line() -> None:
@@ -16,7 +17,7 @@ def show_own_errors_in_one_line() -> None:
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, HarnessError):
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print(f"error: {struck(one_line(error))}", file=sys.stderr)
         elif isinstance(error, KeyboardInterrupt):
             kept = "what response_cache= and judges keep is not asked again"
             print(f"interrupted; {kept}", file=sys.stderr)

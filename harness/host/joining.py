@@ -3,8 +3,9 @@
 Called by the import hook in ``_autoload``. Besides adding names to lm-eval's registries and task
 index it wraps some functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
 its own standard error; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that
-a name nobody provides, and one that leads nowhere, is explained; and ``LM.create_from_arg_…``, so
-that a misspelt argument is told before a model is loaded.
+a name nobody provides, and one that leads nowhere, is explained; ``LM.create_from_arg_…``, so that
+a misspelt argument is told before a model is loaded; and ``EvaluatorConfig._parse_dict_args``, so
+that secrets among the arguments are sealed before anything is printed or saved.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from harness.host import arguments, checking
 from harness.host import discovery as host
 from harness.host import lm_eval_seams as seams
 from harness.host.edge import show_own_errors_in_one_line
+from harness.secrets import seal, unseal
 
 log = logging.getLogger("harness.host")
 _entered: dict[str, list[tuple[Any, str]]] = {}  # by plugin, to be withdrawn should it be refused
@@ -53,6 +55,22 @@ def _carefully(join: Callable[[ModuleType], None]) -> Callable[[ModuleType], Non
             log.warning("%s: plugins stay out: %s: %s", join.__name__, type(cause).__name__, cause)
 
     return joined
+
+
+@_carefully
+def join_config(module: ModuleType) -> None:
+    """Seal secrets among a run's arguments; called after ``lm_eval.config.evaluate_config``."""
+    kind: Any = module.EvaluatorConfig
+    stock = kind._parse_dict_args
+
+    @functools.wraps(stock)
+    def parse_dict_args(self: Any) -> Any:
+        parsed = stock(self)
+        for name in seams.ARGUMENTS:
+            setattr(parsed, name, seal(getattr(parsed, name)))
+        return parsed
+
+    kind._parse_dict_args = parse_dict_args
 
 
 @_carefully
@@ -244,7 +262,7 @@ def _read_arguments(base: Any) -> None:
 
     def from_obj(cls: type, arg_dict: Any, additional_config: Any = None) -> Any:
         more = {k: v for k, v in (additional_config or {}).items() if v is not None}
-        return cls(**arguments.read(cls, arg_dict), **more)
+        return cls(**arguments.read(cls, unseal(arg_dict)), **more)
 
     def from_string(cls: type, arg_string: str, additional_config: Any = None) -> Any:
         return from_obj(cls, seams.parsed_arguments(arg_string), additional_config)

@@ -232,6 +232,9 @@ def yaml_function(reference: str, folder: Path) -> Any:
     return import_module("lm_eval.tasks._yaml_loader")._import_func_in_yml(reference, folder)
 
 
+ARGUMENTS = ("model_args", "metadata")
+"""Attributes of an ``EvaluatorConfig`` with what is passed on to models and tasks, and saved."""
+
 # -- for the rooms above
 
 

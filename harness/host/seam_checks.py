@@ -97,6 +97,17 @@ def _model_arguments() -> None:
     _expect(seams.parsed_arguments("a=1,b=x") == {"a": 1, "b": "x"}, "what a string means")
 
 
+def _run_arguments() -> None:
+    kind = import_module("lm_eval.config.evaluate_config").EvaluatorConfig
+    stock = inspect.unwrap(kind._parse_dict_args)
+    given = kind(tasks="probe", model_args="a=1", metadata="b=2")
+    parsed = stock(given)
+    found = [getattr(parsed, name) for name in seams.ARGUMENTS]
+    _expect(found == [{"a": 1}, {"b": 2}], f"it makes {found}")
+    configure = inspect.getsource(kind._configure)
+    _expect("_parse_dict_args()._validate" in configure, "it is not what is called first")
+
+
 def _standard_errors() -> None:
     metrics, users = import_module("lm_eval.api.metrics"), import_module("lm_eval.evaluator_utils")
     stock = inspect.unwrap(metrics.stderr_for_metric)
@@ -179,6 +190,7 @@ SEAMS = (
     Seam("which modules fill its registries", _own_names),
     Seam("get_model", _get_model),
     Seam("how a model is made of --model_args", _model_arguments),
+    Seam("where a run's arguments are read", _run_arguments),
     Seam("stderr_for_metric", _standard_errors),
     Seam("TaskManager and its index", _task_index),
     Seam("where its own tasks lie", _task_folder),

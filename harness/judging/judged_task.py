@@ -40,7 +40,6 @@ from typing import Any, ClassVar
 from lm_eval.api.filter import Filter
 
 from harness.asking.assistant import Assistant, Question
-from harness.asking.secrets import seal
 from harness.asking.spec import AssistantSpec
 from harness.asking.store import cache_folder
 from harness.data.sourced_task import SourcedTask
@@ -61,6 +60,7 @@ from harness.judging.ratings import (
 )
 from harness.judging.run_files import write_unscored
 from harness.models.responses import trace_of
+from harness.secrets import seal
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from harness.secrets import bare_address, is_secret
+from harness.secrets import without_secrets
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def whole(value: object) -> int | None:
 
 
 def compact(value: object) -> str:
-    """Compact JSON with sorted keys; empty for an empty structure. Secrets are left out."""
+    """Compact JSON with sorted keys; empty for an empty structure. Secrets are hidden."""
     if not value:
         return ""
     try:
@@ -72,19 +72,6 @@ def compact(value: object) -> str:
     except (TypeError, ValueError, RecursionError):
         return ""
     return "" if encoded in ("{}", "[]") else encoded.encode("utf-8", "replace").decode("utf-8")
-
-
-def without_secrets(value: object) -> object:
-    """The value without keys that name a credential, nor credentials in addresses."""
-    if isinstance(value, dict):
-        return {
-            key: without_secrets(inner) for key, inner in value.items() if not is_secret(str(key))
-        }
-    if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
-    if isinstance(value, str) and "://" in value:
-        return bare_address(value)
-    return value
 
 
 def parse_model_args(args: object) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import DataError, HarnessError, read_table
-from harness.asking.secrets import redacted, strike_out
 from harness.asking.store import Store, key_of
+from harness.errors import one_line
+from harness.secrets import guard_logs, struck
 
 FILE = "snippets.jsonl"
 TAVILY, DDGS = "tavily", "ddgs"
@@ -79,7 +80,7 @@ def _tavily(timeout: float) -> Callable[[str, int], Results]:
     from tavily import TavilyClient
 
     client = TavilyClient(os.environ[_KEY], api_base_url=os.environ.get("TAVILY_BASE_URL"))
-    strike_out(client, _secrets())
+    guard_logs()
 
     def search(query: str, most: int) -> Results:
         found = client.search(query, max_results=most, topic="general", timeout=timeout)
@@ -113,11 +114,6 @@ def _searcher(provider: str, timeout: float) -> Callable[[str, int], Results]:
             f"--web {provider} needs a package that is not installed ({cause}): "
             "pip install 'paperharness[astral]'"
         ) from None
-
-
-def _secrets() -> set[str]:
-    key = os.environ.get(_KEY)
-    return {key} if key else set()
 
 
 def search_all(
@@ -188,7 +184,7 @@ def _tried(
     except Exception as error:  # noqa: BLE001 -- the clients raise dozens of types
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         tries = TRIES if isinstance(error, RetryError) else 1
-        reason = redacted(f"{type(cause).__name__}: {cause}", _secrets())[:300]
+        reason = one_line(struck(f"{type(cause).__name__}: {cause}"))[:300]
         raise HarnessError(
             f"{place} failed in {tries} tries; {reason}. A rerun searches only for what is "
             "missing; --snippets FILE needs no network"
