@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from harness.secrets import without_secrets
+from harness.secrets import public, without_secrets
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -58,12 +58,12 @@ def whole(value: object) -> int | None:
 
 
 def compact(value: object) -> str:
-    """Compact JSON with sorted keys; empty for an empty structure. Secrets are hidden."""
+    """Compact JSON with sorted keys; empty for an empty structure. Secrets are left out."""
     if not value:
         return ""
     try:
         encoded = json.dumps(
-            without_secrets(value),
+            public(without_secrets(value)),
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,
