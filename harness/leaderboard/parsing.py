@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.rows import Row, TaskRun
-from harness.leaderboard.runs import run_of
+from harness.leaderboard.runs import run_of, without_idle
 from harness.reports.values import compact, mapping, number, real, text, whole
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def rows_of(document: dict[str, Any], *, run_id: str, file: str) -> list[Row]:
     for name, entry in entries.items():
         metrics = _metrics(mapping(entry))
         if metrics.values:
-            rows += _task_rows(view, run, name, metrics)
+            whose = without_idle(document, name)
+            own = run if whose is document else run_of(whose, run_id=run_id, file=file)
+            rows += _task_rows(view, own, name, metrics)
     return rows
 
 

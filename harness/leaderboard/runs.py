@@ -91,6 +91,23 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
     )
 
 
+def without_idle(document: dict[str, Any], task: str) -> dict[str, Any]:
+    """The document as it is to one task or group: a method that changed none of its rows is gone.
+
+    Args:
+        document: the parsed results file.
+        task: the task's or group's name.
+    """
+    config = mapping(document.get("config"))
+    methods = mapping(config.get("method_by_task"))
+    parts = mapping(document.get("group_subtasks")).get(task) or [task]
+    if not isinstance(parts, list) or not all(part in methods for part in parts):
+        return document
+    method = methods[parts[0]]
+    plain = {"method": method, "artefact_hash": ""} | ({} if method else {"method_args": {}})
+    return document | {"config": config | plain}
+
+
 def _settings(value: object) -> str:
     """Settings as compact JSON, whether stored as an object or as ``a=1,b=2``."""
     if isinstance(value, str):

@@ -48,11 +48,16 @@ class Composed:
             for name in sorted(self.part_arguments[part] & arguments.keys() - {"response_cache"})
         }
         effective = [name for name in self.part_names if labels.get(name, "") is not None]
-        shown = [f"{n}({labels[n]})" if labels.get(n) else n for n in effective]
+        shown = {n: f"{n}({labels[n]})" if labels.get(n) else n for n in effective}
+        idle: dict[str, frozenset[str]] = self.idle()  # type: ignore[attr-defined]
         return found | {
             "parts": list(self.part_names),
-            "method": " + ".join(shown),
+            "method": " + ".join(shown.values()),
             "method_args": given,
+            "method_by_task": {
+                task: " + ".join(text for name, text in shown.items() if name not in parts)
+                for task, parts in idle.items()
+            },
         }
 
 

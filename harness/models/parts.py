@@ -15,7 +15,7 @@ from harness.host.arguments import named
 
 _NOT_PARTS = ("lm_eval", "harness.models", "builtins", "abc")
 _BASE = "harness.models.wrapping"
-_COOPERATIVE = ("note", "passes", "identity", "labels", "prepare", "finished")
+_COOPERATIVE = ("note", "passes", "identity", "labels", "idle", "prepare", "finished")
 _ASKED = ("generate_until", "loglikelihood", "loglikelihood_rolling")
 
 

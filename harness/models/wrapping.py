@@ -115,6 +115,10 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         """What parts are shown with on the leaderboard; None for one that had no effect so far."""
         return {}
 
+    def idle(self) -> dict[str, frozenset[str]]:
+        """By task, the parts that changed none of its requests: its figures are not theirs."""
+        return {}
+
     def write(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         """Answers to ``generate_until`` requests whose prompts are ``Prompt``."""
         found: list[Any] = super().generate_until(requests, disable_tqdm=disable_tqdm)

@@ -294,11 +294,13 @@ def test_a_part_without_effect_is_not_named(of_teacher: Path) -> None:
     lm = compose("hf-steered+speculative")(
         "testbed:teacher", steering=str(of_teacher), method="diffmean", **ARGUMENTS
     )
-    plain = [Instance("generate_until", {}, (TURNS[0], GREEDY), 0, ("t", 0, 1))]
+    plain = [Instance("generate_until", {}, (TURNS[0], GREEDY), 0, ("plain", 0, 1))]
     lm.generate_until(plain, disable_tqdm=True)
     assert lm.get_model_info()["method"] == "speculative(none)"
     lm.generate_until(asked(GREEDY)[:1], disable_tqdm=True)
-    assert lm.get_model_info()["method"] == "steered(diffmean) + speculative(none)"
+    info = lm.get_model_info()
+    assert info["method"] == "steered(diffmean) + speculative(none)"
+    assert info["method_by_task"] == {"plain": "speculative(none)"}
 
 
 def test_parts_refuse_each_other_before_a_model_is_loaded() -> None:

@@ -297,9 +297,13 @@ def test_model_info_names_the_method(llama: str, steering: Path) -> None:
 def test_an_unsteered_run_is_not_the_methods(llama: str, steering: Path) -> None:
     lm = model(llama, steering)
     lm.generate_until([generation("the old", {"question": 1}, task="arc")])
-    assert lm.get_model_info()["method"] == ""
-    lm.generate_until([steered(*ROWS[0])])
-    assert lm.get_model_info()["method"] == "diffmean"
+    info = lm.get_model_info()
+    assert (info["method"], info["applied"]) == ("", {"arc": "0 of 1"})
+    request = steered(*ROWS[0])
+    lm.generate_until([request, generation("the old", {"question": 2}, task="arc")])
+    info = lm.get_model_info()
+    assert info["method"] == "diffmean" and info["method_by_task"] == {"arc": ""}
+    assert info["applied"] == {"arc": "0 of 2", request.task_name: "1 of 1"}
 
 
 def test_rolling_loglikelihood_is_steered(llama: str, steering: Path) -> None:

@@ -134,6 +134,28 @@ def test_what_our_wrappers_and_tasks_add(tmp_path: Path) -> None:
     assert row.task.judge == '{"model":"judge","model_args":{"base":"x"},"temperature":0}'
 
 
+def test_a_task_that_a_method_did_not_touch_is_the_plain_models(tmp_path: Path) -> None:
+    content = document(
+        {"steer": task({"overall,none": 0.7}), "check": task({"f1,none": 0.6})},
+        groups={
+            "checks": ({"f1,none": 0.6}, ["check"]),
+            "all": ({"x,none": 1}, ["steer", "check"]),
+        },
+        method="steered(diffmean) + speculative(none)",
+        method_args={"steered.factor": 2},
+        artefact_hash="beef",
+        method_by_task={"check": ""},
+    )
+    table = read_results([save(tmp_path, content)])
+    methods = {
+        row.task.task: (row.run.method, row.run.method_args, row.run.artefact_hash)
+        for row in table.rows
+    }
+    applied = ("steered(diffmean) + speculative(none)", '{"steered.factor":2}', "beef")
+    plain = ("", "", "")
+    assert methods == {"steer": applied, "check": plain, "checks": plain, "all": applied}
+
+
 def test_a_subset_of_samples_is_limited_but_unscored_documents_are_not(tmp_path: Path) -> None:
     subset = document({"t": task({"acc,none": 1.0}, n=100, effective=5)})
     unscored = document({"t": task({"acc,none": 1.0, "n_unscored,none": 4}, n=100, effective=96)})

@@ -70,7 +70,8 @@ class SteeringMixin(SteeringPart, HFWrapper):
 
     def _detect(self, requests: Sequence[Any]) -> list[Score]:
         """The method's own score for " Yes", and 0 for " No"."""
-        self._used |= bool(requests)
+        for request in requests:
+            self.count(request, True)
         parts = [
             {
                 "kind": "detect",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -51,7 +52,6 @@ class SteeringPart(Wrapper):
         {"steering", "method", "concept", "factor", "intervention", "positions", "perplexity"}
     )
     plan: Plan
-    _used: bool = False  # whether the method has had a part in any answer
 
     def __init__(
         self,
@@ -77,6 +77,8 @@ class SteeringPart(Wrapper):
         )
         self._perplexity = perplexity
         self._warned: set[str] = set()
+        self._seen: Counter[str] = Counter()  # by task
+        self._applied: Counter[str] = Counter()  # of those, rows in whose answer the method is
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
         if self.plan.steers:
             self.attach()
@@ -100,8 +102,13 @@ class SteeringPart(Wrapper):
 
     def note(self, request: Any) -> dict[str, Any]:
         steering = choose(self.plan, request, self._warned)
-        self._used |= steering is not None
+        self.count(request, steering is not None)
         return super().note(request) | {STEERING: steering}
+
+    def count(self, request: Any, applied: bool) -> None:
+        """Take down whether the method has a part in an answer."""
+        self._seen[str(request.task_name)] += 1
+        self._applied[str(request.task_name)] += applied
 
     def identity(self) -> dict[str, Any]:
         if self.stand_in is not None:
@@ -119,21 +126,31 @@ class SteeringPart(Wrapper):
         where = f", concept {all_rows.concept_id}{factor}" if all_rows else ""
         return super().labels() | {"steered": f"{self.plan.method}{where}"}
 
+    def idle(self) -> dict[str, frozenset[str]]:
+        found = super().idle()
+        for task in self._seen:
+            if not self._applied[task]:
+                found[task] = found.get(task, frozenset()) | {"steered"}
+        return found
+
     @property
     def _steers(self) -> bool:
         """Whether the method has had, or will have, a part in any answer."""
-        return self._used or self.plan.everywhere is not None
+        return self._applied.total() > 0 or self.plan.everywhere is not None
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model; lm-eval asks when all is answered.
 
-        A run whose rows name no concept is the unsteered model's, and says so.
+        A run, or a task of one, whose rows name no concept is the unsteered model's, and says so.
         """
         stock: Callable[[], dict[str, Any]] = getattr(super(), "get_model_info", dict)
+        applied = {task: f"{self._applied[task]} of {rows}" for task, rows in self._seen.items()}
         if not self._steers:
-            return stock() | {"method": "", "method_args": {}}
+            return stock() | {"method": "", "method_args": {}, "applied": applied}
         everywhere = self.plan.everywhere
         return stock() | {
+            "applied": applied,
+            "method_by_task": dict.fromkeys(self.idle(), ""),
             "method": self.plan.method,
             "method_args": everywhere.trace() if everywhere else {},
             "artefact_hash": self.plan.found.sha256,

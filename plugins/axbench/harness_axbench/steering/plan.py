@@ -137,9 +137,10 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
         if plan.everywhere is None and task not in warned:
             warned.add(task)
             log.warning(
-                "%s: its rows name no concept and are answered unsteered; concept=ID,factor=F in "
-                "--model_args steers all of them",
+                "%s: its rows name no concept, %s is applied to none of them and the results are "
+                "the plain model's; concept=ID,factor=F in --model_args steers all of them",
                 task,
+                plan.method,
             )
         return plan.everywhere
     if doc.get("factor") is None and not plan.factorless:
