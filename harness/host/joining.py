@@ -258,11 +258,15 @@ def _or(names: list[str]) -> str:
 
 
 def _read_arguments(base: Any) -> None:
-    """Let every model's arguments be read before it is made."""
+    """Let every model's arguments be read before it is made.
+
+    What both ``--model_args`` and a flag of its own say (``device``, ``batch_size``), the former
+    decides: the flag has a default.
+    """
 
     def from_obj(cls: type, arg_dict: Any, additional_config: Any = None) -> Any:
         more = {k: v for k, v in (additional_config or {}).items() if v is not None}
-        return cls(**arguments.read(cls, unseal(arg_dict)), **more)
+        return cls(**{**more, **arguments.read(cls, unseal(arg_dict))})
 
     def from_string(cls: type, arg_string: str, additional_config: Any = None) -> Any:
         return from_obj(cls, seams.parsed_arguments(arg_string), additional_config)

@@ -93,3 +93,12 @@ def test_misspelt_names_are_told_with_what_they_are_near() -> None:
         manager.load(["axbench_detct"])
     with pytest.raises(HarnessError, match=r"^task 'axbench_detct' not found; did you mean ax"):
         manager.match_tasks(["axbench_detct"])
+
+
+def test_a_device_among_the_arguments_is_taken() -> None:
+    """lm-eval passes its flags' defaults beside them, and stumbles over what is said twice."""
+    lm = HFLM.create_from_arg_string(
+        "pretrained=testbed:student,device=cpu,batch_size=3",
+        {"device": "cuda:0", "batch_size": 1, "max_batch_size": None},
+    )
+    assert (str(lm.device), lm.batch_size) == ("cpu", 3)

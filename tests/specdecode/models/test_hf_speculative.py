@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from harness_specdecode.couplings.noise import Noise, request_key
+from harness_specdecode.decoding import settings as settings_module
 from harness_specdecode.decoding.settings import settings_of, stop_test
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
@@ -276,6 +277,34 @@ def test_options_of_the_models_own_configuration_are_refused_too():
     with pytest.raises(HarnessError, match=words):
         settings_of({}, GenerationConfig(no_repeat_ngram_size=3), 17, "</s>")
     settings_of({"no_repeat_ngram_size": 0}, GenerationConfig(no_repeat_ngram_size=3), 17, "</s>")
+
+
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [
+        ({"max_new_tokens": 3}, "ends answers earlier than asked (24), as with --model hf"),
+        ({"max_new_tokens": 400}, "here it is at most 24, as asked"),
+        ({"eos_token_id": None}, "no end token in the model's generation_config.json"),
+    ],
+)
+def test_ends_that_a_models_own_files_set(said, warned, tmp_path, caplog):
+    """``hf`` follows them; where the answers would not be what was asked for it is said."""
+    folder = tmp_path / "model"
+    shutil.copytree(model_path("student"), folder)
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    settings_module._tell.cache_clear()
+    options = {"device": "cpu", "batch_size": 3, "dtype": "float64"}
+    ours = SpeculativeHF(str(folder), drafter="ngram", adaptive=False, **options)
+    answers = ours.generate_until(ask(GREEDY), disable_tqdm=True)
+    assert caplog.text.count(warned) == 1
+    stock = HFLM(str(folder), **options)
+    theirs = stock.generate_until(ask(GREEDY), disable_tqdm=True)
+    if said.get("max_new_tokens") == 400:
+        assert all(b.startswith(str(a)) for a, b in zip(answers, theirs, strict=True))
+        assert sum(map(len, theirs)) > sum(len(str(answer)) for answer in answers)
+    else:
+        assert [str(answer) for answer in answers] == theirs
 
 
 # Refusals

@@ -8,8 +8,10 @@ transformers' top_k=50. What has no meaning here is refused, wherever it is set.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
@@ -17,6 +19,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from harness import HarnessError
 from harness_specdecode.decoding.sampling import Sampling
 
+log = logging.getLogger(__name__)
 TOP_K = 50
 _LOOK_BACK = 4
 _ORDINARY: Mapping[str, tuple[Any, ...]] = {  # values that change nothing
@@ -113,6 +116,37 @@ def settings_of(
     found["suppressed"] = tuple(found["suppressed"] or ())
     chosen = {name: value for name, value in found.items() if value is not None}
     return Settings(Sampling(temperature=temperature, **chosen), length, tuple(until))
+
+
+def ended(settings: Settings, defaults: Any) -> Settings:
+    """Follow what a model's own files say of an answer's end; where ``hf`` goes on, warn once.
+
+    Args:
+        settings: What a request asks for.
+        defaults: The model's ``GenerationConfig``.
+    """
+    where = "in the model's generation_config.json"
+    if defaults.eos_token_id is None:
+        _tell(f"no end token {where}: answers end at the tokenizer's, where --model hf may go on")
+    most = defaults.max_new_tokens
+    if most is None or most == settings.length:
+        return settings
+    if most > settings.length:
+        _tell(
+            f"max_new_tokens={most} {where}: --model hf writes so many tokens whatever is asked "
+            f"for; here it is at most {settings.length}, as asked"
+        )
+        return settings
+    _tell(
+        f"max_new_tokens={most} {where} ends answers earlier than asked ({settings.length}), as "
+        "with --model hf"
+    )
+    return replace(settings, length=int(most))
+
+
+@cache
+def _tell(text: str) -> None:
+    log.warning("%s", text)
 
 
 def check_temperature(options: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ from harness_specdecode.decoding.drafter_sources import NONE, Source, open_sourc
 from harness_specdecode.decoding.drafters import CATCH_UP
 from harness_specdecode.decoding.pace import Pace
 from harness_specdecode.decoding.schemes import GUMBEL, LEVIATHAN, scheme_for
-from harness_specdecode.decoding.settings import Settings, settings_of, stop_test
+from harness_specdecode.decoding.settings import Settings, ended, settings_of, stop_test
 from harness_specdecode.decoding.slots import SlotModel, supported
 from harness_specdecode.measuring import coupling, invariance, spec_bench
 from harness_specdecode.measuring.comparing import Decoding, alike
@@ -207,7 +207,8 @@ class SpeculativeMixin(HFWrapper):
             HarnessError: An option is not supported, or its value is out of range.
         """
         end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        return settings_of(options, self.model.generation_config, self.max_gen_toks, end)
+        defaults = self.model.generation_config
+        return ended(settings_of(options, defaults, self.max_gen_toks, end), defaults)
 
     def asked(self, requests: Sequence[Any], length: int) -> list[Request]:
         """lm-eval's requests, as the decoder takes them."""
