@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.asking.assistant import Question
+from harness.asking.fencing import fenced
 
 CONCEPT, RELATEDNESS, FLUENCY = "concept", "relatedness", "fluency"
 NAMES = (CONCEPT, RELATEDNESS, FLUENCY)
@@ -81,8 +82,11 @@ def questions(*, concept: str, instruction: str, response: str) -> dict[str, Que
 
 
 def filled(prompt: str, texts: Mapping[str, str]) -> str:
-    """A prompt with its ``{slots}`` filled in one pass: braces in a text are never slots."""
-    head, *parts = prompt.split("{")
+    """A prompt with its ``{slots}`` filled in one pass, between marks that no text closes.
+
+    Braces in a text are never slots.
+    """
+    head, *parts = fenced(prompt, texts.values()).split("{")
     pieces = [head]
     for part in parts:
         slot, _, rest = part.partition("}")
