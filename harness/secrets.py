@@ -245,8 +245,15 @@ class _Guarded:
             return record
         if (clean := struck(message)) != message:
             record.msg, record.args = clean, ()
-        if record.exc_info and record.exc_info[0] is not None:
-            raised = logging.Formatter().formatException(record.exc_info)
-            if (clean := struck(raised)) != raised:
-                record.exc_text = clean
+        if record.exc_info and any(struck(said) != said for said in _said(record.exc_info[1])):
+            record.exc_text = struck(logging.Formatter().formatException(record.exc_info))
         return record
+
+
+def _said(error: BaseException | None) -> Iterator[str]:
+    """What an exception says, and each that it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield str(error)
+        error = error.__cause__ or error.__context__

@@ -111,8 +111,10 @@ class Assistant:
             batch = Batch(
                 *(model, self.spec, missing),
                 accept=accept,
-                keep=self._keep,
+                keep=lambda key, answer: self._keep(key, missing[key], answer, accept),
+                stored=lambda keys: self._meanwhile({k: missing[k] for k in keys}, accept),
                 usage=self.usage,
+                proven=bool(answers),
             )
             answers |= batch.run()
             self.trouble = batch.trouble
@@ -207,11 +209,27 @@ class Assistant:
                 return answer
         return None
 
-    def _keep(self, key: str, answer: str) -> str:
+    def _meanwhile(
+        self, questions: Mapping[str, Question], accept: Callable[[str], bool]
+    ) -> dict[str, str]:
+        """Answers by key that other processes have stored since."""
+        if (store := self._opened()) is not None:
+            store.refresh()
+        found = {key: self._stored(key, one, accept) for key, one in questions.items()}
+        return {key: answer for key, answer in found.items() if answer is not None}
+
+    def _keep(
+        self, key: str, question: Question, answer: str, accept: Callable[[str], bool]
+    ) -> str:
+        """Store an answer; returns the one that stays, which another process may have got first."""
         store = self._opened()
         if store is None:
             return answer
         try:
+            store.refresh()
+            first = self._stored(key, question, accept)
+            if first is not None:
+                return first
             stays: str = store.put(next(e for e in _entries(key) if e not in store), answer)
         except ArtefactError as cause:
             raise Unkept(f"{cause}. Nothing more is asked, as no answer could be kept") from cause

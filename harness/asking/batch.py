@@ -15,6 +15,7 @@ Wrong credentials, addresses and model names (HTTP 401, 403, 404, 405) fail at o
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 from collections import Counter
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
 _PATIENCE = 4
+_LEAST = 32  # questions of a call for each of its concurrent requests
 _TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
 _TOKENS |= {"input_tokens": "prompt_tokens", "output_tokens": "answer_tokens"}  # Anthropic's
 
@@ -82,7 +84,10 @@ class Batch:
         accept: Whether an answer counts; a question's own ``check`` is asked besides.
         keep: Called at once with each key and accepted answer; returns the answer that stays,
             which another process may have got first.
+        stored: Called with keys before the model is; the answers to them that another process has
+            got meanwhile.
         usage: What asking costs is added here; the keys are those of ``Assistant.usage``.
+        proven: Whether the model is known to answer: then what it refuses is the question.
     """
 
     def __init__(
@@ -93,16 +98,21 @@ class Batch:
         *,
         accept: Callable[[str], bool],
         keep: Callable[[str, str], str],
+        stored: Callable[[Sequence[str]], Mapping[str, str]],
         usage: Counter[str],
+        proven: bool,
     ) -> None:
         self._model = model
         self._spec = spec
         self._questions = questions
         self._accept = accept
         self._keep = keep
+        self._stored = stored
         self._usage = usage
+        self._proven = proven
         self._nothing = {"", no_answer()}
-        self._random = random.Random(spec.seed)
+        self._random = random.Random()  # another order in each process that shares a store
+        self._quiet = {"disable_tqdm": True} if _has_bar(model) else {}
         self._tries: Counter[str] = Counter()
         self._arrivals = 0
         self.answers: dict[str, str] = {}
@@ -114,6 +124,19 @@ class Batch:
         Raises:
             JudgeError: The model refuses credentials, address or every question.
         """
+        from tqdm import tqdm
+
+        with tqdm(total=len(self._questions), desc=self._spec.model, unit="answer") as self._bar:
+            self._rounds()
+        missing = len(self._questions) - len(self.answers)
+        if missing:
+            log.warning(
+                "'%s' left %d of %d questions unanswered; %s",
+                *(self._spec.model, missing, len(self._questions), self.trouble),
+            )
+        return self.answers
+
+    def _rounds(self) -> None:
         from tenacity import Retrying, retry_if_result, wait_exponential
 
         stalled = 0
@@ -134,13 +157,6 @@ class Batch:
             retry=retry_if_result(bool),
             retry_error_callback=lambda state: None,
         )(again)
-        missing = len(self._questions) - len(self.answers)
-        if missing:
-            log.warning(
-                "'%s' left %d of %d questions unanswered; %s",
-                *(self._spec.model, missing, len(self._questions), self.trouble),
-            )
-        return self.answers
 
     def _open(self) -> list[str]:
         """Questions that are neither answered nor given up."""
@@ -154,16 +170,20 @@ class Batch:
         """Ask every open question once; on a fault go on in halves, with a single one first."""
         first = self._open()
         self._random.shuffle(first)
-        waiting, idle = [first], 0
+        size = _call_size(self._model) or len(first)
+        waiting, idle = [first[i : i + size] for i in range(0, len(first), size)], 0
         while waiting and idle < _PATIENCE:
-            batch = waiting.pop()
+            batch = self._unknown(waiting.pop())
+            if not batch:
+                continue
             arrived, error = self._call(batch)
             if error is None:
                 idle = 0
                 continue
             left = [key for key in batch if key not in arrived]
             refused = _status(error) in _REFUSED
-            idle = 0 if arrived or (refused and self._arrivals) else idle + 1
+            known = self._arrivals or self._proven
+            idle = 0 if arrived or (refused and known) else idle + 1
             self._note(error, everything_refused=refused and idle >= _PATIENCE)
             if len(batch) == 1:
                 self._tries[batch[0]] += self._spec.retries + 1 if refused else 1
@@ -172,13 +192,24 @@ class Batch:
             middle = len(left) // 2
             waiting += [part for part in (left[middle:], left[:middle], probe) if part]
 
+    def _unknown(self, keys: Sequence[str]) -> list[str]:
+        """Those that no other process has got an answer to meanwhile."""
+        found = self._stored(keys)
+        for key, answer in found.items():
+            self._take(key, answer)
+        return [key for key in keys if key not in found]
+
+    def _take(self, key: str, answer: str) -> None:
+        self.answers[key] = answer
+        self._bar.update()
+
     def _call(self, batch: list[str]) -> tuple[set[str], Exception | None]:
         """One call of the model; which questions got an answer, and what went wrong."""
         inbox = Inbox(self._settle)
         requests = [self._request(key, inbox) for key in batch]
         self._model.set_cache_hook(inbox)
         try:
-            returned = list(self._model.generate_until(requests))
+            returned = list(self._model.generate_until(requests, **self._quiet))
             if len(returned) != len(batch):
                 raise ValueError(f"{len(returned)} answers to {len(batch)} questions")
             if not inbox.arrived:  # a model without the hook; else its order is not relied upon
@@ -224,7 +255,7 @@ class Batch:
             self._usage.update(answers=1, answer_characters=len(answer))
         if isinstance(answer, str) and self._counts(key, answer):
             stays = self._keep(key, answer)
-            self.answers[key] = stays if self._counts(key, stays) else answer
+            self._take(key, stays if self._counts(key, stays) else answer)
             return
         self._tries[key] += 1
         self._usage["rejected"] += 1
@@ -264,13 +295,33 @@ def count_tokens(model: Any, usage: Counter[str]) -> None:
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status of a client's exception (requests, aiohttp, litellm)."""
+    """The HTTP status of a client's exception (requests, aiohttp, litellm).
+
+    aiohttp gives a reply that is no HTTP the status 400, with what it stumbled over as the cause: a
+    refusal that nobody has pronounced.
+    """
+    if type(error.__cause__).__module__.partition(".")[0] == "aiohttp":
+        return None
     for holder in (getattr(error, "response", None), error):
         for name in ("status_code", "status"):
             status = getattr(holder, name, None)
             if isinstance(status, int):
                 return status
     return None
+
+
+def _call_size(model: Any) -> int | None:
+    """Questions of one call at most; None for a model that is better asked all of them at once.
+
+    Between calls it is seen what other processes have asked meanwhile.
+    """
+    concurrent = getattr(model, "_concurrent", None)
+    return _LEAST * concurrent if isinstance(concurrent, int) and concurrent > 0 else None
+
+
+def _has_bar(model: Any) -> bool:
+    """Whether a model shows progress of its own, one bar a call."""
+    return "disable_tqdm" in inspect.signature(model.generate_until).parameters
 
 
 def takes_seed(model: Any) -> bool:

@@ -92,6 +92,13 @@ class Store(Mapping[str, Any]):
                 ) from cause
         self._read_to += len(whole) + 1
 
+    def refresh(self) -> None:
+        """Take in what other processes have appended since."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size > self._read_to:
+                    self._read(file)
+
     def ready(self) -> None:
         """Find out whether the file can be written, before what it shall keep is paid for.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +17,27 @@ def rate(prompt: str) -> str:
     """A verdict that only this prompt gets: the number it ends with, modulo 3."""
     number = int(prompt.rpartition(" ")[2])
     return f"Item {number} is what it is.\nRating: [[{number % 3}]]"
+
+
+def _reset(request: BaseHTTPRequestHandler) -> None:
+    """Hang up so that the client gets a reset, and no answer."""
+    linger = struct.pack("ii", 1, 0)
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    request.connection.close()
+
+
+_BROKEN: dict[str, Callable[[BaseHTTPRequestHandler], object]] = {
+    "hang-up": lambda request: request.connection.shutdown(socket.SHUT_RDWR),
+    "reset": _reset,
+    "headless": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\n"),
+    "no-http": lambda request: request.wfile.write(b"\x00\x01\x02 what?\r\n\r\n"),
+    "chunk": lambda request: request.wfile.write(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}"
+    ),
+    "gzip": lambda request: request.wfile.write(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+    ),
+}
 
 
 class FaultyServer:
@@ -76,6 +99,10 @@ class FaultyServer:
         script = self.faults(prompt)
         fault = script[turn] if turn < len(script) else "ok"
         self.over.wait(3.0 if fault == "slow" else self.delay)
+        if fault in _BROKEN:
+            _BROKEN[fault](request)
+            request.close_connection = True
+            return
         status, kind, body = self.reply(fault, prompt, request.headers.get("Authorization", ""))
         request.send_response(status)
         request.send_header("Content-Type", kind)
@@ -90,10 +117,20 @@ class FaultyServer:
         if fault.isdigit():
             message = f"the server says {fault} to {echoed}"
             return int(fault), "application/json", json.dumps({"error": message}).encode()
-        content: dict[str, str | None] = {"empty": "", "null": None, "unrated": "I like it."}
+        content: dict[str, Any] = {
+            **{"empty": "", "null": None, "unrated": "I like it.", "blank": " \n\t", "odd": 7},
+            **{"parts": [{"type": "text"}], "twice": "Rating: [[0]] or Rating: [[2]]"},
+            **{"flood": "x" * 200_000, "surrogate": "\ud83d", "refusal": "I cannot rate this."},
+        }
         text = content[fault] if fault in content else self.answer(prompt)
         choices = [{"index": 0, "message": {"role": "assistant", "content": text}}]
-        body = json.dumps({"choices": [] if fault == "choiceless" else choices}).encode()
+        odd = {"choiceless": {"choices": []}, "error": {"error": {"message": "busy"}}}
+        odd |= {"list": [1], "number": 7, "messageless": {"choices": [{"index": 0}]}}
+        body = json.dumps(odd.get(fault, {"choices": choices})).encode()
+        if fault == "no-utf8":
+            return 200, "application/json", body.replace(b"content", b"content\xff")
+        if fault == "deep":
+            return 200, "application/json", b"[" * 50_000
         if fault == "garbage":
             return 200, "text/html", b"<html>upstream has a bad day</html>"
         return 200, "application/json", body[: len(body) // 2] if fault in ("half", "cut") else body

@@ -22,7 +22,18 @@ from harness.asking.store import Store
 from harness.errors import HarnessError, JudgeError
 from harness.judging.ratings import parse_rating
 
-FAULTS = ("429", "500", "garbage", "half", "cut", "empty", "null", "choiceless", "unrated")
+FAULTS = (
+    "429",
+    "500",
+    "garbage",
+    "half",
+    "cut",
+    "empty",
+    "null",
+    "choiceless",
+    "unrated",
+    "no-http",
+)
 
 
 def accept(answer: str) -> bool:
@@ -183,10 +194,11 @@ def test_two_runs_that_share_a_store_agree(tmp_path):
     store = str(tmp_path / "store.jsonl")
     with running() as server:
         one, other = (Assistant(spec(server, store=store)) for _ in range(2))
-        assert one._stored("k", prompts(1)[0], accept) is None
-        assert other._stored("k", prompts(1)[0], accept) is None
-        assert one._keep("k", "Rating: 1") == "Rating: 1"
-        assert other._keep("k", "Rating: 2") == "Rating: 1"
+        (question,) = prompts(1)
+        assert one._stored("k", question, accept) is None
+        assert other._stored("k", question, accept) is None
+        assert one._keep("k", question, "Rating: 1", accept) == "Rating: 1"
+        assert other._keep("k", question, "Rating: 2", accept) == "Rating: 1"
     assert len(Path(store).read_text().splitlines()) == 1
 
 
@@ -505,3 +517,12 @@ def test_a_model_of_transformers_is_asked_in_its_own_chat_format(tmp_path, monke
     again = Assistant(spec)
     assert again.ask(asked, lambda answer: True) == answers
     assert again._lm is None
+
+
+def test_questions_that_were_refused_stop_no_rerun(tmp_path):
+    """All that is left to ask is what the model cannot take: it is still a model that answers."""
+    store = str(tmp_path / "store.jsonl")
+    with running(lambda prompt: ["400"] * 1000 if int(prompt.split()[2]) < 6 else []) as server:
+        for _ in range(2):
+            answers = Assistant(spec(server, store=store)).ask(prompts(20), accept)
+            assert answers[:6] == [None] * 6 and None not in answers[6:]

@@ -1,0 +1,112 @@
+"""All readers of files and all parsers, on what is mangled: one line, soon, in little memory.
+
+PAPERHARNESS_FUZZ_FILES=1000000 PAPERHARNESS_FUZZ_CALLS=50000000 pytest -m slow tests/fuzz -s
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mangling import Target, mangled, text
+
+from harness import HarnessError
+
+PACKAGES = ("harness", "axbench", "factcg", "astral", "taid")
+FILES = int(os.environ.get("PAPERHARNESS_FUZZ_FILES", "20000"))
+CALLS = int(os.environ.get("PAPERHARNESS_FUZZ_CALLS", "1000000"))
+SEED = int(os.environ.get("PAPERHARNESS_FUZZ_SEED", "1"))
+LONGEST = 1.0  # seconds of one call
+LARGEST = 2**30  # bytes that reading may add
+
+
+def listed(package: str) -> object:
+    if package != "harness":
+        return importlib.import_module(f"{package}.mangling_targets")
+    sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))  # no package: its name is taken
+    return importlib.import_module("mangling_targets")
+
+
+def parsers() -> dict[str, Callable[[str], object]]:
+    return {
+        f"{package}.{name}": parser
+        for package in PACKAGES
+        for name, parser in getattr(listed(package), "PARSERS", {}).items()
+    }
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def timed(call: Callable[[], object]) -> tuple[str, float]:
+    """How a call ends, and its CPU seconds: other processes may hold it up."""
+    begun = time.thread_time()
+    try:
+        call()
+    except HarnessError as error:
+        assert "\n" not in str(error), str(error)
+        return "refused", time.thread_time() - begun
+    return "read", time.thread_time() - begun
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_mangled_files(package: str, tmp_path: Path) -> None:
+    targets: list[Target] = listed(package).targets(tmp_path)  # type: ignore[attr-defined]
+    chance = random.Random(SEED)
+    ends: Counter[str] = Counter()
+    longest, before = 0.0, 0
+    for target in targets:
+        kept = {file: file.read_bytes() for file in target.files}
+        assert timed(target.read)[0] == "read", target.name
+        before = before or peak()
+        for number in range(FILES // len(PACKAGES) // len(targets)):
+            file = chance.choice(target.files)
+            changed = mangled(kept[file], chance)
+            file.write_bytes(changed)
+            try:
+                end, seconds = timed(target.read)
+            except BaseException:
+                (tmp_path / "culprit").write_bytes(changed)
+                print(f"{target.name}, number {number}: {tmp_path / 'culprit'} as {file}")
+                raise
+            ends[end] += 1
+            longest = max(longest, seconds)
+            assert seconds < LONGEST, (target.name, number, seconds)
+            file.write_bytes(kept[file])
+    print(f"\n{package}: {dict(ends)}, longest {longest:.3f} s, {peak() - before:,} bytes more")
+    assert peak() - before < LARGEST
+
+
+@pytest.mark.slow
+def test_fuzzed_parsers() -> None:
+    chance = random.Random(SEED)
+    known = list(parsers().items())
+    before, longest, calls = peak(), 0.0, 0
+    while calls < CALLS:
+        given = text(chance)
+        for name, parser in known:
+            begun = time.thread_time()
+            try:
+                parser(given)
+            except HarnessError:
+                pass
+            except Exception as cause:
+                raise AssertionError(f"{name}({given!r})") from cause
+            seconds = time.thread_time() - begun
+            if seconds > longest:
+                longest = seconds
+                assert seconds < LONGEST, (name, seconds, len(given))
+            calls += 1
+    print(f"\n{calls:,} calls of {len(known)} parsers, longest {longest:.3f} s")
+    assert peak() - before < LARGEST
