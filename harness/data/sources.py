@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,8 @@ Row = dict[str, Any]
 T = TypeVar("T")
 FORMATS = ("parquet", "jsonl", "json", "csv")
 LARGEST = 2**32
-"""Bytes of a table once unpacked, at most: a small file can hold more than any memory."""
+"""Bytes of a table once unpacked, at most; and where it is large, so many times its file."""
+_LARGE, _TIMES = 2**28, 200
 _BATCH = 2**26
 
 
@@ -205,26 +207,43 @@ def read_table(path: Path, required: Sequence[str] = ()) -> list[Row]:
 
 
 def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow.compute
     import pyarrow.parquet
 
-    rows: list[Row] = []
-    size = 0
     with regular(path) as content, pyarrow.parquet.ParquetFile(content) as file:
         about = file.metadata
-        groups = [about.row_group(n) for n in range(about.num_row_groups)]
-        longest = max((group.total_byte_size for group in groups), default=0)
-        if sum(group.total_byte_size for group in groups) > LARGEST:
-            raise DataError(_TOO_LARGE.format(path=path))
-        # A repeated value is stored once, so that rows say more than bytes do.
-        for batch in file.iter_batches(max(1, min(1024, _BATCH // max(1, longest)))):
-            size += batch.nbytes
-            if size > LARGEST:
-                raise DataError(_TOO_LARGE.format(path=path))
-            rows.extend(batch.to_pylist())
-    return rows
+        longest = max(
+            (about.row_group(n).total_byte_size for n in range(about.num_row_groups)), default=0
+        )
+        most = min(LARGEST, max(_LARGE, _TIMES * os.fstat(content.fileno()).st_size))
+        if longest > most:
+            raise DataError(_TOO_LARGE.format(path=path, most=most))
+        # A repeated value is stored once: rows say more than bytes do, and are counted first.
+        rows = max(1, min(1024, _BATCH // max(1, longest)))
+        size = 0
+        for batch in file.iter_batches(rows):
+            size += sum(map(_unpacked, batch.columns))
+            if size > most:
+                raise DataError(_TOO_LARGE.format(path=path, most=most))
+        return [row for batch in file.iter_batches(rows) for row in batch.to_pylist()]
 
 
-_TOO_LARGE = f"{{path}} holds more than {LARGEST:,} bytes once unpacked; split it"
+def _unpacked(array: Any) -> int:
+    """Bytes of an Arrow array whose every value is written out."""
+    import pyarrow.compute
+
+    kind = array.type
+    if pyarrow.types.is_dictionary(kind) and pyarrow.types.is_string(kind.value_type):
+        lengths = pyarrow.compute.binary_length(array.dictionary)
+        return int(pyarrow.compute.sum(lengths.take(array.indices)).as_py() or 0)
+    if pyarrow.types.is_struct(kind):
+        return sum(map(_unpacked, array.flatten()))
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        return int(array.nbytes) + _unpacked(array.flatten())
+    return int(array.nbytes)
+
+
+_TOO_LARGE = "{path} is more than {most:,} bytes once unpacked, too much for its size; split it"
 
 
 def _read_json(path: Path) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pyarrow as pa
@@ -126,3 +127,16 @@ def test_a_misspelt_key_is_refused(key: str, meant: str) -> None:
     metadata = {"data": "testbed", key: "dev", "pretrained": "x", "dtype": "auto"}
     with pytest.raises(DataError, match=f"--metadata {key}=…: .*did you mean {meant}"):
         choose(metadata, plugin="aggrefact", hub="a/b")
+
+
+def test_a_small_file_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    """One text of a megabyte, named by 2,000 rows: refused before it is in memory."""
+    text = pa.array(["x" * 2**20])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 2_000, pa.int32()), text)
+    file = tmp_path / "test.parquet"
+    pq.write_table(pa.table({"text": column}), file, compression="zstd")
+    assert file.stat().st_size < 2**20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="is more than 268,435,456 bytes once unpacked"):
+        read_table(file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
