@@ -332,7 +332,9 @@ def test_rows_are_first_exchanges(tmp_path):
     found = held_out.fidelity_rows(taid_data=path, data="hub", along="teacher", sample_seed=4)
     assert [(row["prompt"], row["response"]) for row in found.rows] == [("a", "b"), ("p", "r")]
     assert found.rows[0][ALONG] == ["teacher"] and found.rows[0]["taid_seed"] == 4
-    assert found.split == "held out, along teacher" and found.notes == {"rows_left_out": 2}
+    assert found.split == "held out, along teacher" and found.notes == {
+        "rows_left_out": 2, "system_messages_left_out": 1,
+    }  # fmt: skip
     other = held_out.fidelity_rows(taid_data=path)
     assert other.sha256 != found.sha256 and other.split == "held out"
     assert len(held_out.fidelity_rows(data=path, rows=1).rows) == 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ from lm_eval.models.utils import resolve_max_length
 from harness import HarnessError, HFWrapper, traced
 from harness.host.lm_eval_seams import uses_cache
 from harness.models.requests import told
+from harness_taid.data.framing import Framing
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
-from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
+from harness_taid.requests import ALONG, REFERENCE, TEACHER_ANSWER, is_compared, is_measured
 from harness_taid.training.provenance import Distillation, read_distillation
 
 log = logging.getLogger(__name__)
 
 _AUTO_BATCH = 8
-_MARK = "An answer."
 
 
 class DistilledMixin(HFWrapper):
@@ -77,7 +78,7 @@ class DistilledMixin(HFWrapper):
         self._teacher_revision = teacher_revision or "main"
         self._teacher_dtype = teacher_dtype
         self._pair: Pair | None = None
-        self._behind_an_answer = ""
+        self._framing: Framing | None = None
 
     @property
     def pair(self) -> Pair:
@@ -107,7 +108,7 @@ class DistilledMixin(HFWrapper):
                 room=min(
                     self.max_length, resolve_max_length(teacher.config, tokenizer, default=default)
                 ),
-                ends=self.ends(),
+                ends=self.ends() | (self._framing.ends if self._framing else frozenset()),
                 edited=self.every_pass,
             )
         return self._pair
@@ -163,6 +164,12 @@ class DistilledMixin(HFWrapper):
         return [answers[i] for i in range(len(requests))]
 
     def _measured(self, rows: list[Any], quiet: bool) -> list[Any]:
+        along_references = any(REFERENCE in request.doc[ALONG] for request in rows)
+        if self._framing and self._framing.fault and along_references:
+            raise HarnessError(
+                f"references cannot be read behind the chat template of {self.student_name} "
+                f"({self._framing.fault}): give --metadata along=student, or another template"
+            )
         pair, size = self.pair, self.batch_size
         return measured(
             pair,
@@ -175,29 +182,31 @@ class DistilledMixin(HFWrapper):
 
     def encoded(self, prompt: str, response: str) -> tuple[list[int], list[int]]:
         """Tokens of a prompt, at least one, and of a response with its end token."""
-        if self.distillation and self.tokenizer.chat_template and not self._behind_an_answer:
+        if self.distillation and self.tokenizer.chat_template and self._framing is None:
             log.warning(
                 "%s was distilled in its chat template, and is asked without one: give "
                 "--apply_chat_template",
                 self.student_name,
             )
         before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
-        after: list[int] = self.tokenizer.encode(
-            response + self._behind_an_answer, add_special_tokens=False
-        )
-        end = self.eot_token_id
-        if end in after:
-            return before, after[: after.index(end) + 1]
-        return before, after if self._behind_an_answer else [*after, end]
+        framing = self._framing or self._plain
+        framed = framing.alone(prompt, response)
+        if isinstance(framed, str):
+            raise HarnessError(f"a reference cannot stand in the chat template: {framed}")
+        (after,) = framing.tokens([framed])
+        return before, after
+
+    @cached_property
+    def _plain(self) -> Framing:
+        return Framing(self.tokenizer, "")
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """A prompt in the tokenizer's chat template; references then end as answers do in it."""
-        if not self._behind_an_answer:
-            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
-            whole = self.tokenizer.apply_chat_template(turns, tokenize=False)
-            self._behind_an_answer = whole.rpartition(_MARK)[2]
+        if self._framing is None:
+            options, template = self.chat_template_args, self.tokenizer.get_chat_template()
+            self._framing = Framing(self.tokenizer, template, options)
         return str(super().apply_chat_template(chat_history, add_generation_prompt))
 
     def _teacher_in_place(self) -> AbstractContextManager[None]:

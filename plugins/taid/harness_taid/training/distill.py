@@ -188,7 +188,8 @@ def _exchanges(
         raise HarnessError(
             f"the data have token {highest}, and student and teacher share {cast.vocabulary} ids"
         )
-    return train, dev, {"dropped": dict(found.dropped), "cut": found.cut}
+    lost = {"dropped": dict(found.dropped), "cut": found.cut, "special": found.special}
+    return train, dev, lost
 
 
 def _course(
