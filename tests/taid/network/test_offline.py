@@ -10,6 +10,7 @@ from harness_taid.data.exchanges import Limits
 from harness_taid.network.offline_teacher import Capture, completed, reduced
 from harness_taid.training import capture, cast, distill
 from harness_taid.training.options import CaptureOptions
+from harness_taid.training.provenance import read_distillation
 from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError
@@ -92,7 +93,9 @@ def test_with_all_ids_it_is_what_the_teacher_in_memory_gives(
         assert {name: value for name, value in other.items() if name != "delta"} == pytest.approx(
             {name: value for name, value in one.items() if name != "delta"}, rel=2e-4, abs=1e-6
         )
-    assert offline.manifest["recipe"]["teacher"] == models[0]
+    recipe = offline.manifest["recipe"]
+    assert recipe["teacher"] == models[0] == read_distillation(offline.folder).teacher
+    assert recipe["teacher_sha256"] == online.manifest["recipe"]["teacher_sha256"]
 
 
 def test_the_kept_top_gives_a_bound_of_the_whole_divergence(base, models, data, tmp_path):
@@ -152,7 +155,7 @@ def test_exchanges_that_were_not_captured_are_told(base, models, tmp_path):
         distill.distill(replace(offline, data=some, limits=Limits(response=3)))
     shard = tmp_path / "kept" / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(ArtefactError, match="is missing or was changed"):
+    with pytest.raises(ArtefactError, match=r"shard-00000\.safetensors was changed since"):
         Capture(tmp_path / "kept")
     with pytest.raises(ArtefactError, match=r"no capture.json is in it"):
         distill.distill(replace(base, teacher_logits=tmp_path))

@@ -27,8 +27,8 @@ from harness.models.requests import told
 from harness_taid.data.framing import Framing
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
-from harness_taid.requests import ALONG, REFERENCE, TEACHER_ANSWER, is_compared, is_measured
-from harness_taid.training.provenance import Distillation, read_distillation
+from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
+from harness_taid.training.provenance import MANIFEST, Distillation, read_distillation
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class DistilledMixin(HFWrapper):
     Args:
         pretrained: The student: a folder, a model id, ``testbed:NAME``, or a loaded model.
         teacher: Model id or path, or ``testbed:NAME``; by default the one of the student's
-            ``distillation.json``.
+            ``distillation.json``, as far as that may say so (``provenance``).
         teacher_revision: Its revision on the hub.
         teacher_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         **kwargs: As for ``HFLM``, and ``response_cache``.
@@ -72,6 +72,7 @@ class DistilledMixin(HFWrapper):
             raise HarnessError(f"model {pretrained} is no causal language model")
         recipe: Mapping[str, Any] = self.distillation.recipe if self.distillation else {}
         self.student_name = str(pretrained)
+        self._given_teacher = teacher
         self.teacher_name = teacher or recipe.get("teacher")
         if teacher_revision is None and not teacher:
             teacher_revision = recipe.get("teacher_revision")
@@ -88,13 +89,8 @@ class DistilledMixin(HFWrapper):
             HarnessError: None is known, it cannot be loaded, or its tokenizer is another.
         """
         if self._pair is None:
-            if not self.teacher_name:
-                raise HarnessError(
-                    f"{self.student_name} names no teacher (no distillation.json with one): give "
-                    f"--model_args pretrained={self.student_name},teacher=TEACHER"
-                )
             teacher, tokenizer = load_teacher(
-                self.teacher_name,
+                self._chosen_teacher(),
                 revision=self._teacher_revision,
                 dtype=self._teacher_dtype,
                 device=self.device,
@@ -112,6 +108,19 @@ class DistilledMixin(HFWrapper):
                 edited=self.every_pass,
             )
         return self._pair
+
+    def _chosen_teacher(self) -> str:
+        """The teacher that the user gave, else the one of the student's record."""
+        if self._given_teacher:
+            return self._given_teacher
+        found = self.distillation.teacher if self.distillation else None
+        if self.distillation is None or not found:
+            raise HarnessError(
+                f"{self.student_name} names no teacher (no distillation.json with one): give "
+                f"--model_args pretrained={self.student_name},teacher=TEACHER"
+            )
+        log.info("teacher: %s, as %s says", found, self.distillation.folder / MANIFEST)
+        return found
 
     def labels(self) -> dict[str, str | None]:
         return super().labels() | {
@@ -164,12 +173,6 @@ class DistilledMixin(HFWrapper):
         return [answers[i] for i in range(len(requests))]
 
     def _measured(self, rows: list[Any], quiet: bool) -> list[Any]:
-        along_references = any(REFERENCE in request.doc[ALONG] for request in rows)
-        if self._framing and self._framing.fault and along_references:
-            raise HarnessError(
-                f"references cannot be read behind the chat template of {self.student_name} "
-                f"({self._framing.fault}): give --metadata along=student, or another template"
-            )
         pair, size = self.pair, self.batch_size
         return measured(
             pair,
@@ -180,8 +183,12 @@ class DistilledMixin(HFWrapper):
             quiet=quiet or self.rank != 0,
         )
 
-    def encoded(self, prompt: str, response: str) -> tuple[list[int], list[int]]:
-        """Tokens of a prompt, at least one, and of a response with its end token."""
+    def encoded(self, prompt: str, response: str | None) -> tuple[list[int], list[int]]:
+        """Tokens of a prompt, at least one, and of a response with its end token.
+
+        Raises:
+            HarnessError: The chat template's prompt is none of such a response.
+        """
         if self.distillation and self.tokenizer.chat_template and self._framing is None:
             log.warning(
                 "%s was distilled in its chat template, and is asked without one: give "
@@ -189,10 +196,15 @@ class DistilledMixin(HFWrapper):
                 self.student_name,
             )
         before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
+        if response is None:
+            return before, []
         framing = self._framing or self._plain
         framed = framing.alone(prompt, response)
         if isinstance(framed, str):
-            raise HarnessError(f"a reference cannot stand in the chat template: {framed}")
+            raise HarnessError(
+                f"{self.student_name}: a reference cannot stand behind its prompt ({framed}); give "
+                "--metadata along=student, or leave --apply_chat_template out"
+            )
         (after,) = framing.tokens([framed])
         return before, after
 

@@ -47,6 +47,7 @@ from harness_taid.training.options import Options, check, recipe_of
 from harness_taid.training.provenance import MANIFEST
 from harness_taid.training.result import Recipe, curve, described, write
 from harness_taid.training.student_outputs import Sampler, Writer
+from harness_taid.training.tracking import begin_tracking
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     if isinstance(cast.teacher, Capture):
         cast.teacher.check([*train, *dev], "the data")
     loop = _loop(options, course, accelerator, cast, work)
-    accelerator.init_trackers("taid", _flat(recipe)) if options.track else None
+    begin_tracking(options.track, accelerator, recipe)
     ran = loop.run()
     facts = {
         "teacher": described(cast.teacher_model, recipe.get("teacher")),
@@ -145,6 +146,7 @@ def _accelerator(options: Options) -> Any:
             cpu=options.device == "cpu",
             mixed_precision="bf16" if half else "no",
             log_with=list(options.track) or None,
+            project_dir=f"{options.out.expanduser().absolute()}-track" if options.track else None,
             kwargs_handlers=[patience],
         )
     except (ValueError, ImportError) as cause:
@@ -269,11 +271,6 @@ def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: 
         tokenizer=cast.tokenizer,
         work=work,
     )
-
-
-def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe as trackers take it."""
-    return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in recipe.items()}
 
 
 def _silent(text: str) -> None:
