@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -79,11 +80,12 @@ def distill(options: Options, say: Say = print) -> Made:
     sources = check(options)
     _objective(options, steps=1, per_epoch=1)
     recipe = recipe_of(options, sources)
+    work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
+        _tidy(work)
         return Made(out, present, True, in_charge())
     check_writable(out)
-    work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     with alone(work, "distillation"), without_bars():
         _run(options, sources, recipe, work, say if in_charge() else _silent)
     settle()
@@ -92,6 +94,13 @@ def distill(options: Options, say: Say = print) -> Made:
     manifest = recipes.kept(out, recipe, name=MANIFEST)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
+
+
+def _tidy(work: Path) -> None:
+    """Remove what a kill right behind the result's rename has left, unless another works there."""
+    if in_charge() and work.is_dir():
+        with suppress(HarnessError), alone(work, "distillation"):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def summary(made: Made) -> str:
@@ -113,7 +122,7 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     course = _course(options, train, dev, accelerator, cast)
     if isinstance(cast.teacher, Capture):
         cast.teacher.check([*train, *dev], "the data")
-    loop = _loop(options, course, accelerator, cast, work)
+    loop = _loop(options, course, accelerator, cast, work, say=say)
     begin_tracking(options.track, accelerator, recipe)
     ran = loop.run()
     facts = {
@@ -228,7 +237,9 @@ def _course(
     )
 
 
-def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: Path) -> Loop:
+def _loop(
+    options: Options, course: Course, accelerator: Any, cast: Cast, work: Path, *, say: Say
+) -> Loop:
     objective = _objective(options, steps=course.steps, per_epoch=course.steps_per_epoch)
     sharded = accelerator.distributed_type.value == "FSDP"
     alone = options.sampling != "off" or options.lora or options.select == "rouge"
@@ -270,6 +281,7 @@ def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: 
         writer=writer,
         tokenizer=cast.tokenizer,
         work=work,
+        say=say,
     )
 
 
