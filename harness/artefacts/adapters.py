@@ -60,8 +60,8 @@ def model_named(name: str, where: object) -> str:
     Raises:
         ArtefactError: It is an address, or can be no name.
     """
+    if not name.strip() or not name.isprintable() or len(name) > 4096:
+        raise ArtefactError(f"{where} names no model: {name[:40]!a}")
     if "://" in name or name.startswith(("\\\\", "//")):
         raise ArtefactError(f"{where} names the model {name:.80}: addresses are not loaded from")
-    if not name.strip() or not name.isprintable() or len(name) > 4096:
-        raise ArtefactError(f"{where} names no model: {name[:40]!r}")
     return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.checksums import fingerprint
-from harness.errors import ArtefactError, HarnessError
+from harness.errors import ArtefactError, HarnessError, one_line
 from harness.testbed import resolve
 
 
@@ -77,8 +76,7 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
 
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
-    said = " ".join(str(cause).split()) or type(cause).__name__
-    reason = textwrap.shorten(said, 240, placeholder=" …")
+    reason = one_line(cause, 240)
     if Path(place).is_dir():
         return f"cannot load the checkpoint '{pretrained}': {reason}"
     return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
@@ -111,7 +109,7 @@ def merged(model: Any, adapter: Adapter) -> Any:
             warnings.filterwarnings("error", message="Found missing adapter keys")
             return PeftModel.from_pretrained(model, str(adapter.folder)).merge_and_unload()
     except Exception as cause:  # peft raises what it likes
-        said = textwrap.shorten(str(cause) or type(cause).__name__, 240, placeholder=" …")
         raise ArtefactError(
-            f"the adapter {adapter.folder} cannot be added to {adapter.base}: {said}"
+            f"the adapter {adapter.folder} cannot be added to {adapter.base}: "
+            f"{one_line(cause, 240)}"
         ) from cause

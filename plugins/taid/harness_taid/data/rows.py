@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import DataError
+from harness.errors import one_line
 
 PROMPTS = ("prompt", "instruction")
 RESPONSES = ("response", "completion", "output", "answer")
@@ -54,7 +55,7 @@ def columns_of(row: Mapping[str, Any], where: str) -> tuple[str, str]:
     if not isinstance(prompt, str) or not isinstance(response, str):
         raise DataError(
             f"{where}: neither messages, nor the texts prompt and response (there are "
-            f"{', '.join(sorted(map(str, row))) or 'no columns'})"
+            f"{one_line(', '.join(sorted(map(str, row))), 200) if row else 'no columns'})"
         )
     more = row.get(INPUT) if asked == "instruction" else None
     if more is not None and not isinstance(more, str):
@@ -72,7 +73,7 @@ def _message(message: Any, where: str) -> dict[str, str]:
     if isinstance(content, Sequence) and not isinstance(content, (str, bytes)):
         content = "".join(_text(part, where) for part in content)
     if not isinstance(content, str):
-        raise DataError(f"{where} ({message['role']}) has no text as its content")
+        raise DataError(f"{where} ({one_line(message['role'], 40)}) has no text as its content")
     return {"role": message["role"], "content": content}
 
 
@@ -81,7 +82,9 @@ def _text(part: Any, where: str) -> str:
     if isinstance(part, Mapping):
         kind, part = part.get("type", "text"), part.get("text")
         if kind != "text":
-            raise DataError(f"{where} has a part of type {kind!s:.40}: texts are read, no more")
+            raise DataError(
+                f"{where} has a part of type {one_line(kind, 40)}, which is no text"
+            )
     if not isinstance(part, str):
         raise DataError(f"{where} has a part that is no text")
     return part
