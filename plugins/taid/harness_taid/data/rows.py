@@ -82,9 +82,7 @@ def _text(part: Any, where: str) -> str:
     if isinstance(part, Mapping):
         kind, part = part.get("type", "text"), part.get("text")
         if kind != "text":
-            raise DataError(
-                f"{where} has a part of type {one_line(kind, 40)}, which is no text"
-            )
+            raise DataError(f"{where} has a part of type {one_line(kind, 40)}, which is no text")
     if not isinstance(part, str):
         raise DataError(f"{where} has a part that is no text")
     return part

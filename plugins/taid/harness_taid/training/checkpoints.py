@@ -33,7 +33,7 @@ from harness.artefacts.reading import read_record
 from harness.artefacts.writing import write_json
 from harness.errors import one_line
 from harness.models.trainings import in_charge, settle
-from harness_taid.training.state import State
+from harness_taid.training.course import State
 
 WEIGHTS, OPTIMISER, REPLAY, STATE = (
     "weights.safetensors",
