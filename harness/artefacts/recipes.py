@@ -11,17 +11,17 @@ kept by a reader of it and by words of its own.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
+from harness.artefacts.reading import fitting, read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError
+from harness.errors import ArtefactError, HarnessError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,17 +92,31 @@ def kept(
         unknown = words.unknown.format(name=name)
         raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        there, digests = manifest["recipe"], files(manifest)
-    except (ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
+        manifest = read_record(path, dict[str, Any])
+        there = fitting(dict[str, Any], manifest["recipe"], path)
+        digests = fitting(dict[str, str], files(manifest), path)
+    except (HarnessError, ValueError, KeyError, TypeError, AttributeError) as cause:
+        said = cause if isinstance(cause, HarnessError) else f"{path} is damaged ({cause})"
+        raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
         other = words.other.format(unlike=", ".join(unlike))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
     for file, expected in digests.items():
-        check(folder / file, expected, words)
+        check(inside(folder, file, path), expected, words)
     return manifest
+
+
+def inside(folder: Path, name: str, where: object) -> Path:
+    """A file of a folder, as a manifest names it.
+
+    Raises:
+        ArtefactError: The name leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name[0] == "/" or ".." in parts or "\\" in name or not name.isprintable():
+        raise ArtefactError(f"{where} is damaged: {name[:80]!r} is no file of its folder")
+    return folder / name
 
 
 def put(folder: Path, name: str, content: bytes, prefix: str = "") -> dict[str, str]:

@@ -247,15 +247,34 @@ _TOO_LARGE = "{path} is more than {most:,} bytes once unpacked, too much for its
 
 
 def _read_json(path: Path) -> list[Row]:
+    content = read_bytes(path, LARGEST)
     try:
-        rows = loads(read_bytes(path, LARGEST))
+        rows = loads(content)
     except json.JSONDecodeError as cause:
         if cause.msg != "Extra data":
             raise
         return [row for _, row in numbered(path)]  # JSON lines, as datasets.to_json names them
+    except UnicodeDecodeError:
+        raise
+    except ValueError as cause:
+        raise DataError(f"{path}{_first_bad_row(content)}: {cause}") from cause
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: not a JSON list of objects")
     return rows
+
+
+def _first_bad_row(content: bytes) -> str:
+    """Where a JSON list that can be parsed has a row that cannot be used."""
+    try:
+        rows = json.loads(content.decode(ENCODING))
+        for number, row in enumerate(rows if isinstance(rows, list) else (), start=1):
+            try:
+                loads(json.dumps(row))
+            except ValueError:
+                return f", row {number}"
+    except (ValueError, RecursionError):
+        pass
+    return ""
 
 
 def _read_csv(path: Path) -> list[Row]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts.adapters import Adapter, adapter_in
 from harness.errors import HarnessError
 from harness.testbed import resolve
+
+log = logging.getLogger(__name__)
 
 _PLACES = ("/", "./", "../", "~")
 _STOCK = "lm_eval"
@@ -26,7 +30,7 @@ def named(part: type) -> frozenset[str]:
 
 
 def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's arguments, ``testbed:NAME`` resolved.
+    """A model's arguments, ``testbed:NAME`` resolved, an adapter put behind its base.
 
     Args:
         model: Its class.
@@ -34,7 +38,7 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         HarnessError: An argument is nearly one that the class has beyond lm-eval's, or
-            ``pretrained`` is a path that is not there.
+            ``pretrained`` is a path that is not there, or an adapter that cannot be loaded.
     """
     own, stock = (
         {name for part in model.__mro__ if _is_stock(part) is is_stock for name in named(part)}
@@ -50,9 +54,25 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
         return dict(given)
     if pretrained.startswith(_PLACES) and not Path(pretrained).expanduser().exists():
         raise HarnessError(f"--model_args pretrained={pretrained}: there is no such folder")
+    if adapter := adapter_in(pretrained):
+        given = {**given, **_with_base(pretrained, adapter, given, stock)}
+        pretrained = given["pretrained"]
     if _is_stock(model):
         return {**given, "pretrained": resolve(pretrained)}
     return dict(given)  # a wrapper resolves it itself, and says its name
+
+
+def _with_base(
+    pretrained: str, adapter: Adapter, given: Mapping[str, Any], stock: set[str]
+) -> dict[str, str]:
+    """What an adapter's folder stands for: its base, and the adapter by lm-eval's own option."""
+    option = next((name for name in ("peft", "lora_local_path") if name in stock), "")
+    instead = f"pretrained={adapter.base},{option or 'peft'}={pretrained}"
+    what = f"--model_args pretrained={pretrained} is an adapter of {adapter.base}"
+    if option != "peft" or given.get("peft") or given.get("trust_remote_code"):
+        raise HarnessError(f"{what}: give {instead}")
+    log.warning("%s: loaded as %s", what, instead)
+    return {"pretrained": adapter.base, "peft": pretrained}
 
 
 def _is_stock(part: type) -> bool:

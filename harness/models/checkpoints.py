@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import textwrap
+import hashlib
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness.errors import HarnessError
+from harness.artefacts.adapters import Adapter, adapter_in
+from harness.artefacts.checksums import fingerprint
+from harness.errors import ArtefactError, HarnessError, one_line
 from harness.testbed import resolve
 
 
-def place_of(pretrained: str) -> str:
+def place_of(pretrained: str, *, adapters: bool = False) -> str:
     """The folder of a local checkpoint, or the unchanged name of one on the hub.
+
+    Args:
+        pretrained: As the user gave it.
+        adapters: Whether the folder may hold an adapter, which is loaded with its base.
 
     Raises:
         HarnessError: A path leads to no folder, or to one that holds no checkpoint.
@@ -21,15 +30,86 @@ def place_of(pretrained: str) -> str:
         if name.startswith(("/", ".", "~")):
             raise HarnessError(f"cannot load the checkpoint '{pretrained}': no such folder")
         return name
+    if adapter := adapter_in(folder):
+        if adapters:
+            return str(folder)
+        raise HarnessError(
+            f"cannot load the checkpoint '{pretrained}': it is an adapter of {adapter.base}, no "
+            "whole model; merge it into that one first (peft: merge_and_unload, save_pretrained)"
+        )
     if not (folder / "config.json").is_file():
         raise HarnessError(f"cannot load the checkpoint '{pretrained}': no config.json in it")
     return str(folder)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the parts of a model are.
+
+    Attributes:
+        place: The folder or hub id of its weights and configuration; of an adapter its base's.
+        words: That of its tokenizer.
+        revision: The revision on the hub of both.
+        adapter: What is to be added to the weights.
+    """
+
+    place: str
+    words: str
+    revision: str
+    adapter: Adapter | None = None
+
+
+def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
+    """The parts of a model, be it an adapter or whole.
+
+    Raises:
+        HarnessError: As for ``place_of``, of the model or of an adapter's base.
+    """
+    place = place_of(pretrained, adapters=True)
+    adapter = adapter_in(place)
+    if adapter is None:
+        return Checkpoint(place, place, revision)
+    base = place_of(adapter.base)
+    own_words = (adapter.folder / "tokenizer_config.json").is_file()
+    return Checkpoint(base, place if own_words else base, adapter.revision, adapter)
+
+
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
-    said = " ".join(str(cause).split()) or type(cause).__name__
-    reason = textwrap.shorten(said, 240, placeholder=" …")
+    reason = one_line(cause, 240)
     if Path(place).is_dir():
         return f"cannot load the checkpoint '{pretrained}': {reason}"
     return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
+
+
+def content_of(pretrained: str) -> str | None:
+    """SHA-256 of a local checkpoint, an adapter's with its base's; None for one on the hub.
+
+    Raises:
+        HarnessError: As for ``place_of``.
+    """
+    found = checkpoint_of(pretrained)
+    own = fingerprint(found.place)
+    if found.adapter is None:
+        return own
+    added = fingerprint(str(found.adapter.folder))
+    return hashlib.sha256(f"{added} {own or found.place}".encode()).hexdigest()
+
+
+def merged(model: Any, adapter: Adapter) -> Any:
+    """A base model with its adapter added to its weights.
+
+    Raises:
+        ArtefactError: It does not fit, is damaged, or is of a kind that cannot be added.
+    """
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(adapter.folder)).merge_and_unload()
+    except Exception as cause:  # peft raises what it likes
+        raise ArtefactError(
+            f"the adapter {adapter.folder} cannot be added to {adapter.base}: "
+            f"{one_line(cause, 240)}"
+        ) from cause

@@ -57,6 +57,32 @@ def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
         recipes.kept(folder, RECIPE)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"files": {"../rows.txt": "0"}}, "'../rows.txt' is no file of its folder"),
+        ({"files": {"/etc/passwd": "0"}}, "'/etc/passwd' is no file of its folder"),
+        ({"files": {"": "0"}}, "'' is no file of its folder"),
+        ({"files": {"rows.txt": 3}}, r"rows\.txt: Input should be a valid string"),
+        ({"files": ["rows.txt"]}, "Input should be a valid dictionary"),
+        ({"recipe": ["seed"]}, "Input should be a valid dictionary"),
+        ({"recipe": None}, "Input should be a valid dictionary"),
+    ],
+)
+def test_a_manifest_of_anybodys_is_checked(
+    tmp_path: Path, changed: dict[str, object], words: str
+) -> None:
+    made = make(tmp_path / "data")
+    path = tmp_path / "data" / recipes.MANIFEST
+    path.write_text(json.dumps(made | changed))
+    with pytest.raises(ArtefactError, match=words) as caught:
+        recipes.kept(tmp_path / "data", RECIPE)
+    assert "\n" not in str(caught.value)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ArtefactError, match="nested too deeply"):
+        recipes.kept(tmp_path / "data", RECIPE)
+
+
 def test_a_manifest_of_another_form_is_kept_in_words_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "book"
     with appearing(folder) as draft:

@@ -16,8 +16,8 @@ app = typer.Typer(
 )
 
 _DATA = (
-    "testbed; a table (.jsonl, .json, .csv, .parquet) with messages, or prompt and response; a "
-    "folder with train.jsonl; or a data set on the hub."
+    "testbed; a table (.jsonl, .json, .csv, .parquet) with messages, prompt and response, or "
+    "instruction, input and output; a folder with train.jsonl; or a data set on the hub."
 )
 _LOSS_ON = "Tokens that are counted: response, or all."
 
@@ -53,7 +53,10 @@ def distill(
     data: Annotated[str, typer.Option(help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
     teacher: Annotated[
         str | None,
-        typer.Option(help="Hub id, folder or testbed:teacher; not for sft.", show_default=False),
+        typer.Option(
+            help="Hub id, folder (an adapter's too) or testbed:teacher; not for sft.",
+            show_default=False,
+        ),
     ] = None,
     objective: Annotated[
         str, typer.Option(help="taid, fkl, rkl, …: see harness taid objectives.")

@@ -10,6 +10,7 @@ import pytest
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from peft import PeftModel
 from transformers import PreTrainedModel
 
 from harness import HarnessError, compose
@@ -102,3 +103,28 @@ def test_a_device_among_the_arguments_is_taken() -> None:
         {"device": "cuda:0", "batch_size": 1, "max_batch_size": None},
     )
     assert (str(lm.device), lm.batch_size) == ("cpu", 3)
+
+
+def test_lm_eval_is_given_the_base_and_the_adapter(
+    adapter: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = str(model_path("student"))
+    given = {"pretrained": str(adapter), "dtype": "float32"}
+    for kind in (HFLM, DistilledHF):
+        read = arguments.read(kind, given)
+        assert read == {"pretrained": base, "peft": str(adapter), "dtype": "float32"}
+    said = f"is an adapter of {base}: loaded as pretrained={base},peft={adapter}"
+    assert said in caplog.text
+    model = DistilledHF.create_from_arg_obj(given, {"device": "cpu"})
+    assert isinstance(model.model, PeftModel)
+    for more in ({"peft": "x"}, {"trust_remote_code": True}):
+        with pytest.raises(HarnessError, match=rf"an adapter of {base}: give pretrained={base},p"):
+            arguments.read(HFLM, given | more)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+def test_vllm_has_an_option_of_its_own(adapter: Path) -> None:
+    base = model_path("student")
+    with pytest.raises(HarnessError, match=rf"give pretrained={base},lora_local_path={adapter}"):
+        arguments.read(compose("vllm-steered"), {"pretrained": str(adapter)})

@@ -91,7 +91,8 @@ def test_rows_are_dropped_and_cut_with_their_number_told(words):
         ({"text": "A."}, "row 1: neither messages, nor the texts prompt and response"),
         ({"prompt": 3, "response": "A."}, "row 1: neither messages"),
         ({"messages": "A."}, "row 1: messages is not a list"),
-        ({"messages": [{"role": "user"}]}, "row 1: messages is not a list"),
+        ({"messages": [{"content": "A."}]}, "row 1, message 1: messages is not a list"),
+        ({"messages": [{"role": "user"}]}, r"row 1, message 1 \(user\) has no text"),
     ],
 )
 def test_broken_rows_are_named(words, row, message):

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness import compose
 from harness.errors import ArtefactError, DataError, HarnessError
 from harness.host.discovery import task_folder
+from harness.models.checkpoints import content_of
 from harness.testbed import model_path
 
 DistilledHF = compose("hf-distilled")
@@ -211,6 +212,30 @@ def test_long_texts_are_cut_and_told(pair, caplog):
         pair.generate_until([request("student", max_gen_toks=2000)], disable_tqdm=True)
 
 
+def test_references_end_where_their_turn_ends(pair, tmp_path):
+    """Not at the text of an end token, and not behind what a template puts there."""
+    _, after = pair.encoded("Hi", "Say </s> first.")
+    assert pair.tokenizer.decode(after) == "Say </s> first.</s>" and after.count(2) == 1
+    folder = student_folder(tmp_path)
+    words = AutoTokenizer.from_pretrained(folder)
+    ended = words.chat_template.replace("{{ eos_token }}", "<mask>")  # a turn's end of its own
+    words.chat_template = ended
+    words.save_pretrained(folder)
+    turns = [{"role": "user", "content": "Hi"}]
+    model = DistilledHF(str(folder), teacher="testbed:teacher", device="cpu")
+    _, after = model.encoded(model.apply_chat_template(turns), "It is late.")
+    assert model.tokenizer.decode(after) == "It is late.<mask>"
+    words.chat_template = ended.replace("%}<|assistant|>", "%}<|assistant|><think>", 2).replace(
+        "<think>", "", 1
+    )
+    words.save_pretrained(folder)
+    model = DistilledHF(str(folder), teacher="testbed:teacher", device="cpu")
+    prompt = model.apply_chat_template(turns)
+    assert prompt.endswith("<think>\n") and model.encoded(prompt, None)[1] == []
+    with pytest.raises(HarnessError, match="a reference cannot stand behind its prompt"):
+        model.encoded(prompt, "It is late.")
+
+
 def test_a_padded_vocabulary_is_cut_to_the_shared_one(pair, tmp_path):
     folder = tmp_path / "padded"
     shutil.copytree(model_path("teacher"), folder)
@@ -257,14 +282,68 @@ def test_other_tasks_never_load_the_teacher():
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({"recipe": {"teacher": "x", "seed": 1}, "steps": 2}, "its recipe has no objective"),
-        ({"files": {}}, r"distillation\.json is damaged \(KeyError: 'recipe'\)"),
-        ([], r"distillation\.json is damaged \(TypeError"),
+        ({"recipe": {"teacher": "x", "seed": 1}, "steps": 2}, "recipe.objective: Field required"),
+        ({"recipe": RECIPE | {"seed": "3"}, "steps": 2}, "recipe.seed: Input should be a valid in"),
+        ({"recipe": RECIPE | {"settings": []}, "steps": 2}, "recipe.settings: Input should be a v"),
+        ({"files": {}}, r"distillation\.json is damaged: recipe: Field required, and 1 more"),
+        ([], r"distillation\.json is damaged: Input should be a valid dictionary"),
     ],
 )
 def test_damaged_manifests(tmp_path, manifest, words):
     with pytest.raises(ArtefactError, match=words):
         DistilledHF(str(student_folder(tmp_path, manifest)), device="cpu")
+
+
+def named(tmp_path, teacher, **more):
+    folder = student_folder(tmp_path, {"recipe": RECIPE | {"teacher": teacher} | more, "steps": 7})
+    return DistilledHF(str(folder), device="cpu")
+
+
+def loaded(model):
+    """Parameters of the teacher, which is loaded now."""
+    return model.pair.teacher.num_parameters()
+
+
+def test_a_record_names_the_folder_it_was_distilled_from_or_none(tmp_path, monkeypatch, caplog):
+    """A teacher's folder is loaded by its content; one of that name is not enough."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model_path("teacher"), tmp_path / "models" / "teacher")
+    sha256 = content_of("models/teacher")
+    for given in ("models/teacher", str(tmp_path / "models" / "teacher")):
+        model = named(tmp_path, given, teacher_sha256=sha256)
+        with caplog.at_level("INFO", "harness_taid"):
+            assert loaded(model) == 3_279_104
+        assert f"teacher: {given}, as {tmp_path}/student/distillation.json says" in caplog.text
+        shutil.rmtree(tmp_path / "student")
+    for more in ({}, {"teacher_sha256": "0" * 64}):
+        with pytest.raises(ArtefactError, match="is not the model that the student was distilled"):
+            loaded(named(tmp_path, "models/teacher", **more))
+        shutil.rmtree(tmp_path / "student")
+    shutil.rmtree(tmp_path / "models")
+    for given, more in (("models/teacher", {"teacher_sha256": sha256}), ("../models/teacher", {})):
+        with pytest.raises(ArtefactError, match=r"a folder that is not here: give --model_args"):
+            loaded(named(tmp_path, given, **more))
+        shutil.rmtree(tmp_path / "student")
+
+
+def test_a_record_names_no_address(tmp_path):
+    with pytest.raises(ArtefactError, match="addresses are not loaded from"):
+        loaded(named(tmp_path, "https://example.org/model"))
+    own = DistilledHF(str(tmp_path / "student"), teacher="testbed:teacher", device="cpu")
+    assert loaded(own) == 3_279_104  # the user's wins
+
+
+def test_a_named_teacher_has_no_code_of_its_own(tmp_path):
+    folder = tmp_path / "models" / "odd"
+    shutil.copytree(model_path("teacher"), folder)
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "odd"}
+    config["auto_map"] = {"AutoConfig": "odd.Config", "AutoModelForCausalLM": "odd.Model"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    model = named(tmp_path, str(folder), teacher_sha256=content_of(str(folder)))
+    with pytest.raises(ArtefactError, match="teacher: cannot load the checkpoint") as caught:
+        loaded(model)
+    assert not (tmp_path / "ran").exists() and "\n" not in str(caught.value)
 
 
 def test_what_is_missing_is_said_in_a_line(tmp_path):
@@ -332,7 +411,9 @@ def test_rows_are_first_exchanges(tmp_path):
     found = held_out.fidelity_rows(taid_data=path, data="hub", along="teacher", sample_seed=4)
     assert [(row["prompt"], row["response"]) for row in found.rows] == [("a", "b"), ("p", "r")]
     assert found.rows[0][ALONG] == ["teacher"] and found.rows[0]["taid_seed"] == 4
-    assert found.split == "held out, along teacher" and found.notes == {"rows_left_out": 2}
+    assert found.split == "held out, along teacher" and found.notes == {
+        "rows_left_out": 2, "system_messages_left_out": 1,
+    }  # fmt: skip
     other = held_out.fidelity_rows(taid_data=path)
     assert other.sha256 != found.sha256 and other.split == "held out"
     assert len(held_out.fidelity_rows(data=path, rows=1).rows) == 1

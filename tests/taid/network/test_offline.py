@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -10,8 +11,12 @@ from harness_taid.data.exchanges import Limits
 from harness_taid.network.offline_teacher import Capture, completed, reduced
 from harness_taid.training import capture, cast, distill
 from harness_taid.training.options import CaptureOptions
+from harness_taid.training.provenance import read_distillation
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from harness.artefacts.checksums import digest
 from harness.errors import ArtefactError, HarnessError
 from taid import tiny
 
@@ -92,7 +97,9 @@ def test_with_all_ids_it_is_what_the_teacher_in_memory_gives(
         assert {name: value for name, value in other.items() if name != "delta"} == pytest.approx(
             {name: value for name, value in one.items() if name != "delta"}, rel=2e-4, abs=1e-6
         )
-    assert offline.manifest["recipe"]["teacher"] == models[0]
+    recipe = offline.manifest["recipe"]
+    assert recipe["teacher"] == models[0] == read_distillation(offline.folder).teacher
+    assert recipe["teacher_sha256"] == online.manifest["recipe"]["teacher_sha256"]
 
 
 def test_the_kept_top_gives_a_bound_of_the_whole_divergence(base, models, data, tmp_path):
@@ -152,7 +159,7 @@ def test_exchanges_that_were_not_captured_are_told(base, models, tmp_path):
         distill.distill(replace(offline, data=some, limits=Limits(response=3)))
     shard = tmp_path / "kept" / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(ArtefactError, match="is missing or was changed"):
+    with pytest.raises(ArtefactError, match=r"shard-00000\.safetensors was changed since"):
         Capture(tmp_path / "kept")
     with pytest.raises(ArtefactError, match=r"no capture.json is in it"):
         distill.distill(replace(base, teacher_logits=tmp_path))
@@ -164,3 +171,57 @@ def test_the_command_captures(models, data, tmp_path):
     assert "28 exchanges" in result.output and "top 8 of 2048 ids" in result.output
     with pytest.raises(HarnessError, match="--top-k -1"):
         CliRunner().invoke(app, [*command, "--top-k", "-1"], catch_exceptions=False)
+
+
+def rewritten(folder, change, metadata=None, **manifest):
+    """A capture whose shard is another, its digest put right as a stranger would."""
+    shard = folder / "shard-00000.safetensors"
+    with safe_open(shard, "pt") as file:
+        said = file.metadata() | (metadata or {})
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(change(tensors), shard, said)
+    record = json.loads((folder / "capture.json").read_text()) | manifest
+    record["files"][shard.name] = digest(shard)
+    (folder / "capture.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "words"),
+    [
+        (lambda t: t | {"ids": t["ids"].long()}, {}, "ids I64 .*; of the manifest follow ids I32"),
+        (lambda t: t | {"log_rest": t["log_rest"][:5]}, {}, "of the manifest follow"),
+        (lambda t: {"ids": t["ids"]}, {}, "of the manifest follow"),
+        (dict, {"top_k": 3}, "of the manifest follow ids I32 .*x3"),
+        (lambda t: t | {"more": t["ids"][:1].clone()}, {}, "of the manifest follow"),
+        (dict, {"metadata": {"firsts": "[0]"}}, "28 exchanges with 1 first rows"),
+        (dict, {"metadata": {"firsts": "[" * 10**5}}, "does not say its exchanges"),
+        (dict, {"metadata": {"firsts": str([*range(27), 10**9])}}, "begin at no rows of it"),
+        (dict, {"metadata": {"firsts": str([-1, *range(27)])}}, "begin at no rows of it"),
+        (lambda t: t | {"ids": t["ids"] + 2048}, {}, "ids beyond the 2048 that there are"),
+        (lambda t: t | {"ids": t["ids"] - 3000}, {}, "ids beyond the 2048 that there are"),
+        (lambda t: t | {"log_probs": t["log_probs"] * math.nan}, {}, "no log-probabilities"),
+        (lambda t: t | {"log_rest": t["log_rest"] + 99}, {}, "no log-probabilities"),
+        (dict, {"files": {"../x": "0"}}, "'../x' is no file of its folder"),
+        (dict, {"files": {"/etc/passwd": "0"}}, "'/etc/passwd' is no file of its folder"),
+        (dict, {"vocabulary": "2048"}, "vocabulary: Input should be a valid integer"),
+        (dict, {"vocabulary": 10**12}, "vocabulary: Input should be less than"),
+        (dict, {"recipe": {"teacher": []}}, r"recipe\.teacher: Input should be a valid string"),
+    ],
+)
+def test_shards_are_those_of_their_manifest(base, models, data, tmp_path, change, more, words):
+    capture.capture(kept(tmp_path, models, data, top_k=4))
+    rewritten(tmp_path / "kept", change, **more)
+    with pytest.raises(ArtefactError, match=words) as caught:
+        distill.distill(replace(base, teacher=None, teacher_logits=tmp_path / "kept"))
+    assert "\n" not in str(caught.value) and not base.out.exists()
+
+
+def test_an_exchange_lacks_rows(base, models, data, tmp_path):
+    """The last exchange's first row is there, and not all behind it."""
+    capture.capture(kept(tmp_path, models, data, top_k=4))
+    rewritten(
+        tmp_path / "kept",
+        lambda tensors: {name: part[:-1].clone() for name, part in tensors.items()},
+    )
+    with pytest.raises(ArtefactError, match="an exchange lacks rows"):
+        distill.distill(replace(base, teacher=None, teacher_logits=tmp_path / "kept", epochs=1))

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError
 from taid import tiny
+from taid.killing import Killed, kill_at
 
 
 @pytest.fixture
@@ -35,22 +36,6 @@ def same(one, other):
 
 def losses(folder):
     return [line["loss"] for line in tiny.lines(folder) if "loss" in line]
-
-
-class Killed(BaseException):
-    pass
-
-
-def kill_at(monkeypatch, step):
-    """Stop, as a kill would, right after a step and before anything is kept of it."""
-    after = loop.Loop._after
-
-    def killing(self, at, line):
-        if at == step:
-            raise Killed
-        after(self, at, line)
-
-    monkeypatch.setattr(loop.Loop, "_after", killing)
 
 
 def independent_fkl(models, items):
@@ -328,7 +313,8 @@ def test_data_that_have_changed_are_not_gone_on_with(base, models, monkeypatch, 
         ({"objective": "sft", "sampler": "mixed"}, "needs a teacher"),
         ({"objective": "sft", "select": "kl"}, "--select kl needs a teacher"),
         ({"limits": Limits(prompt=0)}, "--max-prompt"),
-        ({"track": ("nothing",)}, "accelerate cannot begin"),
+        ({"track": ("nothing",)}, "--track nothing: use some of aim, .*, wandb"),
+        ({"track": ("dvclive",)}, "--track dvclive: dvclive is not installed; install it, or"),
         ({"limits": Limits(prompt=1)}, "no row of 28 can be used"),
     ],
 )

@@ -2,12 +2,13 @@ r"""Exchanges as token ids: a prompt and the response that follows it, within th
 
 With a chat template the prompt ends where the assistant's answer begins, and the response ends with
 the token that ends a turn; without one, prompt and response stand together as they are, and the
-response ends with the tokenizer's end token. Of a conversation the last answer is taken whose
-prompt, all messages before it, is not too long. Prompt and response are tokenized apart, as they
-are when a model answers.
+response ends with the tokenizer's end token (``framing``). Of a conversation the last answer is
+taken whose prompt, all messages before it, is not too long. Prompt and response are tokenized
+apart, as they are when a model answers.
 
-A response that is too long is cut (and then has no end); a prompt that is too long, or an empty
-response, drops its row. What was dropped and cut is counted.
+A response that is too long is cut (and then has no end); a prompt that is too long, an empty
+response, or an answer that the template does not let stand behind its prompt, drops its row. What
+was dropped and cut is counted, and so are responses with the text of a special token.
 
     template          <s><|user|>\nTell me more.\n<|assistant|>\n   It is late.</s>
     tokens            |------------------ prompt ------------------|--- response ---|
@@ -28,8 +29,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from harness import DataError, Row
-from harness.errors import one_line
-from harness_taid.data.sources import columns_of, messages_of
+from harness_taid.data.framing import Framed, Framing
+from harness_taid.data.rows import columns_of, messages_of
 
 Ids = npt.NDArray[np.int32]
 LOSS_ON = ("response", "all")
@@ -81,17 +82,21 @@ class Encoded:
         items: Those that are left.
         dropped: Rows that were dropped, by reason.
         cut: Responses that were cut.
+        special: Responses with the text of a special token.
     """
 
     items: list[Item]
     dropped: Counter[str] = field(default_factory=Counter)
     cut: int = 0
+    special: int = 0
 
     def told(self, what: str) -> str | None:
         """The losses in a line; None where there are none."""
         parts = [f"{count} dropped ({reason})" for reason, count in sorted(self.dropped.items())]
         if self.cut:
             parts.append(f"{self.cut} responses cut")
+        if self.special:
+            parts.append(f"{self.special} with the text of a special token in the response")
         return f"{what}: {len(self.items)} rows used, {', '.join(parts)}" if parts else None
 
 
@@ -108,9 +113,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._template = template
         self._limits = limits
-        self._end = tokenizer.eos_token_id
-        if not template and self._end is None:
-            raise DataError("the tokenizer has neither a chat template nor an end token")
+        self._framing = Framing(tokenizer, template)
 
     def encode(self, rows: Sequence[Row], name: str, *, progress: bool = False) -> Encoded:
         """The rows in their order.
@@ -136,13 +139,14 @@ class Encoder:
             raise DataError(f"{name}: no row of {len(rows)} can be used ({lost})")
         return found
 
-    def _turns(self, row: Row, where: str) -> list[tuple[str, str]]:
-        """(prompt, response) texts of every answer in a row, the last one first."""
+    def _turns(self, row: Row, where: str) -> list[Framed | str]:
+        """Every answer of a row behind its prompt, or why it cannot be; the last one first."""
         messages = messages_of(row, where)
         if messages is None:
             prompt, response = columns_of(row, where)
             if not self._template:
-                return [(prompt, response)] if response.strip() else []
+                found = [self._framing.plain(prompt, response)]
+                return [one for one in found if isinstance(one, str) or one.answer.strip()]
             messages = [
                 {"role": "user", "content": prompt},
                 {"role": "assistant", "content": response},
@@ -154,36 +158,27 @@ class Encoder:
             )
         answers = [n for n, m in enumerate(messages) if m["role"] == "assistant" and n]
         return [
-            self._framed(messages[: n + 1], where)
+            self._framing.frame(messages[: n + 1], where)
             for n in reversed(answers)
             if messages[n]["content"].strip()
         ]
 
-    def _framed(self, messages: list[dict[str, str]], where: str) -> tuple[str, str]:
-        options = {"chat_template": self._template, "tokenize": False}
-        try:
-            prompt = self._tokenizer.apply_chat_template(
-                messages[:-1], add_generation_prompt=True, **options
-            )
-            whole = self._tokenizer.apply_chat_template(messages, **options)
-        except Exception as cause:  # templates raise what they like
-            reason = one_line(cause, 200)
-            raise DataError(f"{where}: the chat template refuses it: {reason}") from cause
-        if not whole.startswith(prompt):  # one that words earlier turns in another way
-            return prompt, messages[-1]["content"] + (self._tokenizer.eos_token or "")
-        return prompt, whole[len(prompt) :]
-
-    def _encode(self, turns: list[list[tuple[str, str]]], found: Encoded) -> None:
+    def _encode(self, turns: list[list[Framed | str]], found: Encoded) -> None:
         """Encode each row's last answer whose prompt fits; rows keep their order."""
         done: list[Item | str | None] = [None if row else "empty response" for row in turns]
         while places := [n for n, item in enumerate(done) if item is None]:
-            texts = [turns[n].pop(0) for n in places]
-            special = not self._template
-            prompts = self._tokenize([prompt for prompt, _ in texts], special=special)
-            responses = self._tokenize([response for _, response in texts], special=False)
-            for n, prompt, response in zip(places, prompts, responses, strict=True):
+            framed: dict[int, Framed] = {}
+            for n in places:
+                answer = turns[n].pop(0)
+                if isinstance(answer, str):
+                    done[n] = answer
+                else:
+                    framed[n] = answer
+            prompts = self._prompts([one.prompt for one in framed.values()])
+            responses = self._framing.tokens(list(framed.values()))
+            for n, prompt, response in zip(framed, prompts, responses, strict=True):
                 if len(prompt) <= self._limits.prompt:
-                    done[n] = self._item(prompt, response, found)
+                    done[n] = self._item(prompt, response, framed[n], found)
                 elif not turns[n]:
                     done[n] = f"prompt over {self._limits.prompt} tokens"
         for item in done:
@@ -192,22 +187,26 @@ class Encoder:
             else:
                 found.dropped[str(item)] += 1
 
-    def _tokenize(self, texts: list[str], *, special: bool) -> list[list[int]]:
+    def _prompts(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        special = not self._template
         rows = self._tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
         if special:  # of what a tokenizer puts around a text, its end is not wanted
-            rows = [row[:-1] if row and row[-1] == self._end else row for row in rows]
+            end = self._tokenizer.eos_token_id
+            rows = [row[:-1] if row and row[-1] == end else row for row in rows]
         return [list(row) for row in rows]
 
-    def _item(self, prompt: list[int], response: list[int], found: Encoded) -> Item | str:
-        if self._end is not None:
-            if not self._template:
-                response = [*response, self._end]
-            elif self._end in response:  # a template may write a line break behind the end
-                response = response[: response.index(self._end) + 1]
+    def _item(
+        self, prompt: list[int], response: list[int], framed: Framed, found: Encoded
+    ) -> Item | str:
         room = min(self._limits.response, self._limits.total - len(prompt))
         if room < 1 or not response or not prompt:
             return "no room for a response" if room < 1 else "empty prompt or response"
+        if framed.literal and not self._framing.ends.isdisjoint(response[:-1]):
+            return "an end token in the response"  # a tokenizer that knows no other way
         found.cut += len(response) > room
+        found.special += framed.special
         return Item(np.array([*prompt, *response[:room]], dtype=np.int32), len(prompt))
 
 

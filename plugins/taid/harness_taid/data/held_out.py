@@ -3,7 +3,7 @@
 One switch, ``--metadata taid_data=…`` (or ``data=…``): ``hub`` (the test split of UltraChat 200k,
 the paper's training set), ``testbed``, a table, or a folder with one of test_sft, validation, dev
 or test. A row has a prompt and a response, or messages, of which the first question and its answer
-are taken (``sources``). Rows without either are left out and counted.
+are taken (``rows``). Rows without either are left out and counted, as are system messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from harness import DataError, Row, Sourced
 from harness.data import sources
-from harness_taid.data.sources import DEV_NAMES, Source, columns_of, messages_of
+from harness_taid.data.rows import columns_of, messages_of
+from harness_taid.data.sources import DEV_NAMES, Source
 from harness_taid.options import RunOptions, run_options
 from harness_taid.requests import ALONG, COMPARED, REFERENCE, SEED, STUDENT
 
@@ -21,8 +22,8 @@ _TESTBED_SEED = 3_000_000
 """Of texts that neither the testbed's models nor their students are trained on."""
 
 
-def held_out(run: RunOptions) -> tuple[list[Row], int]:
-    """Rows of prompt and response, and how many were left out.
+def held_out(run: RunOptions) -> tuple[list[Row], dict[str, int]]:
+    """Rows of prompt and response, and how many rows and system messages were left out.
 
     Raises:
         DataError: The source cannot be read, a row is bad, or none is left.
@@ -30,13 +31,15 @@ def held_out(run: RunOptions) -> tuple[list[Row], int]:
     source, limit = run.data, run.rows
     table = _table(source, limit)
     found = []
+    systems = 0
     for number, row in enumerate(table[:limit], start=1):
-        prompt, response = _exchange(row, f"{source}, row {number}")
+        prompt, response, alone = _exchange(row, f"{source}, row {number}")
         if prompt.strip() and response.strip():
             found.append({"prompt": prompt, "response": response})
+            systems += not alone
     if not found:
         raise DataError(f"{source}: no row has both a prompt and a response")
-    return found, len(table[:limit]) - len(found)
+    return found, {"rows": len(table[:limit]) - len(found), "system_messages": systems}
 
 
 def _table(source: sources.Source, limit: int) -> list[Row]:
@@ -66,19 +69,20 @@ def _testbed(count: int) -> list[Row]:
     return rows[:count]
 
 
-def _exchange(row: Row, where: str) -> tuple[str, str]:
+def _exchange(row: Row, where: str) -> tuple[str, str, bool]:
+    """The first prompt, its response, and whether no system message stood before them."""
     messages = messages_of(row, where)
     if messages is None:
-        return columns_of(row, where)
+        return *columns_of(row, where), True
     turns = [message for message in messages if message["role"] != "system"][:2]
     if [turn["role"] for turn in turns] != ["user", "assistant"]:
-        return "", ""
-    return turns[0]["content"], turns[1]["content"]
+        return "", "", True
+    return turns[0]["content"], turns[1]["content"], messages[0] is turns[0]
 
 
 def _sourced(run: RunOptions, split: str, more: Row) -> Sourced:
     rows, left_out = held_out(run)
-    notes = {"rows_left_out": left_out} if left_out else {}
+    notes = {f"{what}_left_out": count for what, count in left_out.items() if count}
     return Sourced(split, [row | more for row in rows], run.data, notes=notes)
 
 

@@ -1,12 +1,6 @@
 """Where the exchanges come from: a table, a folder of tables, a data set on the hub, the testbed.
 
-A row is an exchange in one of these forms:
-
-    {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}, …]}
-    {"prompt": …, "response": …}
-
-where ``response`` may also be called ``completion``, ``output`` or ``answer``, and ``prompt``
-``instruction``. ``HuggingFaceH4/ultrachat_200k`` has the first form.
+A row is an exchange in one of the forms of ``rows``; ``HuggingFaceH4/ultrachat_200k`` has messages.
 """
 
 from __future__ import annotations
@@ -29,8 +23,6 @@ TESTBED_SEED = 2_000_000
 
 TRAIN_NAMES = ("train_sft", "train")
 DEV_NAMES = ("test_sft", "validation", "dev", "test")
-PROMPTS = ("prompt", "instruction")
-RESPONSES = ("response", "completion", "output", "answer")
 
 
 @dataclass(frozen=True)
@@ -159,40 +151,3 @@ def _from_hub(
             f"data {source.name} cannot be read from the hub ({reason}); give testbed, or a table "
             "of your own"
         ) from cause
-
-
-def messages_of(row: Mapping[str, Any], where: str) -> list[dict[str, str]] | None:
-    """The messages of a row, or None where it has a prompt and a response instead.
-
-    Raises:
-        DataError: They are not a list of roles and texts.
-    """
-    if "messages" not in row:
-        return None
-    messages = row["messages"]
-    whole = isinstance(messages, Sequence) and all(
-        isinstance(message, Mapping)
-        and isinstance(message.get("role"), str)
-        and isinstance(message.get("content"), str)
-        for message in messages
-    )
-    if not whole or isinstance(messages, str):
-        raise DataError(f"{where}: messages is not a list of {{role, content}}")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
-
-
-def columns_of(row: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """The prompt and the response of a row; a missing response is an empty one.
-
-    Raises:
-        DataError: The row has no such columns, or they are no texts.
-    """
-    prompt = next((row[name] for name in PROMPTS if name in row), None)
-    response = next((row[name] for name in RESPONSES if name in row), None)
-    response = "" if response is None and any(name in row for name in RESPONSES) else response
-    if not isinstance(prompt, str) or not isinstance(response, str):
-        raise DataError(
-            f"{where}: neither messages, nor the texts prompt and response (there are "
-            f"{', '.join(sorted(map(str, row))) or 'no columns'})"
-        )
-    return prompt, response

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ from lm_eval.models.utils import resolve_max_length
 from harness import HarnessError, HFWrapper, traced
 from harness.host.lm_eval_seams import uses_cache
 from harness.models.requests import told
+from harness_taid.data.framing import Framing
 from harness_taid.models.measuring import Pair, asked, measured
 from harness_taid.network.teachers import load_teacher, shared_vocabulary
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
-from harness_taid.training.provenance import Distillation, read_distillation
+from harness_taid.training.provenance import MANIFEST, Distillation, read_distillation
 
 log = logging.getLogger(__name__)
 
 _AUTO_BATCH = 8
-_MARK = "An answer."
 
 
 class DistilledMixin(HFWrapper):
@@ -40,7 +41,7 @@ class DistilledMixin(HFWrapper):
     Args:
         pretrained: The student: a folder, a model id, ``testbed:NAME``, or a loaded model.
         teacher: Model id or path, or ``testbed:NAME``; by default the one of the student's
-            ``distillation.json``.
+            ``distillation.json``, as far as that may say so (``provenance``).
         teacher_revision: Its revision on the hub.
         teacher_dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         **kwargs: As for ``HFLM``, and ``response_cache``.
@@ -71,13 +72,14 @@ class DistilledMixin(HFWrapper):
             raise HarnessError(f"model {pretrained} is no causal language model")
         recipe: Mapping[str, Any] = self.distillation.recipe if self.distillation else {}
         self.student_name = str(pretrained)
+        self._given_teacher = teacher
         self.teacher_name = teacher or recipe.get("teacher")
         if teacher_revision is None and not teacher:
             teacher_revision = recipe.get("teacher_revision")
         self._teacher_revision = teacher_revision or "main"
         self._teacher_dtype = teacher_dtype
         self._pair: Pair | None = None
-        self._behind_an_answer = ""
+        self._framing: Framing | None = None
 
     @property
     def pair(self) -> Pair:
@@ -87,13 +89,8 @@ class DistilledMixin(HFWrapper):
             HarnessError: None is known, it cannot be loaded, or its tokenizer is another.
         """
         if self._pair is None:
-            if not self.teacher_name:
-                raise HarnessError(
-                    f"{self.student_name} names no teacher (no distillation.json with one): give "
-                    f"--model_args pretrained={self.student_name},teacher=TEACHER"
-                )
             teacher, tokenizer = load_teacher(
-                self.teacher_name,
+                self._chosen_teacher(),
                 revision=self._teacher_revision,
                 dtype=self._teacher_dtype,
                 device=self.device,
@@ -107,10 +104,23 @@ class DistilledMixin(HFWrapper):
                 room=min(
                     self.max_length, resolve_max_length(teacher.config, tokenizer, default=default)
                 ),
-                ends=self.ends(),
+                ends=self.ends() | (self._framing.ends if self._framing else frozenset()),
                 edited=self.every_pass,
             )
         return self._pair
+
+    def _chosen_teacher(self) -> str:
+        """The teacher that the user gave, else the one of the student's record."""
+        if self._given_teacher:
+            return self._given_teacher
+        found = self.distillation.teacher if self.distillation else None
+        if self.distillation is None or not found:
+            raise HarnessError(
+                f"{self.student_name} names no teacher (no distillation.json with one): give "
+                f"--model_args pretrained={self.student_name},teacher=TEACHER"
+            )
+        log.info("teacher: %s, as %s says", found, self.distillation.folder / MANIFEST)
+        return found
 
     def labels(self) -> dict[str, str | None]:
         return super().labels() | {
@@ -173,31 +183,42 @@ class DistilledMixin(HFWrapper):
             quiet=quiet or self.rank != 0,
         )
 
-    def encoded(self, prompt: str, response: str) -> tuple[list[int], list[int]]:
-        """Tokens of a prompt, at least one, and of a response with its end token."""
-        if self.distillation and self.tokenizer.chat_template and not self._behind_an_answer:
+    def encoded(self, prompt: str, response: str | None) -> tuple[list[int], list[int]]:
+        """Tokens of a prompt, at least one, and of a response with its end token.
+
+        Raises:
+            HarnessError: The chat template's prompt is none of such a response.
+        """
+        if self.distillation and self.tokenizer.chat_template and self._framing is None:
             log.warning(
                 "%s was distilled in its chat template, and is asked without one: give "
                 "--apply_chat_template",
                 self.student_name,
             )
         before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
-        after: list[int] = self.tokenizer.encode(
-            response + self._behind_an_answer, add_special_tokens=False
-        )
-        end = self.eot_token_id
-        if end in after:
-            return before, after[: after.index(end) + 1]
-        return before, after if self._behind_an_answer else [*after, end]
+        if response is None:
+            return before, []
+        framing = self._framing or self._plain
+        framed = framing.alone(prompt, response)
+        if isinstance(framed, str):
+            raise HarnessError(
+                f"{self.student_name}: a reference cannot stand behind its prompt ({framed}); give "
+                "--metadata along=student, or leave --apply_chat_template out"
+            )
+        (after,) = framing.tokens([framed])
+        return before, after
+
+    @cached_property
+    def _plain(self) -> Framing:
+        return Framing(self.tokenizer, "")
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """A prompt in the tokenizer's chat template; references then end as answers do in it."""
-        if not self._behind_an_answer:
-            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
-            whole = self.tokenizer.apply_chat_template(turns, tokenize=False)
-            self._behind_an_answer = whole.rpartition(_MARK)[2]
+        if self._framing is None:
+            options, template = self.chat_template_args, self.tokenizer.get_chat_template()
+            self._framing = Framing(self.tokenizer, template, options)
         return str(super().apply_chat_template(chat_history, add_generation_prompt))
 
     def _teacher_in_place(self) -> AbstractContextManager[None]:

@@ -58,7 +58,7 @@ class Asked:
 
     Args:
         prompt: Token ids, at least one.
-        response: Those of the reference, its end token included.
+        response: Those of the reference, its end token included; none where it is not read.
         along: The texts to compare along.
         length: Tokens of a sample, at most.
         seed: Seed of the samples.
@@ -98,8 +98,9 @@ def asked(model: Any, request: Any) -> Asked:
             )
     if length < 1:
         raise HarnessError(f"max_gen_toks={length}: give at least 1")
-    prompt, response = model.encoded(request.args[0], request.doc["response"])
     along, seed = tuple(request.doc[ALONG]), int(request.doc[SEED])
+    reference = request.doc["response"] if REFERENCE in along else None
+    prompt, response = model.encoded(request.args[0], reference)
     return Asked(prompt, response, along, length, seed, request.args[0])
 
 

@@ -23,8 +23,7 @@ KL(p̃ ‖ q) = 0.7 ln 1.4 + 0.3 ln 0.6 = 0.0823, while KL(p ‖ q) = 0.0969.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,14 +33,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from harness import ArtefactError
-from harness.artefacts.checksums import digest
+from harness.artefacts import recipes
+from harness.artefacts.reading import fitting, loads
+from harness.errors import one_line
 from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Pass
+from harness_taid.network.captures import read_capture
 from harness_taid.network.head import Head
 from harness_taid.network.network import TeacherOf
 
-MANIFEST = "capture.json"
-FORM = "harness-taid-capture-1"
+_TENSORS = {"ids": ("I32", 2), "log_probs": ("F32", 2), "log_rest": ("F32", 1)}
+"""Of a shard: their types, and their dimensions."""
+_ROUNDING = 1e-3
+_WORDS = recipes.Words(
+    missing="is missing: capture again", changed="was changed since it was written: capture again"
+)
 
 
 def reduced(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,32 +109,45 @@ class Capture:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise ArtefactError(
-                f"--teacher-logits {folder}: no {MANIFEST} is in it; harness taid capture writes it"
-            )
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            self.manifest = manifest
-            self.recipe: dict[str, Any] = manifest["recipe"]
-            self.vocabulary = int(manifest["vocabulary"])
-            files: dict[str, str] = manifest["files"]
-        except (ValueError, KeyError, TypeError) as cause:
-            raise ArtefactError(f"{path} is damaged ({cause})") from cause
-        for name, expected in files.items():
-            if not (folder / name).is_file() or digest(folder / name) != expected:
-                raise ArtefactError(f"{folder / name} is missing or was changed: capture again")
-        self._shards = [name for name in sorted(files) if name.startswith("shard-")]
+        record = read_capture(folder)
+        self.vocabulary, self._k = record.vocabulary, record.top_k
+        for name, expected in record.files.items():
+            recipes.check(folder / name, expected, _WORDS)
         self._open: dict[str, Any] = {}
         self._places: dict[str, tuple[str, int]] = {}
-        for name in self._shards:
+        for name in sorted(name for name in record.files if name.startswith("shard-")):
             self._places |= {key: (name, first) for key, first in self._firsts(name)}
 
     def _firsts(self, name: str) -> list[tuple[str, int]]:
-        with safe_open(self.folder / name, "pt") as file:
-            metadata = file.metadata()
-        return list(zip(metadata["keys"].split(), json.loads(metadata["firsts"]), strict=True))
+        """The exchanges of a shard and their first rows, its tensors' shapes checked.
+
+        Raises:
+            ArtefactError: It is no shard of this capture.
+        """
+        path = self.folder / name
+        file = self._opened(name)
+        said = file.metadata() or {}
+        shapes = {}
+        for key in file.keys():  # noqa: SIM118  # no mapping
+            part = file.get_slice(key)
+            shapes[key] = (part.get_dtype(), tuple(part.get_shape()))
+        rows = shapes.get("log_rest", ("", (0,)))[1][0]
+        wanted = {
+            key: (dtype, (rows, self._k)[:dimensions])
+            for key, (dtype, dimensions) in _TENSORS.items()
+        }
+        try:
+            keys, firsts = said["keys"].split(), fitting(list[int], loads(said["firsts"]), path)
+        except (KeyError, ValueError) as cause:
+            raise ArtefactError(f"{path} is damaged: it does not say its exchanges") from cause
+        if shapes != wanted or len(keys) != len(firsts):
+            raise ArtefactError(
+                f"{path} is damaged: {len(keys)} exchanges with {len(firsts)} first rows, and "
+                f"{_words(shapes)}; of the manifest follow {_words(wanted)}"
+            )
+        if firsts != sorted(set(firsts)) or (firsts and not 0 <= firsts[0] <= firsts[-1] < rows):
+            raise ArtefactError(f"{path} is damaged: its exchanges begin at no rows of it")
+        return list(zip(keys, firsts, strict=True))
 
     def check(self, items: Sequence[Item], what: str) -> None:
         """See that all exchanges were captured.
@@ -160,14 +179,37 @@ class Capture:
 
     def _rows(self, item: Item, count: int) -> list[Tensor]:
         name, first = self._places[item.key]
-        if name not in self._open:
-            self._open[name] = self._opened(name)
-        file = self._open[name]
+        file = self._opened(name)
         part = slice(first, first + count)
-        return [file.get_slice(key)[part] for key in ("ids", "log_probs", "log_rest")]
+        ids, log_probs, log_rest = (file.get_slice(key)[part] for key in _TENSORS)
+        if fault := self._fault(ids, log_probs, log_rest, count):
+            raise ArtefactError(f"{self.folder / name} is damaged: {fault}")
+        return [ids, log_probs, log_rest]
+
+    def _fault(self, ids: Tensor, log_probs: Tensor, log_rest: Tensor, count: int) -> str | None:
+        """What is wrong with the rows of an exchange."""
+        if len(ids) != count:
+            return "an exchange lacks rows"
+        if count and not (int(ids.min()) >= 0 and int(ids.max()) < self.vocabulary):
+            return f"it has ids beyond the {self.vocabulary} that there are"
+        known = torch.cat([log_probs, log_rest[:, None]], -1)
+        if not bool((known <= _ROUNDING).all()):  # NaN is not
+            return "it has numbers that are no log-probabilities"
+        return None
 
     def _opened(self, name: str) -> Any:
-        try:
-            return safe_open(self.folder / name, "pt")
-        except (OSError, SafetensorError) as cause:
-            raise ArtefactError(f"{self.folder / name} cannot be read: {cause}") from cause
+        if name not in self._open:
+            try:
+                self._open[name] = safe_open(self.folder / name, "pt")
+            except (OSError, SafetensorError) as cause:
+                raise ArtefactError(f"{self.folder / name} cannot be read: {cause}") from cause
+        return self._open[name]
+
+
+def _words(shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> str:
+    """Types and shapes for a message."""
+    said = [
+        f"{name} {dtype} {'x'.join(map(str, shape))}"
+        for name, (dtype, shape) in sorted(shapes.items())
+    ]
+    return one_line(", ".join(said) or "no tensors", 200)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import ArtefactError, HarnessError
-from harness.models.checkpoints import not_loaded, place_of
+from harness.models.checkpoints import checkpoint_of, not_loaded, place_of
 
 SCRATCH = "scratch:"
+_WIDEST = 64
+"""The feed-forward layers' size over the hidden size, at most; 3 to 8 are usual."""
 _SHAPE = re.compile(r"(\d{1,3})x(\d{1,5})")
 
 
@@ -103,22 +105,28 @@ def open_tokenizer(name: str, revision: str = "main") -> Any:
     """
     from transformers import AutoTokenizer
 
-    place = place_of(name)
+    found = checkpoint_of(name, revision)
     try:
-        return AutoTokenizer.from_pretrained(place, revision=revision)
+        return AutoTokenizer.from_pretrained(
+            found.words, revision=found.revision, trust_remote_code=False
+        )
     except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(f"no tokenizer: {not_loaded(name, place, cause)}") from cause
+        raise HarnessError(f"no tokenizer: {not_loaded(name, found.words, cause)}") from cause
 
 
 def _pretrained(name: str, revision: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    tokenizer = open_tokenizer(name, revision)
     place = place_of(name)
+    tokenizer = open_tokenizer(name, revision)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            place, revision=revision, dtype=torch.float32, output_loading_info=True
+            place,
+            revision=revision,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(f"--student: {not_loaded(name, place, cause)}") from cause
@@ -142,12 +150,7 @@ def _from_scratch(name: str, config: Any, tokenizer: Any) -> tuple[Any, Any]:
 
     layers, hidden = shape_of(name)
     own = type(config).from_dict(config.to_dict())
-    sizes = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-    if any(getattr(config, size, None) is None for size in sizes):
-        raise HarnessError(
-            f"--student {name}: a teacher of type {config.model_type} gives no form to scale; give "
-            "a checkpoint"
-        )
+    _check_form(name, config, tokenizer)
     ratio = config.num_attention_heads // config.num_key_value_heads
     heads = config.num_attention_heads
     while heads > ratio and (hidden % heads or (hidden // heads) % 2 or hidden // heads < 16):
@@ -167,6 +170,26 @@ def _from_scratch(name: str, config: Any, tokenizer: Any) -> tuple[Any, Any]:
         return AutoModelForCausalLM.from_config(own, dtype=torch.float32), tokenizer
     except Exception as cause:  # a configuration's own checks
         raise HarnessError(f"--student {name}: {cause}") from cause
+
+
+def _check_form(name: str, config: Any, tokenizer: Any) -> None:
+    """See that a teacher's configuration, which may be a stranger's, has sizes to scale."""
+    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
+    sizes: list[Any] = [getattr(config, size, None) for size in names]
+    if any(size is None for size in sizes):
+        raise HarnessError(
+            f"--student {name}: a teacher of type {config.model_type} gives no form to scale; give "
+            "a checkpoint"
+        )
+    whole = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not whole or not sizes[2] >= sizes[3] or sizes[1] > _WIDEST * sizes[0]:
+        said = ", ".join(f"{size} {value}" for size, value in zip(names, sizes, strict=True))
+        raise ArtefactError(f"--student {name}: the teacher's config.json is damaged: {said}")
+    if not len(tokenizer) / 2 <= config.vocab_size <= 2 * len(tokenizer):
+        raise ArtefactError(
+            f"--student {name}: the teacher's config.json is damaged: vocab_size "
+            f"{config.vocab_size}, and its tokenizer has {len(tokenizer)} tokens"
+        )
 
 
 def _adapted(model: Any, lora: Lora, name: str) -> Any:

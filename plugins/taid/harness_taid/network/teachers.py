@@ -14,7 +14,7 @@ def load_teacher(
     """A frozen teacher and its tokenizer.
 
     Args:
-        name: Model id or path, or ``testbed:NAME``.
+        name: Model id or path, or ``testbed:NAME``; an adapter's folder is loaded with its base.
         revision: Its revision on the hub.
         dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         device: Where it runs.
@@ -24,14 +24,17 @@ def load_teacher(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from harness.models.checkpoints import not_loaded, place_of
+    from harness.models.checkpoints import checkpoint_of, merged, not_loaded
 
-    path = place_of(name)
+    found = checkpoint_of(name, revision)
+    options = {"revision": found.revision, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(found.words, **options)
+        model = AutoModelForCausalLM.from_pretrained(found.place, dtype=dtype, **options)
     except Exception as cause:  # transformers raises dozens of types
-        raise ArtefactError(f"teacher: {not_loaded(name, path, cause)}") from cause
+        raise ArtefactError(f"teacher: {not_loaded(name, found.place, cause)}") from cause
+    if found.adapter is not None:
+        model = merged(model, found.adapter)
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 

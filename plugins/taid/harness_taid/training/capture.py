@@ -23,17 +23,17 @@ from tqdm import tqdm
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
-from harness.artefacts.checksums import fingerprint
 from harness.artefacts.writing import check_writable, replacing
 from harness.asking.store import key_of
-from harness.models.checkpoints import place_of
+from harness.models.checkpoints import content_of
 from harness.models.trainings import alone, without_bars
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash
 from harness_taid.data.sources import Source
 from harness_taid.network.batching import Layout, collate, shares
+from harness_taid.network.captures import FORM, MANIFEST
 from harness_taid.network.head import Head
 from harness_taid.network.network import LiveTeacher
-from harness_taid.network.offline_teacher import FORM, MANIFEST, reduced
+from harness_taid.network.offline_teacher import reduced
 from harness_taid.network.teachers import load_teacher
 from harness_taid.training.options import CaptureOptions, check_capture
 
@@ -115,7 +115,7 @@ def _recipe(options: CaptureOptions, sources: Sequence[Source]) -> dict[str, Any
     own = asdict(options)
     for name in ("out", "data", "dev", "split", "device", "device_batch_size"):
         del own[name]
-    own["teacher_sha256"] = fingerprint(place_of(options.teacher))
+    own["teacher_sha256"] = content_of(options.teacher)
     return {**own, "data": [source.as_dict() for source in sources]}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from harness import HarnessError
-from harness.models.checkpoints import not_loaded, place_of
+from harness.models.checkpoints import checkpoint_of, not_loaded
 from harness_taid.network.network import LiveTeacher, Teacher
 from harness_taid.network.offline_teacher import Capture
 from harness_taid.network.students import SCRATCH, load_student, open_tokenizer
@@ -109,8 +109,10 @@ def _config(options: Options) -> Any:
     from transformers import AutoConfig
 
     name = options.teacher or str(options.teacher_logits)
-    place = place_of(name)
+    found = checkpoint_of(name, options.teacher_revision)
     try:
-        return AutoConfig.from_pretrained(place, revision=options.teacher_revision)
+        return AutoConfig.from_pretrained(
+            found.place, revision=found.revision, trust_remote_code=False
+        )
     except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(f"--teacher: {not_loaded(name, place, cause)}") from cause
+        raise HarnessError(f"--teacher: {not_loaded(name, found.place, cause)}") from cause

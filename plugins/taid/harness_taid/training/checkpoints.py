@@ -6,16 +6,17 @@
         optimiser.safetensors    AdamW's moments and step, by the weights' names
         replay.safetensors       the replay buffer, where there is one
         state.json               the step, the objective's and the sampler's state, the best step
+        digests.json             the SHA-256 of each of these
 
 Random numbers are drawn from the seed and the step, so that there is no generator to keep. A
-checkpoint appears by one rename; the last one and the best one are kept.
+checkpoint appears by one rename; the last one and the best one are kept. One whose files are not
+those that were written is not gone on from.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,13 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts import recipes
+from harness.artefacts.checksums import digest
+from harness.artefacts.reading import read_record
 from harness.artefacts.writing import write_json
+from harness.errors import one_line
 from harness.models.trainings import in_charge, settle
+from harness_taid.training.course import State
 
 WEIGHTS, OPTIMISER, REPLAY, STATE = (
     "weights.safetensors",
@@ -35,7 +41,11 @@ WEIGHTS, OPTIMISER, REPLAY, STATE = (
     "replay.safetensors",
     "state.json",
 )
+DIGESTS = "digests.json"
 _PREFIX = "step-"
+_WORDS = recipes.Words(missing="is missing", changed="is damaged: it was changed since it was kept")
+
+Say = Callable[[str], None]
 
 
 class Checkpoints:
@@ -52,25 +62,75 @@ class Checkpoints:
         """Where a step's is."""
         return self.folder / f"{_PREFIX}{step}"
 
+    def steps(self) -> list[int]:
+        """The steps that have one, the last first."""
+        names = (place.name.removeprefix(_PREFIX) for place in self.folder.glob(f"{_PREFIX}*"))
+        return sorted((int(n) for n in names if n.isascii() and n.isdigit()), reverse=True)
+
     def last(self) -> int | None:
         """The last step that has one."""
-        found = [int(p.name.removeprefix(_PREFIX)) for p in self.folder.glob(f"{_PREFIX}*")]
-        return max(found, default=None)
+        return next(iter(self.steps()), None)
 
-    def state(self, step: int) -> dict[str, Any]:
+    def newest(self, say: Say) -> int | None:
+        """The last step whose checkpoint is whole; None where there is none at all.
+
+        Args:
+            say: Told of those that are damaged and passed over.
+
+        Raises:
+            ArtefactError: All that are there are damaged.
+        """
+        faults: list[str] = []
+        for step in self.steps():
+            try:
+                self.check(step)
+            except ArtefactError as cause:
+                faults.append(str(cause))
+                continue
+            for fault in faults:
+                say(f"warning: {fault}; this goes on from the checkpoint of step {step} instead")
+            return step
+        if faults:
+            raise ArtefactError(
+                f"{faults[0]}; no whole checkpoint is left: remove {self.folder} to begin again"
+            )
+        return None
+
+    def check(self, step: int) -> None:
+        """See that a step's files are those that were written.
+
+        Raises:
+            ArtefactError: One is missing, another, or too many.
+        """
+        place = self.place(step)
+        digests = read_record(place / DIGESTS, dict[str, str])
+        there = {path.name for path in place.iterdir()} - {DIGESTS}
+        needed = {WEIGHTS, OPTIMISER, STATE} | set(digests)
+        if odd := sorted(there ^ needed):
+            raise ArtefactError(f"{place} is damaged: {', '.join(odd)} is missing or too many")
+        for name in sorted(needed):
+            recipes.check(recipes.inside(place, name, place), digests.get(name, ""), _WORDS)
+
+    def check_best(self, step: int) -> None:
+        """See before the last step that the best weights so far can be had.
+
+        Raises:
+            ArtefactError: They cannot.
+        """
+        try:
+            self.check(step)
+        except ArtefactError as cause:
+            raise ArtefactError(
+                f"{cause}; it is the best checkpoint so far: remove {self.folder} to begin again"
+            ) from cause
+
+    def state(self, step: int) -> State:
         """A checkpoint's ``state.json``.
 
         Raises:
             ArtefactError: It is damaged.
         """
-        path = self.place(step) / STATE
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as cause:
-            raise ArtefactError(
-                f"{path} is damaged ({cause}); remove {self.place(step)} and run again"
-            ) from cause
-        return state
+        return read_record(self.place(step) / STATE, State)
 
     def save(
         self,
@@ -107,6 +167,7 @@ class Checkpoints:
                 if replay:
                     save_file(dict(replay), draft / REPLAY)
                 write_json(draft / STATE, dict(state))
+                write_json(draft / DIGESTS, {path.name: digest(path) for path in draft.iterdir()})
                 shutil.rmtree(self.place(step), ignore_errors=True)
                 draft.rename(self.place(step))
             except (OSError, SafetensorError, HarnessError) as cause:
@@ -137,6 +198,10 @@ class Checkpoints:
         Raises:
             ArtefactError: They are damaged, or another network's.
         """
+        self.check(step)
+        self._put_weights(step, network)
+
+    def _put_weights(self, step: int, network: nn.Module) -> None:
         found = self._tensors(step, WEIGHTS)
         for name, parameter in _trained(network):
             if name not in found or found[name].shape != parameter.shape:
@@ -148,18 +213,20 @@ class Checkpoints:
     def load(
         self, step: int, network: nn.Module, optimiser: torch.optim.Optimizer
     ) -> dict[str, Tensor]:
-        """Put a step's weights and moments back; returns its replay buffer.
+        """Put the weights and moments of a step that ``newest`` gave back; returns its replay.
 
         Raises:
             ArtefactError: It is damaged.
         """
-        self.load_weights(step, network)
+        self._put_weights(step, network)
         moments: dict[str, dict[str, Tensor]] = {}
         for key, tensor in self._tensors(step, OPTIMISER).items():
             kind, _, name = key.partition("/")
             moments.setdefault(name, {})[kind] = tensor
         for name, parameter in _trained(network):
             if name in moments:
+                if any(t.shape not in (parameter.shape, ()) for t in moments[name].values()):
+                    raise ArtefactError(f"{self.place(step) / OPTIMISER} is of other weights")
                 optimiser.state[parameter] = {
                     kind: tensor if kind == "step" else _like(parameter, tensor)
                     for kind, tensor in moments[name].items()
@@ -172,9 +239,7 @@ class Checkpoints:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as cause:
-            raise ArtefactError(
-                f"{path} is damaged ({cause}); remove {self.place(step)} and run again"
-            ) from cause
+            raise ArtefactError(f"{path} is damaged: {one_line(cause, 200)}") from cause
 
 
 def _trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -1,4 +1,4 @@
-"""What a run does, step by step; the same on every process, and after every kill."""
+"""What a run does, step by step, and where it stands; the same on all processes, after any kill."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
 
 from harness.models.trainings import order
 from harness_taid.data.exchanges import Item
@@ -92,6 +95,42 @@ class Batches:
             self._places = order(self._lengths, course.batch, f"{course.seed} epoch {epoch}")
         part = self._places[place * course.batch : (place + 1) * course.batch]
         return [course.train[n] for n in part]
+
+
+Line = dict[str, int | float]
+
+
+def _with_steps(lines: list[Line]) -> list[Line]:
+    if not all("step" in line for line in lines):
+        raise ValueError("a line has no step")
+    return lines
+
+
+class SamplerState(BaseModel, strict=True):
+    """The student's own outputs: how often they are trained on, and the last validation loss."""
+
+    share: float = Field(ge=0, le=1)
+    last: float | None
+
+
+class State(BaseModel, strict=True):
+    """``state.json``.
+
+    Attributes:
+        step: Steps taken.
+        content: Hash of the exchanges.
+        objective: What moves of the objective.
+        sampler: Of the student's own outputs.
+        best: The best step so far, and its figure.
+        lines: All lines of metrics.
+    """
+
+    step: int
+    content: str
+    objective: dict[str, int | float | None]
+    sampler: SamplerState
+    best: Annotated[list[int | float], Field(min_length=2, max_length=2)] | None
+    lines: Annotated[list[Line], AfterValidator(_with_steps)]
 
 
 def seed_of(*parts: object) -> int:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ from harness_taid.training.options import Options, check, recipe_of
 from harness_taid.training.provenance import MANIFEST
 from harness_taid.training.result import Recipe, curve, described, write
 from harness_taid.training.student_outputs import Sampler, Writer
+from harness_taid.training.tracking import begin_tracking
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ def distill(options: Options, say: Say = print) -> Made:
     sources = check(options)
     _objective(options, steps=1, per_epoch=1)
     recipe = recipe_of(options, sources)
+    work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
+        _tidy(work)
         return Made(out, present, True, in_charge())
     check_writable(out)
-    work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     with alone(work, "distillation"), without_bars():
         _run(options, sources, recipe, work, say if in_charge() else _silent)
     settle()
@@ -91,6 +94,13 @@ def distill(options: Options, say: Say = print) -> Made:
     manifest = recipes.kept(out, recipe, name=MANIFEST)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
+
+
+def _tidy(work: Path) -> None:
+    """Remove what a kill right behind the result's rename has left, unless another works there."""
+    if in_charge() and work.is_dir():
+        with suppress(HarnessError), alone(work, "distillation"):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def summary(made: Made) -> str:
@@ -112,8 +122,8 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     course = _course(options, train, dev, accelerator, cast)
     if isinstance(cast.teacher, Capture):
         cast.teacher.check([*train, *dev], "the data")
-    loop = _loop(options, course, accelerator, cast, work)
-    accelerator.init_trackers("taid", _flat(recipe)) if options.track else None
+    loop = _loop(options, course, accelerator, cast, work, say=say)
+    begin_tracking(options.track, accelerator, recipe)
     ran = loop.run()
     facts = {
         "teacher": described(cast.teacher_model, recipe.get("teacher")),
@@ -145,6 +155,7 @@ def _accelerator(options: Options) -> Any:
             cpu=options.device == "cpu",
             mixed_precision="bf16" if half else "no",
             log_with=list(options.track) or None,
+            project_dir=f"{options.out.expanduser().absolute()}-track" if options.track else None,
             kwargs_handlers=[patience],
         )
     except (ValueError, ImportError) as cause:
@@ -188,7 +199,8 @@ def _exchanges(
         raise HarnessError(
             f"the data have token {highest}, and student and teacher share {cast.vocabulary} ids"
         )
-    return train, dev, {"dropped": dict(found.dropped), "cut": found.cut}
+    lost = {"dropped": dict(found.dropped), "cut": found.cut, "special": found.special}
+    return train, dev, lost
 
 
 def _course(
@@ -225,7 +237,9 @@ def _course(
     )
 
 
-def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: Path) -> Loop:
+def _loop(
+    options: Options, course: Course, accelerator: Any, cast: Cast, work: Path, *, say: Say
+) -> Loop:
     objective = _objective(options, steps=course.steps, per_epoch=course.steps_per_epoch)
     sharded = accelerator.distributed_type.value == "FSDP"
     alone = options.sampling != "off" or options.lora or options.select == "rouge"
@@ -267,12 +281,8 @@ def _loop(options: Options, course: Course, accelerator: Any, cast: Cast, work: 
         writer=writer,
         tokenizer=cast.tokenizer,
         work=work,
+        say=say,
     )
-
-
-def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe as trackers take it."""
-    return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in recipe.items()}
 
 
 def _silent(text: str) -> None:

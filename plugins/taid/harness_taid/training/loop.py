@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
+from harness.errors import one_line
 from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Pass, collate, shares
 from harness_taid.network.network import Network, Teacher, TeacherOf
 from harness_taid.training import validation
-from harness_taid.training.checkpoints import Checkpoints
+from harness_taid.training.checkpoints import Checkpoints, Say
 from harness_taid.training.course import Batches, Course, seed_of
 from harness_taid.training.diary import Diary
 from harness_taid.training.optimisation import rate_at
@@ -56,6 +57,7 @@ class Loop:
         writer: Writes these.
         tokenizer: Decodes answers for ROUGE-L.
         work: Folder of checkpoints and metrics.
+        say: Told of checkpoints that are damaged.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Loop:
         writer: Writer,
         tokenizer: Any,
         work: Path,
+        say: Say,
     ) -> None:
         self.course = course
+        self._say = say
         self.accelerator = accelerator
         self.plain = network
         self.objective = network.objective
@@ -286,19 +290,25 @@ class Loop:
 
     def _resume(self) -> int:
         """Go back to the last checkpoint; returns its step, 0 where there is none."""
-        step, lines = self.checkpoints.last(), []
+        step, lines = self.checkpoints.newest(self._say), []
         if step is not None:
             state = self.checkpoints.state(step)
-            if state["content"] != self.course.content:
+            if state.content != self.course.content:
                 raise HarnessError(
                     f"the data have changed since the run in {self.checkpoints.folder} began: "
                     "remove that folder to begin again, or bring the old data back"
                 )
+            if state.best is not None:
+                self.best = (int(state.best[0]), state.best[1])
+                self.checkpoints.check_best(self.best[0])
             replay = self.checkpoints.load(step, self.plain, _inner(self.optimiser))
-            self.sampler.resume(state["sampler"], replay)
-            self.objective.load_state_dict(state["objective"])
-            self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
-            lines = state["lines"]
+            try:
+                self.sampler.resume(state.sampler.model_dump(), replay)
+                self.objective.load_state_dict(state.objective)
+            except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as cause:
+                where = self.checkpoints.place(step)
+                raise ArtefactError(f"{where} is damaged: {one_line(cause, 200)}") from cause
+            lines = state.lines
         self.diary.begin(lines)
         self.accelerator.wait_for_everyone()
         return step or 0

@@ -10,10 +10,12 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest, fingerprint
-from harness.models.checkpoints import place_of
+from harness.models.checkpoints import checkpoint_of, content_of, place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
 from harness_taid.data.sources import Source
+from harness_taid.network.captures import MANIFEST, read_capture
 from harness_taid.network.students import SCRATCH, Lora, check_name
+from harness_taid.training.tracking import check_trackers
 
 DTYPES = ("auto", "float32", "bfloat16")
 SAMPLERS = ("off", "mixed", "adaptive", "on_policy")
@@ -134,6 +136,7 @@ def check(options: Options) -> list[Source]:
     ):
         if value not in known:
             raise HarnessError(f"--{name} {value}: use one of {', '.join(known)}")
+    check_trackers(options.track)
     _check_teacher(options)
     check_name(options.student, has_teacher=bool(options.teacher or options.teacher_logits))
     _check_sampling(options)
@@ -178,7 +181,7 @@ def _check_teacher(options: Options) -> None:
             f"--objective {options.objective} needs --teacher (or --teacher-logits of a capture)"
         )
     if options.teacher is not None:
-        place_of(options.teacher)
+        checkpoint_of(options.teacher)
 
 
 def _check_sampling(options: Options) -> None:
@@ -207,27 +210,15 @@ def recipe_of(options: Options, sources: list[Source]) -> dict[str, Any]:
     if not options.student.startswith(SCRATCH):
         own["student_sha256"] = fingerprint(place_of(options.student))
     if options.teacher is not None:
-        own["teacher_sha256"] = fingerprint(place_of(options.teacher))
+        own["teacher_sha256"] = content_of(options.teacher)
     if options.teacher_logits is not None:
         folder = options.teacher_logits.expanduser()
-        manifest = folder / "capture.json"
-        if not manifest.is_file():
-            raise ArtefactError(
-                f"--teacher-logits {folder}: no capture.json is in it; harness taid capture "
-                "writes it"
-            )
-        own["teacher_logits_sha256"] = digest(manifest)
-        own["teacher"] = own["teacher"] or _captured_teacher(manifest)
+        captured = read_capture(folder).recipe
+        own["teacher_logits_sha256"] = digest(folder / MANIFEST)
+        if options.teacher is None:
+            own["teacher"], own["teacher_revision"] = captured.teacher, captured.revision
+            own["teacher_sha256"] = captured.teacher_sha256
     return {**own, "data": [source.as_dict() for source in sources]}
-
-
-def _captured_teacher(manifest: Path) -> str:
-    import json
-
-    try:
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["recipe"]["teacher"])
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{manifest} is damaged ({cause})") from cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +264,6 @@ def check_capture(options: CaptureOptions) -> list[Source]:
         raise HarnessError("--device-batch-size is at least 1")
     if options.loss_on not in LOSS_ON:
         raise HarnessError(f"--loss-on {options.loss_on}: use one of {', '.join(LOSS_ON)}")
-    place_of(options.teacher)
+    checkpoint_of(options.teacher)
     names = [options.data, options.dev] if options.dev else [options.data]
     return [Source.of(name, split=options.split) for name in names]

@@ -1,17 +1,45 @@
-"""What a distillation says of itself: ``distillation.json`` and ``metrics.jsonl`` in its folder."""
+"""What a distillation says of itself: ``distillation.json`` and ``metrics.jsonl`` in its folder.
+
+A student may be anybody's, and its record is data. The teacher that it names is loaded without code
+of its own, from the hub or a folder, never from an address; from a folder only if it is the very
+model that the student was distilled from, by its SHA-256. Whoever measures may name another.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import ArtefactError, Row, read_table
+from pydantic import BaseModel, NonNegativeInt
+
+from harness import ArtefactError, DataError, Row, read_table
+from harness.artefacts.adapters import model_named
 from harness.artefacts.checksums import digest
+from harness.artefacts.reading import fitting, read_json
+from harness.models.checkpoints import content_of
+from harness.reports.values import number
+from harness.testbed import resolve
 
 MANIFEST, METRICS = "distillation.json", "metrics.jsonl"
+
+
+class _Recipe(BaseModel, strict=True):
+    objective: str
+    teacher: str | None
+    seed: int
+    student: str | None = None
+    settings: dict[str, Any] = {}
+    compat: str | None = None
+    sampler: str | None = None
+    teacher_revision: str | None = None
+    teacher_sha256: str | None = None
+
+
+class _Record(BaseModel, strict=True):
+    recipe: _Recipe
+    steps: NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -47,6 +75,32 @@ class Distillation:
             "steps": self.steps
         }
 
+    @property
+    def teacher(self) -> str | None:
+        """The teacher to measure against, as far as the record may say so.
+
+        Raises:
+            HarnessError: It names an address, or a folder that is not here or holds another model.
+        """
+        named, sha256 = self.recipe["teacher"], self.recipe.get("teacher_sha256")
+        if named is None:
+            return None
+        path = self.folder / MANIFEST
+        place = Path(resolve(model_named(named, path))).expanduser()
+        is_path = named.startswith(("/", ".", "~")) or named.count("/") > 1
+        instead = f"give --model_args pretrained={self.folder},teacher=TEACHER"
+        if not place.is_dir():
+            if sha256 or is_path:
+                raise ArtefactError(
+                    f"{path} names the teacher {named}, a folder that is not here: {instead}"
+                )
+        elif (sha256 or not named.startswith("testbed:")) and content_of(named) != sha256:
+            raise ArtefactError(
+                f"{path} names the teacher {named}, and the folder of that name here is not the "
+                f"model that the student was distilled from: {instead}"
+            )
+        return str(named)
+
 
 def read_distillation(folder: Path) -> Distillation | None:
     """The manifest of a distilled student; None where a folder has none.
@@ -57,15 +111,9 @@ def read_distillation(folder: Path) -> Distillation | None:
     path = folder / MANIFEST
     if not path.is_file():
         return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        recipe, steps = dict(manifest["recipe"]), int(manifest["steps"])
-        missing = [name for name in ("objective", "teacher", "seed") if name not in recipe]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({type(cause).__name__}: {cause})") from cause
-    if missing:
-        raise ArtefactError(f"{path} is damaged: its recipe has no {', '.join(missing)}")
-    return Distillation(folder, recipe, steps, manifest, digest(path))
+    manifest = read_json(path)
+    record = fitting(_Record, manifest, path, ArtefactError)
+    return Distillation(folder, manifest["recipe"], record.steps, manifest, digest(path))
 
 
 def read_metrics(folder: Path) -> list[Row]:
@@ -74,4 +122,9 @@ def read_metrics(folder: Path) -> list[Row]:
     Raises:
         DataError: The file is missing or damaged.
     """
-    return read_table(folder / METRICS, ("step",))
+    path = folder / METRICS
+    lines = read_table(path, ("step",))
+    for row, line in enumerate(lines, start=1):
+        if number(line["step"]) is None:
+            raise DataError(f"{path}, row {row}: step is no number")
+    return lines
