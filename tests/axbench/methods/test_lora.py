@@ -29,6 +29,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from axbench.loader import loader_orders
 from axbench.passes import steered_passes
 from harness import Place, compose
 from harness.errors import ArtefactError, HarnessError
@@ -86,9 +87,7 @@ def test_training_is_a_plain_loop_with_peft(library: Library, llama: str, found:
     optimizer = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, 2 * 2)
     rows = [library.reader.encode_exchange(row) for row in found.positives(concept)]
-    source = torch.Generator().manual_seed(9)
-    for _ in range(2):
-        order = torch.randperm(len(rows), generator=source).tolist()
+    for order in loader_orders(len(rows), 2, 9):
         for chosen in (order[:8], order[8:]):
             batches = [chosen[k : k + 4] for k in range(0, len(chosen), 4)]
             for batch in batches:
