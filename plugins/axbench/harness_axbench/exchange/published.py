@@ -19,7 +19,7 @@ Saved by the reference implementation, all methods in one folder::
 Row c of a weight is the concept of id c where the ids are 0 … C − 1, else the c-th line's. max_act
 is the largest of a concept; as in the reference ≤ 0 becomes 50, and 1 where there is none.
 
-The bias of a LinearProbe is left out: the reference draws it at random and never reads it. Biases of
+The bias of a LinearProbe is left out: the reference draws it at random and never reads it. Those of
 other methods are kept; Random's is drawn too, and read.
 
 Deviation: rows are not normalised anew. The reference normalises before its last optimiser step, so

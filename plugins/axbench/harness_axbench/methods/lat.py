@@ -32,6 +32,7 @@ class LAT(PCA):
     """First principal components of normed differences."""
 
     name: ClassVar[str] = "lat"
+    draws: ClassVar[bool] = True
 
     @classmethod
     def points(cls, corpus: Corpus, places: Sequence[int], seed: int) -> Tensor:

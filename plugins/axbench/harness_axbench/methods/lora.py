@@ -80,6 +80,7 @@ class Lora(EditingMethod):
     """Adapters of a few blocks."""
 
     name: ClassVar[str] = "lora"
+    draws: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = LoraSettings
 

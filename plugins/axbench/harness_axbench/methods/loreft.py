@@ -72,6 +72,7 @@ class Loreft(EditingMethod):
     """Low-rank edits of a few blocks."""
 
     name: ClassVar[str] = "loreft"
+    draws: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = Settings
 

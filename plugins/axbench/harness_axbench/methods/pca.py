@@ -12,13 +12,13 @@ The component is the largest eigenvector of XᵀX, X the centred tokens, found b
 iteration, which needs nothing but products with X: XᵀX is never formed. Products are in fp32,
 the iteration is in fp64.
 
-The sign of a component is arbitrary. By default it is the one that detects the concept better in the
-texts it is learnt from: the AUROC of largest token scores, positives against the negatives of the
-genre. A score that falls where the concept is present would measure the toss of a coin. This one bit
-is what the method takes from the negatives. ``pca.sign=largest`` makes the entry of largest
-magnitude positive instead, as scikit-learn's PCA does; it looks at no negative.
+The sign of a component is arbitrary. By default it is the one that detects the concept better in
+the texts it is learnt from: the AUROC of largest token scores, positives against the negatives of
+the genre. A score that falls where the concept is present would measure the toss of a coin. This
+one bit is what the method takes from the negatives. ``pca.sign=largest`` makes the entry of largest
+magnitude positive instead; it looks at no negative.
 
-Deviations: the reference takes scikit-learn's sign.
+Deviations: the reference takes scikit-learn's sign, which is ``largest``.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ class LinearProbe(Method):
     """Logistic regressions on tokens."""
 
     name: ClassVar[str] = "probe"
+    draws: ClassVar[bool] = True
     settings: ClassVar[type] = ProbeSettings
 
     @classmethod

@@ -23,6 +23,7 @@ class Random(Method):
     """Random directions; looks at no activation."""
 
     name: ClassVar[str] = "random"
+    draws: ClassVar[bool] = True
     uses_outputs: ClassVar[bool] = False
 
     @classmethod

@@ -60,6 +60,7 @@ class ReftR1(Method):
     """Vectors of length one that read a concept and write it."""
 
     name: ClassVar[str] = "reft_r1"
+    draws: ClassVar[bool] = True
     activation: ClassVar[str] = RELU
     settings: ClassVar[type] = Settings
 

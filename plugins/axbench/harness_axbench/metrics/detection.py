@@ -7,8 +7,8 @@ are what the bootstrap resamples. A text is predicted positive if its score reac
 - ``hard_negative_accuracy``: at the threshold with the largest tpr − fpr on P ∪ N (Youden's J), the
   mean of two accuracies, that on P and that on H. A concept where no threshold beats chance is left
   out, and counted by ``n_without_threshold``.
-- ``f1``, ``precision``, ``recall`` and ``accuracy``: on all rows, P ∪ N ∪ H, at the threshold θ with
-  the largest F1 on P ∪ N. ``f1_without_hard`` is that largest F1 itself.
+- ``f1``, ``precision``, ``recall`` and ``accuracy``: on all rows, P ∪ N ∪ H, at the threshold θ
+  with the largest F1 on P ∪ N. ``f1_without_hard`` is that largest F1 itself.
 - ``imbalanced_f1``: the largest F1 of P against negatives sampled from all concepts.
 
 All is as in the paper's code, but for scores, which are not rounded.
@@ -16,9 +16,9 @@ All is as in the paper's code, but for scores, which are not rounded.
 Worked example: positives score 4 and 2, negatives 3 and 1, a hard negative 5. Of the four pairs
 three are in order: AUROC ¾. J is ½ at the thresholds 4 and 2; of equals the largest is taken, so
 the positives are half right and the hard negative is wrong: (½ + 0) / 2 = ¼. F1 without the hard
-negative is largest at θ = 2, with two true and one false positive: 2·2 / (2·2 + 1) = 0.8. On all rows
-the hard negative is a second false positive: F1 2·2 / (2·2 + 2) = ⅔, precision ½, recall 1, accuracy
-3/5.
+negative is largest at θ = 2, with two true and one false positive: 2·2 / (2·2 + 1) = 0.8. On all
+rows the hard negative is a second false positive: F1 2·2 / (2·2 + 2) = ⅔, precision ½, recall 1,
+accuracy 3/5.
 
 Both choices among equal thresholds are those of ``argmax`` over scikit-learn's curves: the largest
 threshold for J, the smallest for F1. A concept that lacks a kind of row is left out of the metrics

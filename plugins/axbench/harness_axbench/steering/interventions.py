@@ -16,8 +16,8 @@ reference's clamp gives all rows of a batch one factor). The paper clamps sparse
 as here. The reference's code also clamps vectors, by h − ReLU(h·w)·w + s·w behind the prefix, and
 leaves the prefix as it is. Here that is the clamp of ReFT-r1 and SSV with ``positions=P:``, P being
 the prefix's length. Of linear methods (DiffMean, PCA, LAT, LinearProbe) the clamp takes out a
-negative h·w too, so that the score becomes s whatever it was, as in lm-eval's own ``steered``: where
-h·w < 0 it moves further than the reference's, by −h·w.
+negative h·w too, so that the score becomes s whatever it was, as in lm-eval's own ``steered``:
+where h·w < 0 it moves further than the reference's, by −h·w.
 """
 
 from __future__ import annotations
