@@ -204,7 +204,7 @@ def seeds_table(found: Dictionary) -> Table | None:
         title_style="bold",
         box=None,
     )
-    columns = ("method", "these", "mean", "sd", "sd of one concept", "widest concept", "cosine")
+    columns = ("method", "these", "mean", "sd", "concept sd", "widest concept", "cosines")
     for column in columns:
         table.add_column(column, justify="left" if column == "method" else "right")
     for name, own in several.items():
@@ -221,10 +221,14 @@ def seeds_table(found: Dictionary) -> Table | None:
             f"{own['auroc_mean']:.3f}",
             f"{own['auroc_sd']:.3f}",
             f"{own['auroc_sd_of_a_concept']:.3f}",
-            f"{concept}: {low:.3f} to {high:.3f}",
-            f"{cosines[0]:.2f}, median {cosines[len(cosines) // 2]:.2f}",
+            f"{concept}: {low:.2f} to {high:.2f}",
+            f"{cosines[0]:.2f}, {cosines[len(cosines) // 2]:.2f}",
         )
-    table.caption = "cosine: least and median, of other seeds' vectors with these"
+    table.caption = (
+        "these: the vectors that are held; concept sd: of one concept's AUROC over seeds, on "
+        "average; cosines: least and median, of other seeds' vectors with these"
+    )
+    table.caption_justify = "left"
     return table
 
 
