@@ -55,6 +55,12 @@ def test_a_misspelt_key_is_refused(key: str, meant: str) -> None:
         run_options({key: "testbed"})
 
 
+def test_a_flag_is_true_or_false() -> None:
+    assert run_options({"axbench_f1_without_hard": True}).f1_without_hard
+    with pytest.raises(DataError, match="axbench_f1_without_hard=2: write true or false"):
+        run_options({"axbench_f1_without_hard": 2})
+
+
 @pytest.mark.parametrize("value", [None, 3, {"model_args": {}}])
 def test_a_writer_that_is_none(value: Any) -> None:
     with pytest.raises(HarnessError, match="axbench_writer"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import DataError
+
+if TYPE_CHECKING:
+    from harness_axbench.dictionary.folder import Dictionary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +51,13 @@ def train(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw.")] = 42,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="Learn with so many seeds, from --seed on; keep the first's vectors and say how "
+            "far detection depends on the seed."
+        ),
+    ] = 1,
 ) -> None:
     """Train every method for all concepts, from one pass over the texts.
 
@@ -79,6 +89,7 @@ def train(
         dtype=dtype,
         revision=revision,
         seed=seed,
+        seeds=seeds,
     )
     before = out.exists()
     made = training.train(options)
@@ -87,6 +98,17 @@ def train(
         f"{made.folder} ({state}): {len(made.concepts)} concepts, {', '.join(made.methods)}, "
         f"sha256 {made.sha256[:12]}"
     )
+    _print_spread(made)
+
+
+def _print_spread(found: Dictionary) -> None:
+    from rich.console import Console
+
+    from harness_axbench.dictionary.inspection import seeds_table
+
+    table = seeds_table(found)
+    if table is not None:
+        Console().print(table)
 
 
 @app.command("import")
@@ -193,6 +215,7 @@ def inspect(
         inspection.write_csv(lines, csv)
         typer.echo(f"  written  {csv}")
         return
+    _print_spread(found)
     console = Console()
     for table in inspection.tables(lines):
         console.print()

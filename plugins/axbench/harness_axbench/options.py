@@ -73,6 +73,12 @@ def _count(value: object) -> int:
     return value
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise DataError(f"axbench_f1_without_hard={value}: write true or false")
+    return value
+
+
 def _writer(value: object) -> AssistantSpec | str:
     """The writer, the secrets of its arguments sealed in place; each task of a run saves them."""
     if value is None:
@@ -105,6 +111,7 @@ class RunOptions:
         factors: Factors in the place of those that the method has.
         baseline: An earlier run that the win rate is against.
         imbalanced: How many sampled negatives to detect among; 0 for none.
+        f1_without_hard: Whether detection also says its F1 without hard negatives.
         writer: Who writes the steering prompts, or ``template``.
         steering: Folder of the dictionary that the model steers with.
         method: The method that steers.
@@ -119,6 +126,7 @@ class RunOptions:
     factors: Annotated[tuple[float, ...], BeforeValidator(_factors)] = ()
     baseline: _Place = None
     imbalanced: Annotated[int, BeforeValidator(_count)] = 0
+    f1_without_hard: Annotated[bool, BeforeValidator(_flag)] = False
     writer: Annotated[
         InstanceOf[AssistantSpec] | Literal["template"] | None, BeforeValidator(_writer)
     ] = None

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
+from axbench.loader import loader_orders
 from harness.errors import HarnessError
 
 SETTINGS = HeadSettings(batch_size=5, accumulate=2, epochs=3, lr=0.01, weight_decay=0.1)
@@ -67,9 +68,8 @@ def plain_head(states: torch.Tensor, labels: torch.Tensor, settings: HeadSetting
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     groups = -(-len(states) // 10)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, settings.epochs * groups)
-    shuffles = torch.Generator().manual_seed(6)
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(states), generator=shuffles)
+    for epoch, drawn in enumerate(loader_orders(len(states), settings.epochs, 6)):
+        order = torch.tensor(drawn)
         draws = torch.Generator().manual_seed(6 * 1_000_003 + epoch)
         kept = torch.stack([torch.rand(48, generator=draws) for _ in states]) >= 0.3
         for start in range(0, len(states), 10):

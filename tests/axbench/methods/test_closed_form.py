@@ -16,9 +16,10 @@ from harness_axbench.data.concepts import Concept, ConceptData, load
 from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.lat import beginnings, normed_differences
-from harness_axbench.methods.pca import first_component
+from harness_axbench.methods.pca import detects_reversed, first_component
 from harness_axbench.options import run_options
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.errors import DataError, HarnessError
@@ -69,17 +70,32 @@ def test_points_that_do_not_vary_have_no_component() -> None:
 
 def test_pca_is_scikit_learns(library: Library, found: ConceptData) -> None:
     corpus = library.corpus(found.concepts)
-    by_labels = weights(library, "pca", found.concepts).numpy()
+    by_scores = weights(library, "pca", found.concepts).numpy()
     by_entry = weights(library, "pca", found.concepts, sign="largest").numpy()
     for c in range(len(found.concepts)):
-        positive, negative = (
-            tokens(corpus, p[c]).astype(np.float64) for p in (corpus.positive, corpus.negative)
-        )
+        positive = tokens(corpus, corpus.positive[c]).astype(np.float64)
         expected = PCA(n_components=1, svd_solver="full").fit(positive).components_[0]
         np.testing.assert_allclose(by_entry[c], expected, atol=1e-5)
-        expected *= np.sign(expected @ (positive.mean(0) - negative.mean(0)))
-        np.testing.assert_allclose(by_labels[c], expected, atol=1e-5)
-    assert by_labels.dtype == np.float32
+        places = [*corpus.positive[c], *corpus.negative[c]]
+        labels = [place in corpus.positive[c] for place in places]
+        both = [
+            roc_auc_score(labels, [round((tokens(corpus, [p]) @ w).max(), 3) for p in places])
+            for w in (expected, -expected)
+        ]
+        chosen = expected if both[0] >= both[1] else -expected
+        np.testing.assert_allclose(by_scores[c], chosen, atol=1e-5)
+    assert by_scores.dtype == np.float32
+
+
+def test_the_sign_is_the_one_that_detects() -> None:
+    """Largest scores decide, not means: 3, −2, −2 (mean −⅓) is above 2, 2, −3 (mean ⅓)."""
+    positive = torch.tensor([[3.0, 0.0], [-2.0, 0.0], [-2.0, 0.0]])
+    negative = torch.tensor([[2.0, 0.0], [2.0, 0.0], [-3.0, 0.0]])
+    texts: Any = [SimpleNamespace(hidden=positive), SimpleNamespace(hidden=negative)]
+    reader: Any = SimpleNamespace(prefix=0)
+    corpus = Corpus(reader, texts, [[0], [1]], [[1], [0]])
+    found = detects_reversed(corpus, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    assert found.tolist() == [False, True]
 
 
 def test_lat_pairs_the_halves_of_a_shuffle(library: Library, found: ConceptData) -> None:
@@ -128,7 +144,7 @@ def test_the_shard_does_not_matter(library: Library, found: ConceptData, name: s
 
 
 def test_what_cannot_be_done(library: Library, found: ConceptData) -> None:
-    with pytest.raises(HarnessError, match="setting sign=up is not one of negatives, largest"):
+    with pytest.raises(HarnessError, match="setting sign=up is not one of auroc, largest"):
         weights(library, "lat", found.concepts, sign="up")
     flat = SimpleNamespace(hidden=torch.ones(6, 32), ids=torch.arange(6), response=2)
     corpus = Corpus(library.reader, [flat, flat], [[0]], [[1]])

@@ -25,11 +25,12 @@ from harness_axbench.methods import TRAINABLE, find
 from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.reft_r1 import on_sphere, split
 from harness_axbench.methods.reps import RePS, RepsDPO, RepsIPO, RepsSimPO, Side
-from harness_axbench.methods.stacked import AdamW
+from harness_axbench.methods.stacked import AdamW, orders
 from harness_axbench.options import run_options
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
+from axbench.loader import loader_orders
 from harness.errors import HarnessError
 
 LAYER, SEED = 1, 7
@@ -123,10 +124,8 @@ class Alone:
 
 
 def batches(n: int, size: int, epochs: int) -> list[tuple[int, list[int]]]:
-    source = torch.Generator().manual_seed(SEED)
     found = []
-    for epoch in range(epochs):
-        order = torch.randperm(n, generator=source).tolist()
+    for epoch, order in enumerate(loader_orders(n, epochs, SEED)):
         found += [(epoch, order[at : at + size]) for at in range(0, n, size)]
     return found
 
@@ -264,6 +263,14 @@ def test_reps_is_one_concepts_loop(
     close(stacked["weight"][2], weight)
     assert float(bias.abs()) > 1e-3
     assert float(stacked["bias"][2]) == pytest.approx(float(bias), rel=1e-4)
+
+
+# The order of rows
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 144])
+def test_rows_come_in_a_dataloaders_order(rows: int) -> None:
+    assert [own.tolist() for own in orders(rows, 4, 42)] == loader_orders(rows, 4, 42)
 
 
 # What must not matter

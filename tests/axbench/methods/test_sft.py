@@ -21,6 +21,7 @@ from harness_axbench.training import shards
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
+from axbench.loader import loader_orders
 from harness import compose
 from harness.errors import ArtefactError, HarnessError
 
@@ -64,9 +65,7 @@ def test_training_is_a_plain_loop(llama: str, found: ConceptData) -> None:
     rows = [reader.encode_exchange(row) for row in found.positives(found.concepts[1])]
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, 2 * 2)
-    source = torch.Generator().manual_seed(9)
-    for _ in range(2):
-        order = torch.randperm(len(rows), generator=source).tolist()
+    for order in loader_orders(len(rows), 2, 9):
         for chosen in (order[:8], order[8:]):
             batches = [chosen[k : k + 4] for k in range(0, len(chosen), 4)]
             for batch in batches:

@@ -161,7 +161,9 @@ def test_detection_by_hand() -> None:
     """The example of the module, and positives 4, 2 against 3, 3, 3.5, 0: F1 at 4 is 2/3."""
     assert metrics.auroc(EXAMPLE) == 0.75
     assert metrics.hard_negative_accuracy(EXAMPLE) == 0.25
-    assert metrics.f1(EXAMPLE) == pytest.approx(0.8)
+    assert metrics.f1(EXAMPLE) == pytest.approx(2 / 3)
+    assert metrics.f1_without_hard(EXAMPLE) == pytest.approx(0.8)
+    assert metrics.n_without_threshold(EXAMPLE) == 0
     assert metrics.precision(EXAMPLE) == 0.5
     assert metrics.recall(EXAMPLE) == 1
     assert metrics.accuracy(EXAMPLE) == 0.6
@@ -195,8 +197,9 @@ def test_detection_against_a_search_over_all_thresholds(seed: int) -> None:
         by_pairs(labels, scores, np.ones((1, len(scores))))[0]
     )
     best = max(thresholds, key=lambda t: f1_score(labels, scores >= t))
-    assert metrics.f1(rows) == pytest.approx(f1_score(labels, scores >= best))
+    assert metrics.f1_without_hard(rows) == pytest.approx(f1_score(labels, scores >= best))
     every, values = table("positive", "negative", "hard negative")
+    assert metrics.f1(rows) == pytest.approx(f1_score(every, values >= best))
     assert metrics.accuracy(rows) == pytest.approx(accuracy_score(every, values >= best))
     assert metrics.precision(rows) == pytest.approx(precision_score(every, values >= best))
     assert metrics.recall(rows) == pytest.approx(np.mean(values[every] >= best))
@@ -242,6 +245,15 @@ def test_scores_worse_than_chance() -> None:
     positive, negative = np.array([0.0]), np.array([1.0])
     assert detection.youden_threshold(positive, negative) == math.inf
     assert detection.best_f1(positive, negative) == (pytest.approx(2 / 3), 0.0)
+
+
+def test_a_concept_that_no_threshold_detects_is_left_out_and_counted() -> None:
+    """Concept 1 scores all texts alike, as a model does that rates every text 0."""
+    flat = [row | {"concept_id": 1, "score": 0.0} for row in EXAMPLE]
+    assert metrics.hard_negative_accuracy([*EXAMPLE, *flat]) == 0.25
+    assert metrics.n_without_threshold([*EXAMPLE, *flat]) == 1
+    assert math.isnan(metrics.hard_negative_accuracy(flat))
+    assert metrics.auroc([*EXAMPLE, *flat]) == (0.75 + 0.5) / 2
 
 
 def test_a_concepts_value_is_computed_once_for_all_resamples() -> None:

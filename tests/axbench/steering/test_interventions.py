@@ -81,6 +81,21 @@ def test_clamping_reads_with_the_encoder_and_writes_with_the_decoder() -> None:
     assert found.tolist() == [[[12.0, 5.0]], [[5.0, 7.0]]], "z is 0 below the threshold, else 7"
 
 
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_a_clamp_beside_the_references(activation: str) -> None:
+    """h − ReLU(h·w)·w + s·w; a linear method's takes out a negative h·w besides."""
+    w, s = torch.tensor([0.6, 0.8]), 2.0
+    hidden = torch.tensor([[[3.0, 5.0], [-1.0, -2.0]]])
+    along = (hidden @ w).unsqueeze(-1)
+    theirs = hidden - along.relu() * w + s * w
+    read = Directions.of({"weight": w.unsqueeze(0)}, activation)
+    ours = RowEdits.of(read, [row("clamp", s)]).apply(hidden)
+    more = -along.clamp_max(0) * w if activation == "linear" else 0
+    torch.testing.assert_close(ours, theirs + more)
+    if activation == "linear":
+        torch.testing.assert_close(ours @ w, torch.full((1, 2), s))
+
+
 def test_null_out_leaves_what_points_away_and_counts_the_bias() -> None:
     hidden = torch.tensor([[[-3.0, 5.0]], [[3.0, 5.0]]])
     edits = RowEdits.of(directions(bias=[1.0, 0.0]), [row("null_out", None)] * 2)

@@ -158,11 +158,14 @@ def test_imbalanced_f1_end_to_end(
     metadata: dict[str, Any] = {"axbench_data": str(data_folder), "steering": str(steering)}
     lm = steered(llama, steering)
     plain = evaluate(lm, manager(**metadata), "axbench_detect")["results"]["axbench_detect"]
-    assert not any("imbalanced" in name for name in plain)
-    found = evaluate(lm, manager(**metadata, axbench_imbalanced=18), "axbench_detect")
+    assert not any("imbalanced" in name or "without_hard" in name for name in plain)
+    assert plain["n_without_threshold,none"] == 0
+    asked = manager(**metadata, axbench_imbalanced=18, axbench_f1_without_hard=True)
+    found = evaluate(lm, asked, "axbench_detect")
     results, samples = found["results"]["axbench_detect"], found["samples"]["axbench_detect"]
     for name in ("auroc", "f1", "accuracy", "hard_negative_accuracy"):
         assert results[f"{name},none"] == plain[f"{name},none"]
+    assert results["f1_without_hard,none"] > results["f1,none"]
     best = []
     for concept in range(3):
         own = [s["auroc"] for s in samples if s["auroc"]["concept_id"] == concept]

@@ -188,6 +188,50 @@ def summary(found: Dictionary, files: Sequence[File]) -> list[str]:
     return [_printable(line) for line in lines]
 
 
+def seeds_table(found: Dictionary) -> Table | None:
+    """How far methods depend on the seed; None where they were trained with one."""
+    from rich.table import Table
+
+    over = {name: found.facts(name).get("seeds") for name in found.methods}
+    several = {name: own for name, own in over.items() if own and own["concepts"]}
+    if not several:
+        return None
+    first = next(iter(several.values()))
+    table = Table(
+        title=f"AUROC over the seeds {first['trained'][0]} … {first['trained'][-1]}; "
+        f"the vectors are those of {first['held']}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+    )
+    columns = ("method", "these", "mean", "sd", "concept sd", "widest concept", "cosines")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for name, own in several.items():
+        known = [
+            (max(values) - min(values), concept.id, min(values), max(values))
+            for concept, values in zip(found.concepts, own["auroc_of_concepts"], strict=True)
+            if None not in values
+        ]
+        _, concept, low, high = max(known)
+        cosines = sorted(value for values in own["cosine_of_concepts"] for value in values[1:])
+        table.add_row(
+            name,
+            f"{own['auroc'][0]:.3f}",
+            f"{own['auroc_mean']:.3f}",
+            f"{own['auroc_sd']:.3f}",
+            f"{own['auroc_sd_of_a_concept']:.3f}",
+            f"{concept}: {low:.2f} to {high:.2f}",
+            f"{cosines[0]:.2f}, {cosines[len(cosines) // 2]:.2f}",
+        )
+    table.caption = (
+        "these: the vectors that are held; concept sd: of one concept's AUROC over seeds, on "
+        "average; cosines: least and median, of other seeds' vectors with these"
+    )
+    table.caption_justify = "left"
+    return table
+
+
 def tables(lines: Sequence[Vector], limit: int = SHOWN) -> list[Table]:
     """Measured vectors as tables for the terminal, one a method.
 

@@ -19,6 +19,9 @@ Saved by the reference implementation, all methods in one folder::
 Row c of a weight is the concept of id c where the ids are 0 … C − 1, else the c-th line's. max_act
 is the largest of a concept; as in the reference ≤ 0 becomes 50, and 1 where there is none.
 
+The bias of a LinearProbe is left out: the reference draws it at random and never reads it. Those of
+other methods are kept; Random's is drawn too, and read.
+
 Deviation: rows are not normalised anew. The reference normalises before its last optimiser step, so
 published rows are of length one only nearly.
 """
@@ -140,7 +143,7 @@ def read(source: Path, options: Options) -> Brought:
     concepts = _concepts(metadata)
     entries, files = {}, [metadata]
     for name, weight_file in chosen.items():
-        weight, bias, used = _tensors(weight_file, len(concepts), metadata)
+        weight, bias, used = _tensors(name, weight_file, len(concepts), metadata)
         acts, acts_file = _acts(weight_file)
         tensors = {"weight": weight}
         if bias is not None and bool((bias != 0).any()):
@@ -233,7 +236,7 @@ def _genre(row: Mapping[str, Any]) -> str:
 
 
 def _tensors(
-    weight_file: Path, n_concepts: int, metadata: Path
+    name: str, weight_file: Path, n_concepts: int, metadata: Path
 ) -> tuple[Tensor, Tensor | None, list[Path]]:
     import torch
 
@@ -245,7 +248,9 @@ def _tensors(
             f"{weight_file} has {len(weight)} vectors, {metadata} names {n_concepts} concepts"
         )
     bias_file = weight_file.with_name(weight_file.name.removesuffix(_WEIGHT) + _BIAS)
-    if not bias_file.is_file():
+    if name == "probe" and bias_file.is_file():
+        log.warning("%s is left out: no LinearProbe of the reference reads its bias", bias_file)
+    if name == "probe" or not bias_file.is_file():
         return weight.float().contiguous(), None, [weight_file]
     bias = load_pt(bias_file)
     if not isinstance(bias, torch.Tensor) or bias.shape != (n_concepts,):

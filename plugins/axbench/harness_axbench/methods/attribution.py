@@ -17,9 +17,11 @@ example for one token and p₁ = x² + y at h = (2, 1): the gradient is (4, 1), 
 Both score texts and cannot steer. They share one training of the heads.
 
 Readings: "last-layer last-token state" is transformers' ``hidden_states[-1]``, behind the final
-norm; the loss is cross-entropy on logits. Deviations: all heads of a shard are trained at once,
-each as it would be alone, from states that are computed once; what dropout leaves out depends on
-the example and the epoch, not on the concept.
+norm. Deviations: all heads of a shard are trained at once, each as it would be alone, from states
+that are computed once; what dropout leaves out depends on the example and the epoch, not on the
+concept. The loss is cross-entropy on logits; the reference's takes probabilities for them. The
+reference's path begins at the mean embedding of 1,000 tokens, drawn anew for each text, and has its
+points at k/m for k = 0 … m − 1.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ class Method(ABC):
         uses_model: Whether it needs a model at all.
         uses_outputs: Whether it needs the texts as block outputs.
         uses_negatives: Whether it needs those of the negatives too.
+        draws: Whether what it learns depends on the seed.
         activation: Of ``vectors``: how a score follows from h·e + b.
         raw_factors: Whether factors are used as they are, without max_act.
         factors: The factors its steering is tried at; None for the paper's, empty for none.
@@ -94,6 +95,7 @@ class Method(ABC):
     uses_model: ClassVar[bool] = True
     uses_outputs: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
     activation: ClassVar[str] = LINEAR
     raw_factors: ClassVar[bool] = False
     factors: ClassVar[tuple[float, ...] | None] = None

@@ -3,9 +3,9 @@
     min  −mean_t log P(y_t | x, y_<t)   over the response tokens of a batch
 
 The language head runs on positions that predict a token of a response alone. Rows are drawn,
-batched and weighed as for the methods that learn many concepts at once (``stacked``): a permutation
-an epoch, by a generator seeded with the run's seed; a mean over the tokens of a batch, then over
-the batches of a step; AdamW at the rate lr · (1 − step/steps).
+batched and weighed as for the methods that learn many concepts at once (``stacked``): in the orders
+of a DataLoader whose generator has the run's seed; a mean over the tokens of a batch, then over the
+batches of a step; AdamW at the rate lr · (1 − step/steps).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ that of (½, ½) and (−½, −½), which is ±(1, 1)/√2.
 Deviations: two tokens with the same text up to and including them have the same activation, and
 what a difference of theirs has is rounding, which the norm would blow up to length one: such a pair
 counts as equal. Each concept is shuffled by a generator of its own, seeded with the run's seed, so
-that its direction does not depend on the other concepts. Solver and sign are as for ``pca``.
+that its direction does not depend on the other concepts (the reference shuffles by numpy's global
+one). Solver and sign are as for ``pca``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class LAT(PCA):
     """First principal components of normed differences."""
 
     name: ClassVar[str] = "lat"
+    draws: ClassVar[bool] = True
 
     @classmethod
     def points(cls, corpus: Corpus, places: Sequence[int], seed: int) -> Tensor:

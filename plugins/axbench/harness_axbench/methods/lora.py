@@ -14,7 +14,7 @@ When a model is steered, rows of different concepts share a batch: each has its 
 is no factor, and nothing to score a text by. Which blocks: see ``layers``.
 
 Deviations: each concept starts from the run's seed, so that it does not depend on the others. Of
-the model itself no dropout is active.
+the model itself no dropout is active. As in the reference's code, gradients are not clipped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class LoraSettings(Course):
         accumulate: Batches a step.
         epochs: Times all rows are seen.
         lr: AdamW's rate at the first step.
-        clip: Largest norm of the gradient.
         rank: r.
         alpha: α.
         dropout: Share of x left out in training.
@@ -63,7 +62,6 @@ class LoraSettings(Course):
     accumulate: int = 2
     epochs: int = 24
     lr: float = 9e-4
-    clip: float = 1.0
     rank: int = 4
     alpha: float = 32.0
     dropout: float = 0.05
@@ -80,6 +78,7 @@ class Lora(EditingMethod):
     """Adapters of a few blocks."""
 
     name: ClassVar[str] = "lora"
+    draws: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = LoraSettings
 

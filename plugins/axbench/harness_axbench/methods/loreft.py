@@ -19,7 +19,10 @@ prompt ends where the response begins: its last tokens are those of the chat tem
 an answer. Which layers: see ``layers``.
 
 Deviations: all concepts of a shard learn at once (``stacked``), each as it would alone, and only
-the blocks above the lowest edited one run, from outputs of that block that are read once.
+the blocks above the lowest edited one run, from outputs of that block that are read once. The
+batches of a step are averaged; the reference adds them up before it clips. It draws starts and
+shuffles from torch's global generator; here all concepts begin alike, and rows come as ``stacked``
+says.
 """
 
 from __future__ import annotations
@@ -72,6 +75,7 @@ class Loreft(EditingMethod):
     """Low-rank edits of a few blocks."""
 
     name: ClassVar[str] = "loreft"
+    draws: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = Settings
 

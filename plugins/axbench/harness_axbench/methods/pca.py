@@ -12,11 +12,13 @@ The component is the largest eigenvector of XᵀX, X the centred tokens, found b
 iteration, which needs nothing but products with X: XᵀX is never formed. Products are in fp32,
 the iteration is in fp64.
 
-The sign of a component is arbitrary. By default it is the one under which the concept's positives
-score, on average over tokens, at least as high as the negatives of its genre; a score that
-falls where the concept is present would measure the toss of a coin. This one bit is what the method
-takes from the negatives. ``pca.sign=largest`` makes the entry of largest magnitude positive
-instead, as scikit-learn's PCA does; it looks at no negative.
+The sign of a component is arbitrary. By default it is the one that detects the concept better in
+the texts it is learnt from: the AUROC of largest token scores, positives against the negatives of
+the genre. A score that falls where the concept is present would measure the toss of a coin. This
+one bit is what the method takes from the negatives. ``pca.sign=largest`` makes the entry of largest
+magnitude positive instead; it looks at no negative.
+
+Deviations: the reference takes scikit-learn's sign, which is ``largest``.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ from torch import Tensor
 from harness import DataError, HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
-from harness_axbench.methods.diffmean import DiffMean
 
-SIGNS = ("negatives", "largest")
+SIGNS = ("auroc", "largest")
 _TOLERANCE = 1e-9
+_EQUAL = 1e-5  # of the largest score: rounding, where texts share the token that scores highest
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ class ComponentSettings:
     """Settings of methods whose direction is a principal component.
 
     Attributes:
-        sign: ``negatives``: positives score at least as high as they do on average; ``largest``:
-            the entry of largest magnitude is positive.
+        sign: ``auroc``: the one that detects the training texts better; ``largest``: the entry of
+            largest magnitude is positive.
 
     Raises:
         HarnessError: It is neither.
     """
 
-    sign: str = "negatives"
+    sign: str = "auroc"
 
     def __post_init__(self) -> None:
         if self.sign not in SIGNS:
@@ -85,12 +87,43 @@ class PCA(Method):
                 )
             rows.append(found)
         weight = torch.stack(rows)
-        if lesson.settings.sign == "largest":
-            towards = weight.gather(1, weight.abs().argmax(1, keepdim=True))
-        else:
-            higher = DiffMean.train(lesson).tensors["weight"].double()
-            towards = (weight * higher).sum(1, keepdim=True)
-        return Stored(tensors={"weight": unit(torch.where(towards < 0, -weight, weight))})
+        weight = weight * weight.gather(1, weight.abs().argmax(1, keepdim=True)).sign()
+        if lesson.settings.sign == "auroc":
+            flipped = detects_reversed(corpus, weight.float()).unsqueeze(1)
+            weight = torch.where(flipped, -weight, weight)
+        return Stored(tensors={"weight": unit(weight)})
+
+
+def detects_reversed(corpus: Corpus, weight: Tensor) -> Tensor:
+    """Whether −w tells a concept's positives from its negatives better than w does.
+
+    Args:
+        corpus: The texts, with negatives.
+        weight: A direction a concept. [concepts, hidden]
+
+    Returns:
+        [concepts]
+    """
+    placed = weight.to(corpus.device).T
+    behind = [text.hidden[corpus.reader.prefix :].float() @ placed for text in corpus.texts]
+    forwards = torch.stack([scores.amax(0) for scores in behind])
+    backwards = torch.stack([-scores.amin(0) for scores in behind])
+    found = []
+    pairs = zip(corpus.positive, corpus.negative, strict=True)
+    for concept, (positive, negative) in enumerate(pairs):
+        along, against = (
+            _pairs_won(own[list(positive), concept], own[list(negative), concept])
+            for own in (forwards, backwards)
+        )
+        found.append(against > along)
+    return torch.tensor(found)
+
+
+def _pairs_won(positive: Tensor, negative: Tensor) -> int:
+    """In how many more pairs the positive scores higher than lower: AUROC, but for its scale."""
+    difference = positive.unsqueeze(1) - negative
+    least = _EQUAL * float(torch.cat([positive, negative]).abs().max())
+    return int((difference > least).sum() - (difference < -least).sum())
 
 
 def first_component(points: Tensor) -> Tensor | None:

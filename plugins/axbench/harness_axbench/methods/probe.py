@@ -13,8 +13,11 @@ texts take their steps together: one gather of all their tokens a step, then two
 A gather holds the tokens of ``batch_size`` texts a concept, in fp32.
 
 Deviations: the reference trains one concept after another and runs the whole model for every batch.
-Here each concept draws its start, a random direction, and its shuffles from a generator of its own,
-seeded with the run's seed, so that it learns the same in any company.
+It takes the loss of probabilities, which saturate, and counts tokens from the second on; here the
+loss is that of logits, and tokens count from p on, as they do when texts are scored. The reference
+draws starts and shuffles from torch's global generator; here each concept draws them, the start a
+random direction, from a generator of its own, seeded with the run's seed, so that it learns the
+same in any company.
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ class LinearProbe(Method):
     """Logistic regressions on tokens."""
 
     name: ClassVar[str] = "probe"
+    draws: ClassVar[bool] = True
     settings: ClassVar[type] = ProbeSettings
 
     @classmethod

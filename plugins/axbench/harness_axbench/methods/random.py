@@ -5,7 +5,8 @@ Wu et al. 2025 (arXiv 2501.17148), appendix of baselines.
     w_c = g / ‖g‖,   g ~ N(0, I)
 
 Deviations: concept c draws from a generator seeded by (seed, c's number in the data set), so that
-its vector does not depend on the other concepts.
+its vector does not depend on the other concepts. The reference draws g from a cube, as torch's
+linear layer begins, and adds a random bias to the scores, which moves all of a concept's alike.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Random(Method):
     """Random directions; looks at no activation."""
 
     name: ClassVar[str] = "random"
+    draws: ClassVar[bool] = True
     uses_outputs: ClassVar[bool] = False
 
     @classmethod

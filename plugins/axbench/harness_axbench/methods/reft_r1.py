@@ -21,8 +21,9 @@ A step of AdamW moves w by about lr·√d, against a length of 1: 0.48 in Gemma-
 narrower model the paper's lr is too small to turn w away from where it begins; with d = 256, 0.03
 is the like of it.
 
-Deviations: all concepts of a shard learn at once (``stacked``), each as it would alone. w is scaled
-to length one after the last step too, which changes it little, as the last rate is near 0.
+Deviations: all concepts of a shard learn at once (``stacked``), each as it would alone. Padding is
+never among the top k, as it may be in the reference. w is scaled to length one after the last step
+too, which changes it little, as the last rate is near 0.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class ReftR1(Method):
     """Vectors of length one that read a concept and write it."""
 
     name: ClassVar[str] = "reft_r1"
+    draws: ClassVar[bool] = True
     activation: ClassVar[str] = RELU
     settings: ClassVar[type] = Settings
 

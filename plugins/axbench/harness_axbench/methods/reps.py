@@ -109,6 +109,7 @@ class Side:
 class Preference(Method):
     """What RePS and its relatives share: all but the loss of a pair."""
 
+    draws: ClassVar[bool] = True
     activation: ClassVar[str] = RELU
     raw_factors: ClassVar[bool] = True
     factors: ClassVar[tuple[float, ...] | None] = (

@@ -66,6 +66,7 @@ class Sft(EditingMethod):
     """A model a concept."""
 
     name: ClassVar[str] = "sft"
+    draws: ClassVar[bool] = True
     kind: ClassVar[str] = WEIGHTS
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = SftSettings

@@ -44,6 +44,7 @@ class SSV(Method):
     """Vectors that make the positives likely."""
 
     name: ClassVar[str] = "ssv"
+    draws: ClassVar[bool] = True
     activation: ClassVar[str] = RELU
     uses_negatives: ClassVar[bool] = False
     settings: ClassVar[type] = Settings

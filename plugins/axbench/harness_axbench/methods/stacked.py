@@ -6,7 +6,7 @@ concepts, so that a concept's gradient is its own; clipping, AdamW and the decay
 concept by concept. What a concept learns depends neither on its company nor on how a step is cut
 into microbatches, up to the rounding of sums.
 
-    rows are drawn     for each concept by a generator of its own, a permutation an epoch
+    rows are drawn     for each concept by a generator of its own, as torch's DataLoader does
     a loss is averaged over the tokens (or rows) of a concept's batch, then over the step's batches
     the rate           lr · (1 − step/total), total being the concept's own number of steps
 
@@ -125,10 +125,9 @@ class Timetable:
         before = torch.tensor([text.response for text in corpus.texts])
         self._width = length[texts].amax(1) * texts.shape[1]
         self._tokens = (length - before).clamp_min(0)[texts[:, 0]].double()
-        source = torch.Generator().manual_seed(seed)
-        orders = [torch.randperm(len(texts), generator=source) for _ in range(course.epochs)]
         a_step = course.batch_size * course.accumulate
-        self._steps = [(e, own) for e, order in enumerate(orders) for own in _parts(order, a_step)]
+        drawn = enumerate(orders(len(texts), course.epochs, seed))
+        self._steps = [(e, own) for e, order in drawn for own in _parts(order, a_step)]
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -149,6 +148,22 @@ class Timetable:
             per_token=(share / tokens)[batch].float(),
             per_row=(share / torch.bincount(batch))[batch].float(),
         )
+
+
+def orders(size: int, epochs: int, seed: int) -> list[Tensor]:
+    """The order of rows in each epoch, a permutation [size].
+
+    They are those of ``torch.utils.data.DataLoader(shuffle=True, generator=…)``, whose every epoch
+    takes three draws from its generator: a seed for workers, the permutation, and a second one that
+    would fill up a number of samples beyond the rows', of which nothing is used.
+    """
+    source = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(epochs):
+        torch.empty((), dtype=torch.int64).random_(generator=source)
+        found.append(torch.randperm(size, generator=source))
+        torch.randperm(size, generator=source)
+    return found
 
 
 def _parts(order: Tensor, size: int) -> list[Tensor]:

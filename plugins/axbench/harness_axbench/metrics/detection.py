@@ -5,16 +5,20 @@ are what the bootstrap resamples. A text is predicted positive if its score reac
 
 - ``auroc``: P against N, ties one half.
 - ``hard_negative_accuracy``: at the threshold with the largest tpr − fpr on P ∪ N (Youden's J), the
-  mean of two accuracies, that on P and that on H.
-- ``f1``: at the threshold θ with the largest F1 on P ∪ N, that F1. ``precision``, ``recall`` and
-  ``accuracy`` are taken at the same θ on all rows, P ∪ N ∪ H.
+  mean of two accuracies, that on P and that on H. A concept where no threshold beats chance is left
+  out, and counted by ``n_without_threshold``.
+- ``f1``, ``precision``, ``recall`` and ``accuracy``: on all rows, P ∪ N ∪ H, at the threshold θ
+  with the largest F1 on P ∪ N. ``f1_without_hard`` is that largest F1 itself.
 - ``imbalanced_f1``: the largest F1 of P against negatives sampled from all concepts.
+
+All is as in the paper's code, but for scores, which are not rounded.
 
 Worked example: positives score 4 and 2, negatives 3 and 1, a hard negative 5. Of the four pairs
 three are in order: AUROC ¾. J is ½ at the thresholds 4 and 2; of equals the largest is taken, so
-the positives are half right and the hard negative is wrong: (½ + 0) / 2 = ¼. F1 is largest at
-θ = 2, with two true and one false positive: 2·2 / (2·2 + 1) = 0.8. On all rows the hard negative is
-a second false positive: precision ½, recall 1, accuracy 3/5.
+the positives are half right and the hard negative is wrong: (½ + 0) / 2 = ¼. F1 without the hard
+negative is largest at θ = 2, with two true and one false positive: 2·2 / (2·2 + 1) = 0.8. On all
+rows the hard negative is a second false positive: F1 2·2 / (2·2 + 2) = ⅔, precision ½, recall 1,
+accuracy 3/5.
 
 Both choices among equal thresholds are those of ``argmax`` over scikit-learn's curves: the largest
 threshold for J, the smallest for F1. A concept that lacks a kind of row is left out of the metrics
@@ -84,15 +88,37 @@ def best_f1(positive: Floats, negative: Floats) -> tuple[float, float]:
 
 
 def hard_negative_accuracy_of(items: Sequence[Item]) -> float:
-    """One concept's mean of the accuracies on positives and hard negatives; NaN without either."""
+    """One concept's mean of the accuracies on positives and hard negatives.
+
+    NaN without either, and where no threshold beats chance.
+    """
     positive, negative, hard = (_scores(items, kind) for kind in (POSITIVE, NEGATIVE, HARD))
     if not len(positive) or not len(negative) or not len(hard):
         return math.nan
     threshold = youden_threshold(positive, negative)
+    if math.isinf(threshold):
+        return math.nan
     return float((np.mean(positive >= threshold) + np.mean(hard < threshold)) / 2)
 
 
+def without_threshold_of(items: Sequence[Item]) -> float:
+    """1 if no threshold tells one concept's positives from its negatives better than chance."""
+    positive, negative = _scores(items, POSITIVE), _scores(items, NEGATIVE)
+    if not len(positive) or not len(negative):
+        return math.nan
+    return float(math.isinf(youden_threshold(positive, negative)))
+
+
 def f1_of(items: Sequence[Item]) -> float:
+    """One concept's F1 on all rows at the threshold that is best without hard negatives."""
+    counts = _counts(items)
+    if counts is None:
+        return math.nan
+    true, false, positives, _ = counts
+    return 2 * true / (true + false + positives)
+
+
+def f1_without_hard_of(items: Sequence[Item]) -> float:
     """One concept's largest F1, positives against negatives; NaN without either."""
     positive, negative = _scores(items, POSITIVE), _scores(items, NEGATIVE)
     return best_f1(positive, negative)[0] if len(positive) and len(negative) else math.nan
@@ -139,11 +165,13 @@ def accuracy_of(items: Sequence[Item]) -> float:
 auroc = ConceptMean(f"{__name__}.auroc", auroc_of)
 auroc_ci95 = auroc.ci95
 hard_negative_accuracy = ConceptMean(
-    f"{__name__}.hard_negative_accuracy", hard_negative_accuracy_of
+    f"{__name__}.hard_negative_accuracy", hard_negative_accuracy_of, optional=True
 )
 hard_negative_accuracy_ci95 = hard_negative_accuracy.ci95
 f1 = ConceptMean(f"{__name__}.f1", f1_of)
 f1_ci95 = f1.ci95
+f1_without_hard = ConceptMean(f"{__name__}.f1_without_hard", f1_without_hard_of)
+f1_without_hard_ci95 = f1_without_hard.ci95
 precision = ConceptMean(f"{__name__}.precision", precision_of)
 precision_ci95 = precision.ci95
 recall = ConceptMean(f"{__name__}.recall", recall_of)
@@ -152,6 +180,14 @@ accuracy = ConceptMean(f"{__name__}.accuracy", accuracy_of)
 accuracy_ci95 = accuracy.ci95
 imbalanced_f1 = ConceptMean(f"{__name__}.imbalanced_f1", imbalanced_f1_of)
 imbalanced_f1_ci95 = imbalanced_f1.ci95
+
+
+_without_threshold = ConceptMean(f"{__name__}.without_threshold", without_threshold_of)
+
+
+def n_without_threshold(items: Sequence[Item]) -> int:
+    """How many concepts no threshold detects better than chance."""
+    return sum(value == 1 for value in _without_threshold.values(items).values())
 
 
 def n_unparsed(items: Sequence[Item]) -> int:

@@ -155,9 +155,15 @@ class SteeringPart(Wrapper):
             "method_args": everywhere.trace() if everywhere else {},
             "artefact_hash": self.plan.found.sha256,
             "layer": self.plan.found.layer if self.plan.steers else None,
+            **self._spread(),
             "intervention": self.plan.intervention,
             "positions": self.plan.positions,
         }
+
+    def _spread(self) -> dict[str, Any]:
+        """How far the method's detection depends on the seed, where the dictionary knows it."""
+        over = self.plan.found.facts(self.plan.method).get("seeds")
+        return {"seeds": {k: v for k, v in over.items() if "of_concepts" not in k}} if over else {}
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         answers: list[Any] = super().generate_until(requests, disable_tqdm)

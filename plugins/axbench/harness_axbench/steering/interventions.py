@@ -11,8 +11,13 @@ score of that very activation and s = factor · max_act:
 Worked example: w = (1, 0), h = (3, 5), s = 2, linear score z = 3. add → (5, 5); clamp → (2, 5);
 min_clamp → (3, 5); null_out → (0, 5).
 
-Deviation: rows of different kind, factor and concept share a batch, each by its own numbers (the
-reference's clamp gives all rows of a batch one factor).
+Deviations: rows of different kind, factor and concept share a batch, each by its own numbers (the
+reference's clamp gives all rows of a batch one factor). The paper clamps sparse autoencoders alone,
+as here. The reference's code also clamps vectors, by h − ReLU(h·w)·w + s·w behind the prefix, and
+leaves the prefix as it is. Here that is the clamp of ReFT-r1 and SSV with ``positions=P:``, P being
+the prefix's length. Of linear methods (DiffMean, PCA, LAT, LinearProbe) the clamp takes out a
+negative h·w too, so that the score becomes s whatever it was, as in lm-eval's own ``steered``:
+where h·w < 0 it moves further than the reference's, by −h·w.
 """
 
 from __future__ import annotations

@@ -136,15 +136,16 @@ class DetectTask(SourcedTask):
         return dict.fromkeys(self.aggregation(), self.item(doc, results))
 
     def aggregation(self) -> dict[str, Any]:
-        """The YAML's aggregations; those of sampled negatives only where these are asked for."""
+        """The YAML's aggregations; those that a run has to ask for only where it does."""
         return self._known(super().aggregation())
 
     def higher_is_better(self) -> dict[str, bool]:
         return self._known(super().higher_is_better())
 
     def _known(self, named: dict[str, Any]) -> dict[str, Any]:
-        sampled = self._run.imbalanced
-        return {k: v for k, v in named.items() if sampled or not k.startswith("imbalanced")}
+        asked = {"imbalanced": self._run.imbalanced, "f1_without": self._run.f1_without_hard}
+        absent = tuple(start for start, wanted in asked.items() if not wanted)
+        return {k: v for k, v in named.items() if not k.startswith(absent)}
 
     def _about(self, doc: Row) -> dict[str, Any]:
         return {key: doc[key] for key in ("concept_id", "category")}

@@ -38,6 +38,8 @@ class Options:
         dtype: Weights' dtype; ``auto`` takes the checkpoint's.
         revision: The model's revision on the hub.
         seed: Seed of the methods that draw random numbers.
+        seeds: With how many seeds, from ``seed`` on, vectors that depend on it are learnt; those of
+            the first are kept, of all the spread.
     """
 
     methods: Sequence[str]
@@ -55,6 +57,7 @@ class Options:
     dtype: str = "auto"
     revision: str = "main"
     seed: int = 42
+    seeds: int = 1
 
     def settings_of(self, kind: type[Method]) -> Any:
         """A method's settings: the paper's, and what differs."""

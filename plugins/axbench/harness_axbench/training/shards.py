@@ -26,17 +26,19 @@ from harness_axbench.dictionary.units import MISSING, max_act
 from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson, Method, Stored, sequence_scores
 from harness_axbench.training.parts import MAX_ACT, Parts
+from harness_axbench.training.seeds import SPREAD, compared, seeds_of, unit_of
 
 if TYPE_CHECKING:
     from harness_axbench.training.options import Options
 
 
 class Unit(NamedTuple):
-    """What is learnt in one go: its name on disk, the method, the places of the concepts."""
+    """What is learnt in one go: its name on disk, method, places of the concepts, and seed."""
 
     name: str
     kind: type[Method]
     places: Sequence[int]
+    seed: int
 
 
 def weights_of(kind: type[Method], concept: Concept) -> str:
@@ -91,14 +93,20 @@ class ShardTrainer:
         scaled = [kind for kind in kinds if kind.kind == VECTORS]
         if scaled and not self.parts.has(shard, MAX_ACT):
             self.parts.put(shard, MAX_ACT, self._units(shard, scaled, concepts))
+        if self.options.seeds > 1 and not self.parts.has(shard, SPREAD):
+            self.parts.put(shard, SPREAD, self._spread(shard, kinds, concepts))
 
     def _units_of(self, kind: type[Method], concepts: Sequence[Concept]) -> list[Unit]:
         """What a method learns of a shard: all at once, or of the kind weights one by one."""
+        options = self.options
         if kind.kind != WEIGHTS:
-            return [Unit(kind.name, kind, range(len(concepts)))]
-        covered = {c.id for c in kind.covered(self.data.concepts, self.options.settings_of(kind))}
+            return [
+                Unit(unit_of(kind, seed, options), kind, range(len(concepts)), seed)
+                for seed in seeds_of(kind, options)
+            ]
+        covered = {c.id for c in kind.covered(self.data.concepts, options.settings_of(kind))}
         return [
-            Unit(weights_of(kind, concept), kind, [place])
+            Unit(weights_of(kind, concept), kind, [place], options.seed)
             for place, concept in enumerate(concepts)
             if concept.id in covered
         ]
@@ -111,9 +119,22 @@ class ShardTrainer:
             corpus=corpus.of(unit.places) if corpus and kind.uses_outputs else None,
             settings=self.options.settings_of(kind),
             hidden_size=width_of(self.reader.model) if kind.uses_model else 0,
-            seed=self.options.seed,
+            seed=unit.seed,
         )
         return kind.train(lesson)
+
+    def _spread(
+        self, shard: int, kinds: Sequence[type[Method]], concepts: Sequence[Concept]
+    ) -> Stored:
+        several = [kind for kind in kinds if len(seeds_of(kind, self.options)) > 1]
+        read = {
+            kind.name: [
+                Directions.of(self.parts.get(shard, name).tensors, kind.activation)
+                for name in (unit_of(kind, s, self.options) for s in seeds_of(kind, self.options))
+            ]
+            for kind in several
+        }
+        return Stored(tensors={}, each=compared(read, self.reader, self.data, concepts))
 
     def _units(
         self, shard: int, kinds: Sequence[type[Method]], concepts: Sequence[Concept]

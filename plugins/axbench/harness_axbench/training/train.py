@@ -25,7 +25,11 @@ from harness_axbench.methods.base import Method, Stored
 from harness_axbench.training.executors import EXECUTORS, run
 from harness_axbench.training.options import SOURCES, Options
 from harness_axbench.training.parts import MAX_ACT, Parts
+from harness_axbench.training.seeds import SPREAD, seeds_of, spread
 from harness_axbench.training.shards import ShardTrainer, weights_of
+
+NUMERICS = 2
+"""Raised where methods learn other numbers than before from the same recipe."""
 
 
 def train(options: Options) -> Dictionary:
@@ -67,7 +71,7 @@ def _checked(options: Options) -> dict[str, type[Method]]:
         raise HarnessError(f"--max-act-from is one of {', '.join(SOURCES)}")
     if options.executor not in EXECUTORS:
         raise HarnessError(f"--executor is one of {', '.join(EXECUTORS)}")
-    for name in ("batch_size", "shard_size"):
+    for name in ("batch_size", "shard_size", "seeds"):
         if getattr(options, name) < 1:
             raise HarnessError(f"--{name.replace('_', '-')} is at least 1")
     kinds = {name: find(name) for name in options.methods}
@@ -80,6 +84,10 @@ def _checked(options: Options) -> dict[str, type[Method]]:
         options.settings_of(kind)
         if kind.uses_model and (options.model is None or options.layer is None):
             raise HarnessError(f"{name} needs --model and --layer")
+    if options.seeds > 1 and not any(len(seeds_of(kind, options)) > 1 for kind in kinds.values()):
+        raise HarnessError(
+            f"--seeds {options.seeds}: none of {', '.join(kinds)} has vectors that depend on a seed"
+        )
     return kinds
 
 
@@ -88,6 +96,7 @@ def _recipe(
 ) -> dict[str, Any]:
     settings = {name: asdict(options.settings_of(kind)) for name, kind in kinds.items()}
     recipe: dict[str, Any] = {
+        "numerics": NUMERICS,
         "methods": list(kinds),
         "settings": {name: own for name, own in settings.items() if own},
         "data_sha256": found.sha256,
@@ -102,6 +111,8 @@ def _recipe(
             "max_act_from": options.max_act_from,
             "seed": options.seed,
         }
+    if options.seeds > 1:
+        recipe["seeds"] = options.seeds
     plain: dict[str, Any] = json.loads(json.dumps(recipe))  # as it comes back from the manifest
     return plain
 
@@ -135,6 +146,9 @@ def _joined(
     units: Mapping[str, list[Any]] = {}
     if any(kind.kind == VECTORS for kind in kinds.values()):
         units = Method.join([parts.get(shard, MAX_ACT) for shard in shards]).each
+    over: Mapping[str, list[Any]] = {}
+    if options.seeds > 1:
+        over = Method.join([parts.get(shard, SPREAD) for shard in shards]).each
     entries = {}
     for name, kind in kinds.items():
         stored, files = Stored(tensors={}), {}
@@ -146,6 +160,9 @@ def _joined(
         if kind.kind == VECTORS:
             facts |= {key: units[f"{name}.{key}"] for key in ("max_act", "max_act_origin")}
             facts["activation"] = kind.activation
+        seeds = seeds_of(kind, options)
+        if len(seeds) > 1:
+            facts["seeds"] = spread(seeds, over[f"{name}.auroc"], over[f"{name}.cosine"])
         if kind.factors is not None:
             facts["factors"] = list(kind.factors)
         settings = asdict(options.settings_of(kind))
