@@ -11,17 +11,17 @@ kept by a reader of it and by words of its own.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
+from harness.artefacts.reading import read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError
+from harness.errors import ArtefactError, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +45,25 @@ class Words:
     other: str = "other data (they differ in: {unlike})"
     missing: str = "is missing or was changed; remove the folder and run again"
     changed: str = "is missing or was changed; remove the folder and run again"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The place of a file that a folder's manifest names.
+
+    Raises:
+        ArtefactError: The name leads out of the folder, or a link does.
+    """
+    parts = name.split("/")
+    plain = name.isprintable() and not any(c in name for c in "\\:")
+    if not plain or {"", ".", ".."} & set(parts):
+        said = one_line(repr(name), 80)
+        raise ArtefactError(f"{folder}: its manifest names {said}, which is no place in the folder")
+    path = folder.joinpath(PurePosixPath(name))
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtefactError(
+            f"{path} is a link that leads out of its folder; copy the folder with its files"
+        )
+    return path
 
 
 def check(path: Path, sha256: str, words: Words = Words()) -> None:
@@ -91,17 +110,19 @@ def kept(
     if not path.is_file():
         unknown = words.unknown.format(name=name)
         raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
+    manifest: dict[str, Any] = read_record(path, dict[str, Any])
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        there, digests = manifest["recipe"], files(manifest)
-    except (ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
+        there, digests = dict(manifest["recipe"]), dict(files(manifest))
+        sought = {inside(folder, str(name)): str(sha256) for name, sha256 in digests.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as cause:
+        said = one_line(cause, 200)
+        raise ArtefactError(f"{path} is damaged ({said}); choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
         other = words.other.format(unlike=", ".join(unlike))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
-    for file, expected in digests.items():
-        check(folder / file, expected, words)
+    for place, expected in sought.items():
+        check(place, expected, words)
     return manifest
 
 

@@ -27,6 +27,8 @@ from harness_axbench.options import HUB, PLUGIN, SUBSET, RunOptions
 HUB_INSTRUCTIONS = "tatsu-lab/alpaca_eval"
 COLUMNS = ("input", "output", "output_concept", "concept_genre", "category", "concept_id")
 INSTRUCTIONS_PER_CONCEPT = 10
+LARGEST_ID = 2**32 - 1
+"""Of a concept: its number seeds draws."""
 
 # Where the two tables may lie below a folder: as files of our own naming, as the reference
 # implementation writes them, as the hub's data sets have them.
