@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from harness import ArtefactError
 from harness.artefacts.reading import fitting
@@ -77,7 +76,7 @@ class Facts(_Record):
             needed["values_sha256"] = self.values_sha256
         for name, value in needed.items():
             if value is None:
-                raise _wrong(f"{self.kind} need an entry '{name}'")
+                raise ValueError(f"{self.kind} need an entry '{name}'")
         return self
 
 
@@ -117,20 +116,20 @@ class Manifest(_Record):
         seen: set[int] = set()
         for concept in self.concepts:
             if concept.id in seen:
-                raise _wrong(f"concepts: the id {concept.id} is there more than once")
+                raise ValueError(f"concepts: the id {concept.id} is there more than once")
             seen.add(concept.id)
         for method, facts in self.methods.items():
             if facts.kind != TEXTS and (self.model is None or self.layer < 0):
-                raise _wrong(f"methods.{method}: {facts.kind} need a model and a layer")
+                raise ValueError(f"methods.{method}: {facts.kind} need a model and a layer")
             for name in ("max_act", "max_act_origin"):
                 own = getattr(facts, name)
                 if own is not None and len(own) != len(seen):
-                    raise _wrong(
+                    raise ValueError(
                         f"methods.{method}.{name}: {len(own)} entries for {len(seen)} concepts"
                     )
             strange = {int(number) for number in facts.files or ()} - seen
             if strange:
-                raise _wrong(f"methods.{method}.files: there is no concept {min(strange)}")
+                raise ValueError(f"methods.{method}.files: there is no concept {min(strange)}")
         return self
 
 
@@ -147,7 +146,3 @@ def checked(found: object, path: Path) -> tuple[Mapping[str, Any], Manifest]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ArtefactError(f"{path} is not of the format {FORMAT!r}")
     return found, fitting(Manifest, found, path, ArtefactError)
-
-
-def _wrong(said: str) -> PydanticCustomError:
-    return PydanticCustomError("manifest", "{said}", {"said": said})

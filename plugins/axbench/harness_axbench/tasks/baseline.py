@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import DataError, Row, read_table
+from harness.artefacts.reading import fitting
 from harness.judging.run_files import read_results, read_samples, results_file
 from harness_axbench.metrics import ABSENCE, overall_score
+from harness_axbench.metrics.items import Rated, Suppressed
 
 KEY = "axbench_baseline"
 STEERING = ("axbench_steer", "axbench_steer_prompt")
 SUPPRESSION = ("axbench_suppress",)
 _ITEM = "overall_score"
+
+
+@dataclass(frozen=True)
+class _Document:
+    concept_id: int
+    concept: str
 
 
 def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict[int, float | None]:
@@ -36,6 +45,10 @@ def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict
     if len(known) < len(rows) or any((ABSENCE in item) != suppressed for item in known):
         task = " or ".join(SUPPRESSION if suppressed else STEERING)
         raise DataError(f"{KEY}={place}: these are not samples of {task}")
+    kind = Suppressed if suppressed else Rated
+    for number, (row, item) in enumerate(zip(rows, known, strict=True), start=1):
+        fitting(kind, item, f"{KEY}={place}: sample {number}")
+        fitting(_Document, row["doc"], f"{KEY}={place}: document {number}")
     found = overall_score.values(known)
     if all(math.isnan(score) for score in found.values()):
         raise DataError(f"{KEY}={place}: nothing in it is scored; judge it first: harness score")
