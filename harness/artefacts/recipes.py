@@ -11,6 +11,7 @@ kept by a reader of it and by words of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
-from harness.artefacts.reading import read_record
+from harness.artefacts.reading import fitting, read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError, one_line
+from harness.errors import ArtefactError, HarnessError, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MANIFEST = "generation.json"
+_LONGEST, _DEEPEST = 120, 8  # of a name in a manifest: characters of a part, and parts
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
 
 
@@ -45,25 +47,6 @@ class Words:
     other: str = "other data (they differ in: {unlike})"
     missing: str = "is missing or was changed; remove the folder and run again"
     changed: str = "is missing or was changed; remove the folder and run again"
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The place of a file that a folder's manifest names.
-
-    Raises:
-        ArtefactError: The name leads out of the folder, or a link does.
-    """
-    parts = name.split("/")
-    plain = name.isprintable() and not any(c in name for c in "\\:")
-    if not plain or {"", ".", ".."} & set(parts):
-        said = one_line(repr(name), 80)
-        raise ArtefactError(f"{folder}: its manifest names {said}, which is no place in the folder")
-    path = folder.joinpath(PurePosixPath(name))
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ArtefactError(
-            f"{path} is a link that leads out of its folder; copy the folder with its files"
-        )
-    return path
 
 
 def check(path: Path, sha256: str, words: Words = Words()) -> None:
@@ -110,20 +93,38 @@ def kept(
     if not path.is_file():
         unknown = words.unknown.format(name=name)
         raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
-    manifest: dict[str, Any] = read_record(path, dict[str, Any])
     try:
-        there, digests = dict(manifest["recipe"]), dict(files(manifest))
-        sought = {inside(folder, str(name)): str(sha256) for name, sha256 in digests.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as cause:
-        said = one_line(cause, 200)
-        raise ArtefactError(f"{path} is damaged ({said}); choose another --out") from cause
+        manifest = read_record(path, dict[str, Any])
+        there = fitting(dict[str, Any], manifest["recipe"], path)
+        digests = fitting(dict[str, str], files(manifest), path)
+    except (HarnessError, ValueError, KeyError, TypeError, AttributeError) as cause:
+        said = cause if isinstance(cause, HarnessError) else f"{path} is damaged ({cause})"
+        raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
         other = words.other.format(unlike=", ".join(unlike))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
-    for place, expected in sought.items():
-        check(place, expected, words)
+    for file, expected in digests.items():
+        check(inside(folder, file, path), expected, words)
     return manifest
+
+
+def inside(folder: Path, name: str, where: object) -> Path:
+    """A file of a folder, as a manifest names it.
+
+    Raises:
+        ArtefactError: The name leads out of the folder, or a link does.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name[0] == "/" or ".." in parts or "\\" in name or not name.isprintable():
+        raise ArtefactError(f"{where} is damaged: {name[:80]!r} is no file of its folder")
+    if max(map(len, parts)) > _LONGEST or len(parts) > _DEEPEST:
+        raise ArtefactError(f"{where} is damaged: {name[:80]!r} … is longer than a file's name")
+    if not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
+        raise ArtefactError(
+            f"{folder / name} is a link out of its folder; copy the folder with its files"
+        )
+    return folder / name
 
 
 def put(folder: Path, name: str, content: bytes, prefix: str = "") -> dict[str, str]:
@@ -196,6 +197,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
     """What each model's steps cost (``Desk.costs`` by role), for the terminal."""
     from rich.box import SIMPLE
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         title="costs of the run that wrote it",
@@ -212,7 +214,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
             figures = [_short(spent.get(name, 0)) for name in _COSTS]
             for part in ("prompt", "answer"):
                 figures.append(f"{_short(spent.get(f'{part}_{unit}', 0))} {unit[0]}")
-            table.add_row(f"{role}: {step}", *figures)
+            table.add_row(Text(shown(f"{role}: {step}")), *figures)
     return table
 
 

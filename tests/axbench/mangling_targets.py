@@ -165,13 +165,15 @@ def _entries() -> dict[str, dictionary.Entry]:
     units = {"max_act": [3.0, 1.5], "max_act_origin": ["eval", "missing"], "activation": "relu"}
     vectors = {"weight": torch.arange(n * WIDTH).reshape(n, WIDTH).float(), "bias": torch.ones(n)}
     words = BagOfWords._stored([{"sea": 0.5, "reef": 1.0}, {"sea": -0.5}], [0.1, 0.2])
-    heads = Heads.begin(n, WIDTH, 1).tensors
+    heads = {"inner": (2, WIDTH), "inner_bias": (2,), "outer": (2, 2), "outer_bias": (2,)}
     lora = {"a": torch.ones(n, 1, 2, WIDTH), "b": torch.ones(n, 1, WIDTH, 2)}
     facts = {"targets": ["layers.0.o_proj"], "scaling": 2.0}
     return {
         "ssv": dictionary.Entry(kinds.VECTORS, vectors, {}, units),
         "bow": dictionary.Entry(kinds.TEXTS, words.tensors, words.values, {}),
-        "ixg": dictionary.Entry(kinds.HEADS, heads, {}, {}),
+        "ixg": dictionary.Entry(
+            kinds.HEADS, {name: torch.ones(n, *shape) for name, shape in heads.items()}, {}, {}
+        ),
         "lora": dictionary.Entry(kinds.ADAPTERS, lora, {}, facts),
     }
 
@@ -209,8 +211,10 @@ def _all_of(folder: Path) -> None:
             text_method(found, method).scores(["the sea"])
         elif kind == kinds.WEIGHTS:
             found.parameters(method, found.concepts[-1].id)
-        else:
+        elif kind == kinds.HEADS:
             Heads.of(found.tensors(method), torch.device("cpu"), WIDTH)
+        else:
+            found.tensors(method)
     dictionary.kept(folder, found.manifest["recipe"])
 
 

@@ -184,7 +184,7 @@ class Dictionary:
         """
         self.check_covers(method, concept_id)
         own = self.facts(method)["files"][str(concept_id)]
-        path = inside(self.folder, own["file"])
+        path = inside(self.folder, own["file"], self.folder / MANIFEST)
         check(path, own["sha256"], _WORDS)
         return loaded(path)
 
@@ -209,12 +209,12 @@ class Dictionary:
         """
         for method in self.methods:
             for name, sha256 in _files(self.facts(method)).items():
-                path = inside(self.folder, name)
+                path = inside(self.folder, name, self.folder / MANIFEST)
                 check(path, sha256, _WORDS)
                 yield method, path
 
     def _file(self, method: str, file: str, checksum: str) -> Path:
-        path = inside(self.folder, self.fact(method, file))
+        path = inside(self.folder, self.fact(method, file), self.folder / MANIFEST)
         check(path, self.fact(method, checksum), _WORDS)
         return path
 
@@ -250,7 +250,7 @@ def read(folder: str | Path) -> Dictionary:
             f"{folder}: {lacks}; make a dictionary with: harness axbench train "
             f"--model MODEL --layer LAYER --out {folder}"
         )
-    manifest, typed = checked(read_json(inside(path.parent, MANIFEST)), path)
+    manifest, typed = checked(read_json(inside(path.parent, MANIFEST, path)), path)
     concepts = tuple(Concept(own.id, own.text, own.genre, own.ref) for own in typed.concepts)
     return Dictionary(path.parent, digest(path), manifest, concepts)
 

@@ -35,6 +35,20 @@ class _File(_Record):
     sha256: Digest
 
 
+class _Seeds(_Record):
+    """How detection depends on the seed, where several were trained."""
+
+    held: int
+    trained: Annotated[list[int], Field(min_length=2)]
+    concepts: Count
+    auroc: list[Real]
+    auroc_mean: Real | None
+    auroc_sd: Real | None
+    auroc_sd_of_a_concept: Real | None
+    auroc_of_concepts: list[list[Real | None]]
+    cosine_of_concepts: list[list[Real]]
+
+
 class Facts(_Record):
     """What is said of a method; the fields that all of a kind have, and those of single ones.
 
@@ -66,6 +80,7 @@ class Facts(_Record):
     targets: list[str] | None = None
     layers: list[Count] | None = None
     rank: Count | None = None
+    seeds: _Seeds | None = None
 
     @model_validator(mode="after")
     def _has_files(self) -> Facts:
@@ -121,8 +136,11 @@ class Manifest(_Record):
         for method, facts in self.methods.items():
             if facts.kind != TEXTS and (self.model is None or self.layer < 0):
                 raise ValueError(f"methods.{method}: {facts.kind} need a model and a layer")
-            for name in ("max_act", "max_act_origin"):
-                own = getattr(facts, name)
+            of_concepts = {"max_act": facts.max_act, "max_act_origin": facts.max_act_origin}
+            if facts.seeds is not None:
+                for name in ("auroc_of_concepts", "cosine_of_concepts"):
+                    of_concepts[f"seeds.{name}"] = getattr(facts.seeds, name)
+            for name, own in of_concepts.items():
                 if own is not None and len(own) != len(seen):
                     raise ValueError(
                         f"methods.{method}.{name}: {len(own)} entries for {len(seen)} concepts"
