@@ -165,7 +165,7 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
     if missing:
         there = one_line(", ".join(shapes), 200)
         raise ArtefactError(f"{name} lacks {', '.join(missing)}; it has {there}")
-    width, features = (own["W_enc"] + (0, 0))[0], (own["b_enc"] + (0,))[0]
+    width, features = (*own["W_enc"], 0, 0)[:2]
     expected = {
         "W_enc": (width, features),
         "W_dec": (features, width),
