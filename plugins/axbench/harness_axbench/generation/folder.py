@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
@@ -42,15 +44,18 @@ class Generated:
     already_there: bool = False
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
 @dataclass(frozen=True)
 class _Counts:
-    concept_id: int
+    concept_id: _Count
     genre: str
     concept: str
-    train_positive: int
-    eval_positive: int
-    eval_negative: int
-    eval_hard_negative: int
+    train_positive: _Count
+    eval_positive: _Count
+    eval_negative: _Count
+    eval_hard_negative: _Count
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,10 @@ class _Manifest:
     """What is shown of a folder that is there already."""
 
     concepts: list[_Counts]
-    training_negatives: dict[str, int]
+    training_negatives: dict[str, _Count]
     dropped_concepts: list[Any]
     missing_rows: list[Any]
-    costs: dict[str, dict[str, dict[str, int]]]
+    costs: dict[str, dict[str, dict[str, _Count]]]
 
 
 def row_of(instruction: str, output: str, label: tuple[str, int], genre: str, category: str) -> Row:
