@@ -6,10 +6,12 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from harness.artefacts.reading import regular
+
 
 def digest(path: Path) -> str:
     """A file's SHA-256."""
-    with path.open("rb") as content:
+    with regular(path) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
@@ -29,7 +31,7 @@ def _fingerprint(folder: Path, changed: tuple[tuple[str, int], ...]) -> str:
     found = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in {".safetensors", ".bin", ".json", ".model", ".jinja"}:
-            with file.open("rb") as content:
+            with regular(file) as content:
                 found.update(file.name.encode())
                 found.update(hashlib.file_digest(content, "sha256").digest())
     return found.hexdigest()

@@ -11,6 +11,7 @@ kept by a reader of it and by words of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from harness.artefacts.checksums import digest
 from harness.artefacts.reading import fitting, read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError, HarnessError
+from harness.errors import ArtefactError, HarnessError, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MANIFEST = "generation.json"
+_LONGEST, _DEEPEST = 120, 8  # of a name in a manifest: characters of a part, and parts
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
 
 
@@ -111,11 +113,17 @@ def inside(folder: Path, name: str, where: object) -> Path:
     """A file of a folder, as a manifest names it.
 
     Raises:
-        ArtefactError: The name leads out of the folder.
+        ArtefactError: The name leads out of the folder, or a link does.
     """
     parts = PurePosixPath(name).parts
     if not parts or name[0] == "/" or ".." in parts or "\\" in name or not name.isprintable():
         raise ArtefactError(f"{where} is damaged: {name[:80]!r} is no file of its folder")
+    if max(map(len, parts)) > _LONGEST or len(parts) > _DEEPEST:
+        raise ArtefactError(f"{where} is damaged: {name[:80]!r} … is longer than a file's name")
+    if not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
+        raise ArtefactError(
+            f"{folder / name} is a link out of its folder; copy the folder with its files"
+        )
     return folder / name
 
 
@@ -189,6 +197,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
     """What each model's steps cost (``Desk.costs`` by role), for the terminal."""
     from rich.box import SIMPLE
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         title="costs of the run that wrote it",
@@ -205,7 +214,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
             figures = [_short(spent.get(name, 0)) for name in _COSTS]
             for part in ("prompt", "answer"):
                 figures.append(f"{_short(spent.get(f'{part}_{unit}', 0))} {unit[0]}")
-            table.add_row(f"{role}: {step}", *figures)
+            table.add_row(Text(shown(f"{role}: {step}")), *figures)
     return table
 
 

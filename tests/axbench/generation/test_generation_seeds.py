@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def test_tables_may_say_more(tmp_path: Path) -> None:
         ([{"concept": "a", "concept_id": "one"}], "concept_id is 'one'"),
         ([{"concept": "a", "concept_id": -1}], "concept_id is -1"),
         ([{"concept": "a"}, {"concept": "a"}], "row 2: 'a' is there already, in row 1"),
+        ([{"concept": ["a"]}], "row 1: concept is a list, not a text"),
+        ([{"concept": "a"}, {"concept": 7}], "row 2: concept is a int, not a text"),
+        ([{"concept": "a", "ref": {}}], "row 1: ref is a dict, not a text"),
+        ([{"concept": "a", "genre": ["text"]}], "row 1: genre is a list, not a text"),
+        ([{"concept": "a", "concept_id": 2**32}], "concept_id is 4294967296, not a number from 0"),
+        ([{"concept": "a", "concept_id": "9" * 5000}], "concept_id is '999"),
         ([{"concept": "a", "genre": "poetry"}], "the genre is 'poetry', not one of text, code"),
         (
             [{"concept": "a", "concept_id": 1}, {"concept": "b", "concept_id": 1}],
@@ -59,6 +66,37 @@ def test_tables_may_say_more(tmp_path: Path) -> None:
 def test_a_bad_concept_file(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         seeds.read_concepts(write(tmp_path / "concepts.jsonl", rows))
+
+
+def test_a_mark_at_the_beginning_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "concepts.txt"
+    file.write_bytes("\ufeffthe sea\nbread\n".encode())
+    assert seeds.read_concepts(file) == [ConceptSeed(0, "the sea"), ConceptSeed(1, "bread")]
+
+
+def test_concepts_of_another_encoding(tmp_path: Path) -> None:
+    file = tmp_path / "concepts.txt"
+    file.write_bytes(b"the sea\n\xed\xa0\x80\n")
+    with pytest.raises(DataError, match=r"concepts.txt cannot be read: no UTF-8 at byte 8$"):
+        seeds.read_concepts(file)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(DataError, match=r"pipe\.txt cannot be read: not a regular file"):
+        seeds.read_concepts(tmp_path / "pipe.txt")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"instruction": ["a"]}, "row 2: instruction is a list, not a text"),
+        ({"instruction": 5}, "row 2: instruction is a int, not a text"),
+        ({"instruction": "a", "genre": ["text"]}, r"row 2: genre \['text'\] is not one of"),
+        ({"instruction": "\ud800"}, "line 2: half a surrogate pair"),
+    ],
+)
+def test_bad_instructions(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    file = write(tmp_path / "i.jsonl", [{"instruction": "Describe it."}, row])
+    with pytest.raises(DataError, match=message):
+        seeds.read_instructions(str(file))
 
 
 @pytest.mark.parametrize("name", ["none.txt", "none.jsonl"])

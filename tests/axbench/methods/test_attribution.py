@@ -184,7 +184,7 @@ def test_scores_are_gradients_of_the_whole_model(
     dictionary: str, reader: Reader, found: ConceptData, name: str, fractions: list[float]
 ) -> None:
     plan = make_plan(dictionary, name, None, None)
-    heads = Heads.of(plan.found.tensors(name), torch.device("cpu"))
+    heads = Heads.of(plan.found.tensors(name), torch.device("cpu"), 32)
     rows = found.evaluation[::3]
     asked = [row | {"concept_id": c} for row in rows for c in (0, 2)]
     scores = concept_scores(plan, asked, lambda: reader)

@@ -267,7 +267,7 @@ def test_edits_of_another_shape(trained: Path, llama: str) -> None:
         manifest=plan.found.manifest,
         concepts=plan.found.concepts,
         check_fits=plan.found.check_fits,
-        facts=plan.found.facts,
+        fact=plan.found.fact,
         tensors=lambda _: tensors,
     )
     with pytest.raises(ArtefactError, match=r"d: loreft needs .* in 'offset'"):

@@ -219,9 +219,12 @@ def test_a_bad_run_is_left_out_and_said(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "says"),
     [
-        ([{"concept_id": 0, "category": "positive", "score": float("nan")}], "no finite score"),
-        ([{"concept_id": 0, "category": "positive"}], "no finite score"),
-        ([{"concept_id": 0, "score": 1.0}], "no category"),
+        (
+            [{"concept_id": 0, "category": "positive", "score": float("nan")}],
+            "score: Input should be",
+        ),
+        ([{"concept_id": 0, "category": "positive"}], "score: Field required"),
+        ([{"concept_id": 0, "score": 1.0}], "category: Field required"),
     ],
 )
 def test_nothing_to_draw_is_one_line(tmp_path: Path, items: list[Any], says: str) -> None:
@@ -231,11 +234,53 @@ def test_nothing_to_draw_is_one_line(tmp_path: Path, items: list[Any], says: str
     assert "\n" not in one_line(caught.value)
 
 
+@pytest.mark.parametrize("task", ["axbench_detect", "axbench_steer"])
+@pytest.mark.parametrize("value", [10**400, True, "1", [], {}, float("inf"), None, -1])
+def test_items_of_other_types_are_one_line(tmp_path: Path, task: str, value: Any) -> None:
+    items = detection() if task == "axbench_detect" else steering()
+    for key in items[0]:
+        if value is None and key not in ("category", "score", "concept_id", "split"):
+            continue  # a rating or a factor may be missing
+        if value in (True, -1, "1") and key in ("factor", "score", "category"):
+            continue  # a number, or a text, like another
+        changed = [*items[:2], items[2] | {key: value}, *items[3:]]
+        save(tmp_path, {task: items})
+        path = next(tmp_path.glob("samples_*"))
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        name = "auroc" if task == "axbench_detect" else "overall_score"
+        lines = [json.dumps(row | {name: i}) for row, i in zip(rows, changed, strict=True)]
+        path.write_text("\n".join(lines))
+        with pytest.raises(HarnessError, match=f"sample 3 of {task}") as caught:
+            read_runs([tmp_path])
+        assert "\n" not in str(caught.value)
+
+
+def test_nothing_steers_the_terminal_or_the_page(tmp_path: Path) -> None:
+    hostile = "sea\x1b]0;owned\x07\x9b2J\u202egnp\nline"
+    for number, method in enumerate((hostile, "pca")):
+        config = {"method": method, "intervention": hostile, "model_args": {"pretrained": hostile}}
+        path = save(tmp_path / str(number), {"axbench_steer": steering()}, **config)
+        samples = next(path.parent.glob("samples_*"))
+        rows = [json.loads(line) for line in samples.read_text().splitlines()]
+        for row in rows:
+            row["doc"]["concept"] = f"{hostile} {row['doc']['concept_id']}"
+        samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "page"
+    arguments = ["report", str(tmp_path), "--out", str(folder)]
+    shown = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert all(line.isprintable() for line in shown.output.splitlines())
+    for path in folder.iterdir():
+        assert not {"\x1b", "\x9b", "\x07", "\u202e"} & {*path.read_text(encoding="utf-8")}, path
+    assert "\\x1b]0;owned" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_ratings_out_of_range(tmp_path: Path) -> None:
     items = steering()
     items[3]["fluency"] = 7
     save(tmp_path, {"axbench_steer": items}, method="pca")
-    with pytest.raises(HarnessError, match="sample 4 of axbench_steer has no ratings from 0 to 2"):
+    with pytest.raises(
+        HarnessError, match=r"sample 4 of axbench_steer .*fluency: Input should be less"
+    ):
         read_runs([tmp_path])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,11 +23,15 @@ from typing import Any
 
 from harness import DataError, Row, Source, find_table, from_hub, read_table
 from harness.data.sources import three_ways
+from harness.errors import one_line
 from harness_axbench.options import HUB, PLUGIN, SUBSET, RunOptions
 
 HUB_INSTRUCTIONS = "tatsu-lab/alpaca_eval"
-COLUMNS = ("input", "output", "output_concept", "concept_genre", "category", "concept_id")
+TEXTS = ("input", "output", "output_concept", "concept_genre", "category")
+COLUMNS = (*TEXTS, "concept_id")
 INSTRUCTIONS_PER_CONCEPT = 10
+LARGEST_ID = 2**32 - 1
+"""Of a concept: its number seeds draws."""
 
 # Where the two tables may lie below a folder: as files of our own naming, as the reference
 # implementation writes them, as the hub's data sets have them.
@@ -170,21 +175,23 @@ def _read(source: Source, place: Path, train: Path, evaluation: Path) -> Concept
 def _checked(
     source: Source, named: list[Row] | None, train: list[Row], evaluation: list[Row]
 ) -> ConceptData:
-    for table, rows in (("training", train), ("evaluation", evaluation)):
+    tables = (("training", train, TEXTS), ("evaluation", evaluation, TEXTS))
+    for table, rows, texts_of in (*tables, ("concepts'", named or [], ("concept",))):
         for number, row in enumerate(rows, start=1):
-            empty = [name for name in COLUMNS if row[name] is None or row[name] != row[name]]
-            if empty:
-                raise DataError(f"{source}: row {number} of the {table} data has no {empty[0]}")
-    for row in [*train, *evaluation, *(named or [])]:
-        row["concept_id"] = int(row["concept_id"])
+            where = f"{source}: row {number} of the {table} data"
+            for name in texts_of:
+                text_in(row, name, where)
+            row["concept_id"] = _number_in(row, where)
     genres: dict[int, str] = {}
     texts: dict[int, str] = {}
     for row in train:
         if row["category"] == "positive":
-            genres.setdefault(row["concept_id"], str(row["concept_genre"]))
-            texts.setdefault(row["concept_id"], str(row["output_concept"]))
+            genres.setdefault(row["concept_id"], row["concept_genre"])
+            texts.setdefault(row["concept_id"], row["output_concept"])
     if named is not None:
-        texts = {row["concept_id"]: str(row["concept"]) for row in named}
+        texts = {row["concept_id"]: row["concept"] for row in named}
+    if any(number < 0 for number in texts):
+        raise DataError(f"{source}: concept {min(texts)}; numbers of concepts are from 0 up")
     if not texts:
         raise DataError(f"{source}: no concepts: no training row has the category 'positive'")
     lonely = [number for number in texts if number not in genres]
@@ -203,12 +210,46 @@ def _checked(
     return ConceptData(source, concepts, train, known)
 
 
+def text_in(row: Row, name: str, where: str) -> str:
+    """A column's text.
+
+    Raises:
+        DataError: There is none, or something else.
+    """
+    found = row[name]
+    if isinstance(found, str):
+        return found
+    if _empty(found):
+        raise DataError(f"{where} has no {name}")
+    raise DataError(f"{where}: {name} is a {type(found).__name__}, not a text")
+
+
+def _empty(cell: object) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _number_in(row: Row, where: str) -> int:
+    """A concept's number; −1 in rows that all concepts share."""
+    found = row["concept_id"]
+    if _empty(found):
+        raise DataError(f"{where} has no concept_id")
+    try:
+        number = int(found) if isinstance(found, (int, float, str)) else None
+    except (ValueError, OverflowError):
+        number = None
+    odd = isinstance(found, bool) or (isinstance(found, float) and found != number)
+    if number is None or odd or not -1 <= number <= LARGEST_ID:
+        said = one_line(repr(found), 40)
+        raise DataError(f"{where}: concept_id is {said}, not a number from -1 to {LARGEST_ID}")
+    return number
+
+
 def _refs(named: Sequence[Row], evaluation: Sequence[Row]) -> dict[int, str]:
     """Where each concept's description comes from: ``ref``, else ``sae_link``, else ``sae_id``."""
     found: dict[int, str] = {}
     for row in [*named, *evaluation]:
         given = (row.get(column) for column in ("ref", "sae_link", "sae_id"))
-        own = [str(value) for value in given if value not in (None, "", -1)]
+        own = [str(v) for v in given if isinstance(v, (str, int, float)) and v not in ("", -1)]
         if own:
             found.setdefault(row["concept_id"], own[0])
     return found
@@ -243,7 +284,10 @@ def instructions(wanted: str, source: Source) -> list[str]:
             f"{source}: {len(rows)} instructions, too few: steering draws "
             f"{INSTRUCTIONS_PER_CONCEPT} a concept"
         )
-    return [str(row["instruction"]) for row in rows]
+    return [
+        text_in(row, "instruction", f"{source}: row {number} of the instructions")
+        for number, row in enumerate(rows, start=1)
+    ]
 
 
 def _instruction_file(wanted: str, source: Source) -> Path:

@@ -95,9 +95,9 @@ class Directions:
         Raises:
             ArtefactError: The method has none, or its file is damaged or of another shape.
         """
-        found.weight(method)  # checks kind and shape
+        tensors = found.vectors(method)
         try:
-            return cls.of(found.tensors(method), found.facts(method).get("activation", LINEAR))
+            return cls.of(tensors, found.facts(method).get("activation", LINEAR))
         except ArtefactError as cause:
             raise ArtefactError(f"{found.folder}: {method}: {cause}") from cause
 

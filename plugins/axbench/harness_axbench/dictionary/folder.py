@@ -6,12 +6,12 @@ concept with where it came from. Beside it lies ``<method>.safetensors``: for ve
 [concepts, hidden], fp32, and where they differ from the plain case ``encoder``, ``bias`` and
 ``threshold`` (see ``directions``); for the bag of words sparse coefficients, with the vocabulary in
 ``<method>.json``; for whole models ``<method>/<concept id>.safetensors`` instead. The manifest
-holds the SHA-256 of each file, so the hash of the manifest is the hash of the whole.
+holds the SHA-256 of each file, so the hash of the manifest is the hash of the whole. ``manifest``
+has its schema; the files that it names are regular ones in the folder.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from harness import ArtefactError
 from harness.artefacts import recipes
-from harness.artefacts.recipes import Words, check, put, take
+from harness.artefacts.checksums import digest
+from harness.artefacts.reading import loads, read_json
+from harness.artefacts.recipes import Words, check, inside, put, take
 from harness.artefacts.writing import appearing, write_text
 from harness_axbench.data.concepts import Concept
-from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
+from harness_axbench.dictionary.kinds import TEXTS, VECTORS, WEIGHTS
+from harness_axbench.dictionary.manifest import FORMAT, checked
+from harness_axbench.dictionary.tensor_files import loaded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-FORMAT = "axbench-dictionary/1"
 MANIFEST = "dictionary.json"
 _LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy")
 _WORDS = Words(
@@ -110,37 +113,59 @@ class Dictionary:
     def _places(self) -> dict[int, int]:
         return {concept.id: place for place, concept in enumerate(self.concepts)}
 
+    def fact(self, method: str, name: str) -> Any:
+        """A thing that the manifest has to say of a method.
+
+        Raises:
+            ArtefactError: It does not.
+        """
+        found = self.facts(method).get(name)
+        if found is None:
+            raise ArtefactError(f"{self.folder}: {method} needs an entry '{name}' in the manifest")
+        return found
+
+    def unit(self, method: str, place: int) -> float:
+        """max_act of the concept in a row; 1 where the method has none."""
+        units = self.facts(method).get("max_act")
+        return float(units[place]) if units else 1.0
+
     def tensors(self, method: str) -> dict[str, Tensor]:
-        """A method's tensors.
+        """A method's tensors: finite, and but for ``texts`` in fp32.
 
         Raises:
             ArtefactError: The file is missing, damaged or not the one the manifest means.
         """
-        from safetensors.torch import load
-
-        if self.facts(method)["kind"] == WEIGHTS:
+        kind = self.facts(method)["kind"]
+        if kind == WEIGHTS:
             raise ArtefactError(f"{self.folder}: {method} has a file a concept, and none for all")
-        content = self._content(method, "file", "sha256")
-        try:
-            return load(content)
-        except Exception as cause:  # safetensors has its own exception types
-            raise ArtefactError(f"{self.folder}: {method} cannot be read ({cause})") from cause
+        path = self._file(method, "file", "sha256")
+        if kind == TEXTS:
+            return loaded(path)
+        return {name: own.float() for name, own in loaded(path, len(self.concepts)).items()}
+
+    def vectors(self, method: str) -> dict[str, Tensor]:
+        """The tensors of a method of the kind ``vectors``: ``weight`` [concepts, hidden] and more.
+
+        Raises:
+            ArtefactError: As ``tensors``; or the method has no vectors, or of another shape.
+        """
+        if self.facts(method)["kind"] != VECTORS:
+            raise ArtefactError(f"{self.folder}: {method} has no vectors")
+        found = self.tensors(method)
+        shape = (len(self.concepts), int(self.manifest["model"]["hidden_size"]))
+        if "weight" not in found or tuple(found["weight"].shape) != shape:
+            raise ArtefactError(
+                f"{self.folder}: {method} needs a tensor 'weight' of shape {list(shape)}"
+            )
+        return found
 
     def weight(self, method: str) -> Tensor:
         """The vectors [concepts, hidden] of a method, in fp32.
 
         Raises:
-            ArtefactError: As ``tensors``; or the shape is not what the manifest says.
+            ArtefactError: As ``vectors``.
         """
-        if self.facts(method)["kind"] != VECTORS:
-            raise ArtefactError(f"{self.folder}: {method} has no vectors")
-        weight = self.tensors(method).get("weight")
-        shape = (len(self.concepts), int(self.manifest["model"]["hidden_size"]))
-        if weight is None or tuple(weight.shape) != shape:
-            raise ArtefactError(
-                f"{self.folder}: {method} needs a tensor 'weight' of shape {list(shape)}"
-            )
-        return weight
+        return self.vectors(method)["weight"]
 
     def values(self, method: str) -> Any:
         """What a method keeps in its JSON file.
@@ -148,7 +173,7 @@ class Dictionary:
         Raises:
             ArtefactError: The file is missing, damaged or not the one the manifest means.
         """
-        return json.loads(self._content(method, "values", "values_sha256"))
+        return read_json(self._file(method, "values", "values_sha256"))
 
     def parameters(self, method: str, concept_id: int) -> dict[str, Tensor]:
         """A concept's own parameters of the model, by name, of a method of the kind ``weights``.
@@ -157,13 +182,11 @@ class Dictionary:
             ArtefactError: The method does not cover the concept, or the file is missing, damaged
                 or not the one the manifest means.
         """
-        from safetensors.torch import load_file
-
-        path = self._weights_file(method, concept_id)
-        try:
-            return load_file(path)
-        except Exception as cause:  # safetensors has its own exception types
-            raise ArtefactError(f"{path} cannot be read ({cause})") from cause
+        self.check_covers(method, concept_id)
+        own = self.facts(method)["files"][str(concept_id)]
+        path = inside(self.folder, own["file"], self.folder / MANIFEST)
+        check(path, own["sha256"], _WORDS)
+        return loaded(path)
 
     def check_covers(self, method: str, concept_id: int) -> None:
         """Refuse a concept that a method of the kind ``weights`` was not trained for.
@@ -178,13 +201,6 @@ class Dictionary:
                 f"{concept_id}; train more of them with --set {method}.concepts=NUMBER"
             )
 
-    def _weights_file(self, method: str, concept_id: int) -> Path:
-        self.check_covers(method, concept_id)
-        own = self.facts(method)["files"][str(concept_id)]
-        path = self.folder / str(own["file"])
-        check(path, own["sha256"], _WORDS)
-        return path
-
     def verified(self) -> Iterator[tuple[str, Path]]:
         """Every file with its method, each read once and compared with the manifest.
 
@@ -193,15 +209,14 @@ class Dictionary:
         """
         for method in self.methods:
             for name, sha256 in _files(self.facts(method)).items():
-                path = self.folder / name
+                path = inside(self.folder, name, self.folder / MANIFEST)
                 check(path, sha256, _WORDS)
                 yield method, path
 
-    def _content(self, method: str, file: str, checksum: str) -> bytes:
-        facts = self.facts(method)
-        path = self.folder / str(facts[file])
-        check(path, facts[checksum], _WORDS)
-        return path.read_bytes()
+    def _file(self, method: str, file: str, checksum: str) -> Path:
+        path = inside(self.folder, self.fact(method, file), self.folder / MANIFEST)
+        check(path, self.fact(method, checksum), _WORDS)
+        return path
 
     def check_fits(self, *, hidden_size: int, n_layers: int) -> None:
         """Refuse a model that the vectors do not fit.
@@ -226,7 +241,7 @@ def read(folder: str | Path) -> Dictionary:
     """Open a dictionary.
 
     Raises:
-        ArtefactError: It is missing, truncated, of another format, or lacks an entry.
+        ArtefactError: It is missing, damaged, of another format, or a field is missing or wrong.
     """
     path = Path(folder).expanduser() / MANIFEST
     if not path.is_file():
@@ -235,21 +250,9 @@ def read(folder: str | Path) -> Dictionary:
             f"{folder}: {lacks}; make a dictionary with: harness axbench train "
             f"--model MODEL --layer LAYER --out {folder}"
         )
-    content = path.read_bytes()
-    try:
-        manifest = json.loads(content)
-    except ValueError as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); train the dictionary again") from cause
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ArtefactError(f"{path} is not of the format {FORMAT!r}")
-    try:
-        named = manifest["concepts"]
-        concepts = tuple(Concept(c["id"], c["text"], c["genre"], c.get("ref", "")) for c in named)
-        for needed in ("methods", "layer", "model", "prefix", "chat", "recipe"):
-            manifest[needed]
-    except (KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} lacks an entry ({cause}); train it again") from cause
-    return Dictionary(path.parent, hashlib.sha256(content).hexdigest(), manifest, concepts)
+    manifest, typed = checked(read_json(inside(path.parent, MANIFEST, path)), path)
+    concepts = tuple(Concept(own.id, own.text, own.genre, own.ref) for own in typed.concepts)
+    return Dictionary(path.parent, digest(path), manifest, concepts)
 
 
 def write(
@@ -284,12 +287,14 @@ def write(
             else:
                 entries[name] |= put(draft, f"{name}.safetensors", save(tensors))
             if entry.values:
-                text = json.dumps(entry.values, ensure_ascii=False).encode()
-                entries[name] |= put(draft, f"{name}.json", text, "values")
+                values = json.dumps(entry.values, ensure_ascii=False).encode()
+                entries[name] |= put(draft, f"{name}.json", values, "values")
         manifest = {"format": FORMAT, **facts, "methods": entries, "recipe": dict(recipe)}
         named = [{k: v for k, v in asdict(c).items() if v or k != "ref"} for c in concepts]
         manifest |= {"concepts": named, "versions": recipes.versions(_LIBRARIES)}
-        write_text(draft / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        checked(loads(text), folder / MANIFEST)  # what cannot be read is not left behind
+        write_text(draft / MANIFEST, text)
     return read(folder)
 
 
@@ -299,16 +304,17 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Dictionary | None:
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
     """
-    there = recipes.kept(folder, recipe, name=MANIFEST, words=_WORDS, files=_all_files)
-    return None if there is None else read(folder)
+    found = read(folder) if (folder / MANIFEST).is_file() else None
+    recipes.kept(folder, recipe, name=MANIFEST, words=_WORDS, files=_all_files)
+    return found
 
 
 def _files(facts: Mapping[str, Any]) -> dict[str, str]:
     """The SHA-256 of each file of a method, by its place."""
-    found = {str(own["file"]): str(own["sha256"]) for own in facts.get("files", {}).values()}
+    found = {own["file"]: own["sha256"] for own in (facts.get("files") or {}).values()}
     for file, checksum in (("file", "sha256"), ("values", "values_sha256")):
-        if file in facts:
-            found[str(facts[file])] = str(facts[checksum])
+        if facts.get(file) is not None:
+            found[facts[file]] = facts[checksum]
     return found
 
 

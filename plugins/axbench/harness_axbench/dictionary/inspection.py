@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import HarnessError
+from harness.errors import shown
 from harness.reports.files import write_cells
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.folder import Dictionary
@@ -264,5 +265,5 @@ def tables(lines: Sequence[Vector], limit: int = SHOWN) -> list[Table]:
 
 
 def _printable(text: str) -> str:
-    """Text without what would steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """A text on one line, and what would steer a terminal escaped."""
+    return shown(" ".join(text.split("\n")))

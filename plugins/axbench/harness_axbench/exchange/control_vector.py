@@ -10,19 +10,25 @@ dictionary takes one layer; repeng's own controls several at once.
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts.reading import read_bytes
+from harness.errors import one_line
 from harness_axbench.exchange.formats import Brought, Options, entry, named, one_layer
+from harness_axbench.exchange.gguf_files import parse
 from harness_axbench.exchange.pt_files import vector
 from harness_axbench.exchange.steer_file import concepts_of, files_in
 
 ARCHITECTURE = "controlvector"
 METHOD = "repeng"
 MAX_ACT = (1.0, "missing")
-_DIRECTION = "direction."
+LARGEST = 2**24
+"""Bytes of a file, at most: 126 layers of 16,384 numbers are half of it."""
+_DIRECTION = re.compile(r"direction\.([0-9]{1,5})")
 
 
 def read(source: Path, options: Options) -> Brought:
@@ -65,24 +71,22 @@ def _directions(gguf: Any, path: Path) -> dict[int, Any]:
     if not path.is_file():
         raise ArtefactError(f"{path}: no such file")
     try:
-        reader = gguf.GGUFReader(path)
-        architecture = reader.get_field("general.architecture")
-        kind = "" if architecture is None else str(architecture.contents())
-        tensors = {
-            str(tensor.name): gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-            for tensor in reader.tensors
+        file = parse(gguf, read_bytes(path, LARGEST))
+        named = {
+            m[1]: own for name, own in file.tensors.items() if (m := _DIRECTION.fullmatch(name))
+        }
+        found = {
+            int(number): torch.tensor(own.load()).reshape(own.shape)
+            for number, own in named.items()
         }
     except Exception as cause:  # gguf checks little: damage surfaces as any of numpy's errors
-        raise ArtefactError(
-            f"{path} is damaged, truncated, or no GGUF file ({type(cause).__name__}: {cause})"
-        ) from cause
+        said = one_line(getattr(cause, "strerror", None) or cause, 200)
+        raise ArtefactError(f"{path} is damaged, truncated, or no GGUF file ({said})") from cause
+    kind = file.entries.get("general.architecture")
     if kind != ARCHITECTURE:
-        raise ArtefactError(f"{path} is no control vector: its architecture is {kind!r}")
-    found = {}
-    for name, values in tensors.items():
-        number = name.removeprefix(_DIRECTION)
-        if name.startswith(_DIRECTION) and number.isdigit():
-            found[int(number)] = vector(torch.tensor(values), f"{path}: {name}")
+        raise ArtefactError(
+            f"{path} is no control vector: its architecture is {one_line(repr(kind), 80)}"
+        )
     if not found:
         raise ArtefactError(f"{path}: no tensor direction.<layer> in it")
-    return found
+    return {layer: vector(own, f"{path}: direction.{layer}") for layer, own in found.items()}

@@ -28,15 +28,19 @@ published rows are of length one only nearly.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from harness import ArtefactError, DataError, HarnessError, read_table
-from harness_axbench.data.concepts import Concept
+from harness.artefacts.reading import fitting, read_json, regular
+from harness.errors import one_line, shown
+from harness_axbench.data.concepts import LARGEST_ID, Concept
 from harness_axbench.dictionary.folder import Entry
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.dictionary.units import MISSING, max_act
@@ -48,7 +52,7 @@ from harness_axbench.exchange.formats import (
     named,
     one_layer,
 )
-from harness_axbench.exchange.pt_files import load_pt
+from harness_axbench.exchange.pt_files import dense, load_pt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +79,7 @@ _WEIGHT, _BIAS, _METADATA, _ACTS, _CONFIG = (
     "acts.json",
     "config.json",
 )
+_ROWS = 2**14  # of a table in memory at once
 _LAYER = re.compile(r"l(?:ayer_?)?(\d+)")
 
 
@@ -100,7 +105,7 @@ def _layer_folders(folder: Path) -> dict[int, Path]:
 
 def model_of(source: Path) -> str | None:
     """The model that the reference's ``config.json`` names."""
-    return _config(_home(source)).get("model_name")
+    return _config(_home(source)).model_name
 
 
 def _home(source: Path) -> Path:
@@ -110,20 +115,39 @@ def _home(source: Path) -> Path:
     return inner if inner.is_dir() and any(is_weight(p) for p in inner.glob("*.pt")) else folder
 
 
-def _config(folder: Path) -> dict[str, Any]:
+_Id = Annotated[int, Field(ge=0, le=LARGEST_ID)]
+_Acts = dict[_Id, Annotated[float, Field(ge=-1e30, le=1e30)]]
+
+
+@dataclass(frozen=True)
+class _Config:
+    """``config.json``, where it is the reference's: others, such as models', name no layer."""
+
+    model_name: str | None = None
+    layer: Annotated[int, Field(ge=0)] | None = None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of ``metadata.jsonl``."""
+
+    concept_id: _Id
+    concept: str
+    ref: str | None = None
+    concept_genres_map: dict[str, list[str]] | None = None
+
+    @property
+    def genre(self) -> str:
+        """The first of the concept's genres."""
+        genres = (self.concept_genres_map or {}).get(self.concept)
+        return genres[0] if genres else UNKNOWN_GENRE
+
+
+def _config(folder: Path) -> _Config:
     path = folder / _CONFIG
-    found = _json(path) if path.is_file() else {}
-    return found if "layer" in found else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as cause:
-        raise ArtefactError(f"{path} is damaged ({cause})") from cause
-    if not isinstance(found, dict):
-        raise ArtefactError(f"{path}: an object is needed, not a {type(found).__name__}")
-    return found
+    found = read_json(path) if path.is_file() else {}
+    given = isinstance(found, dict) and "layer" in found
+    return fitting(_Config, found, path, ArtefactError) if given else _Config()
 
 
 def read(source: Path, options: Options) -> Brought:
@@ -161,14 +185,14 @@ def _layer_and_folder(source: Path, options: Options) -> tuple[Path, int]:
         layer = one_layer(below, options.layer, source)
         return below[layer], layer
     match = _LAYER.fullmatch(folder.name)
-    said = int(match.group(1)) if match else _config(folder).get("layer")
+    said = int(match.group(1)) if match else _config(folder).layer
     if said is None:
         if options.layer is None:
             raise HarnessError(f"{source} does not say its layer; pass --layer")
         return folder, options.layer
     if options.layer not in (None, said):
         raise HarnessError(f"{source} is of layer {said}, not of --layer {options.layer}")
-    return folder, int(said)
+    return folder, said
 
 
 def _chosen(source: Path, folder: Path, options: Options) -> dict[str, Path]:
@@ -185,7 +209,7 @@ def _chosen(source: Path, folder: Path, options: Options) -> dict[str, Path]:
                 f"pyvene/gemma-reft-r1-…)"
             )
         for path in unknown:
-            log.warning("%s is left out: no method of that name is known", path)
+            log.warning("%s is left out: no method of that name is known", shown(str(path)))
         return known
     method = named(options.method)
     if method in known:
@@ -212,14 +236,13 @@ def _metadata_file(folder: Path) -> Path:
 def _concepts(metadata: Path) -> tuple[Concept, ...]:
     try:
         rows = read_table(metadata, ("concept_id", "concept"))
-        concepts = [
-            Concept(
-                int(row["concept_id"]), str(row["concept"]), _genre(row), str(row.get("ref") or "")
-            )
-            for row in rows
-        ]
-    except (DataError, ValueError, TypeError) as cause:
+    except DataError as cause:
         raise ArtefactError(f"{metadata} is damaged: {cause}") from cause
+    lines = [
+        fitting(_Line, row, f"{metadata}, row {number}", ArtefactError)
+        for number, row in enumerate(rows, start=1)
+    ]
+    concepts = [Concept(own.concept_id, own.concept, own.genre, own.ref or "") for own in lines]
     ids = [concept.id for concept in concepts]
     if len(set(ids)) < len(ids):
         raise ArtefactError(
@@ -228,11 +251,6 @@ def _concepts(metadata: Path) -> tuple[Concept, ...]:
     if sorted(ids) == list(range(len(ids))):
         concepts.sort(key=lambda concept: concept.id)
     return tuple(concepts)
-
-
-def _genre(row: Mapping[str, Any]) -> str:
-    genres = (row.get("concept_genres_map") or {}).get(row["concept"])
-    return str(genres[0]) if genres else UNKNOWN_GENRE
 
 
 def _tensors(
@@ -251,13 +269,14 @@ def _tensors(
     if name == "probe" and bias_file.is_file():
         log.warning("%s is left out: no LinearProbe of the reference reads its bias", bias_file)
     if name == "probe" or not bias_file.is_file():
-        return weight.float().contiguous(), None, [weight_file]
+        return dense(weight, str(weight_file)), None, [weight_file]
     bias = load_pt(bias_file)
     if not isinstance(bias, torch.Tensor) or bias.shape != (n_concepts,):
         raise ArtefactError(f"{bias_file}: one tensor [{n_concepts}] is needed")
-    if not bool(torch.isfinite(bias).all()):
+    shift = dense(bias, str(bias_file))
+    if not bool(torch.isfinite(shift).all()):
         raise ArtefactError(f"{bias_file} holds values that are not finite")
-    return weight.float().contiguous(), bias.float().contiguous(), [weight_file, bias_file]
+    return dense(weight, str(weight_file)), shift, [weight_file, bias_file]
 
 
 def _acts(weight_file: Path) -> tuple[dict[int, float], Path | None]:
@@ -265,9 +284,9 @@ def _acts(weight_file: Path) -> tuple[dict[int, float], Path | None]:
     folder = weight_file.parent
     path = folder / _ACTS
     if path.is_file():
-        found = _json(path)
-        given = found.get("max_act", found)
-        return _numbers(path, lambda: {int(k): float(v) for k, v in given.items()}), path
+        found = read_json(path)
+        given = found.get("max_act", found) if isinstance(found, dict) else found
+        return fitting(_Acts, given, f"{path}: max_act", ArtefactError), path
     column = f"{_prefix(weight_file)}_max_act"
     for path in sorted((folder.parent / "inference").glob("latent_*.parquet")):
         best = _largest(path, column)
@@ -276,31 +295,34 @@ def _acts(weight_file: Path) -> tuple[dict[int, float], Path | None]:
     return {}, None
 
 
-def _numbers(path: Path, read_them: Callable[[], dict[int, float]]) -> dict[int, float]:
-    try:
-        found = read_them()
-    except (AttributeError, TypeError, ValueError) as cause:
-        raise ArtefactError(f"{path}: max_act is a number by concept id ({cause})") from cause
-    bad = [key for key, value in found.items() if not -1e30 < value < 1e30]
-    if bad:
-        raise ArtefactError(f"{path}: max_act of concept {bad[0]} is not finite")
-    return found
-
-
 def _largest(path: Path, column: str) -> dict[int, float] | None:
     """The largest value of a column for each concept; None if the table has no such column."""
     import pyarrow.parquet
 
+    best: dict[Any, Any] = {}
     try:
-        if column not in pyarrow.parquet.read_schema(path).names:
-            return None
-        table = pyarrow.parquet.read_table(path, columns=["concept_id", column])
-    except (OSError, ValueError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause})") from cause
-    best = table.group_by("concept_id").aggregate([(column, "max")]).to_pylist()
-    return _numbers(
-        path, lambda: {int(row["concept_id"]): float(row[f"{column}_max"]) for row in best}
-    )
+        with regular(path) as content, pyarrow.parquet.ParquetFile(content) as file:
+            if column not in file.schema_arrow.names:
+                return None
+            _check_numbers(file.schema_arrow, ("concept_id", column))
+            for batch in file.iter_batches(_ROWS, columns=["concept_id", column]):
+                table = pyarrow.Table.from_batches([batch]).group_by("concept_id")
+                for row in table.aggregate([(column, "max")]).to_pylist():
+                    own, value = row["concept_id"], row[f"{column}_max"]
+                    if value is not None:
+                        best[own] = max(best.get(own, value), value)
+    except Exception as cause:  # pyarrow has its own types
+        raise ArtefactError(f"{path} is damaged ({one_line(cause, 200)})") from cause
+    return fitting(_Acts, best, f"{path}: {column}", ArtefactError)
+
+
+def _check_numbers(schema: Any, columns: tuple[str, ...]) -> None:
+    from pyarrow import types
+
+    for name in columns:
+        kind = schema.field(name).type
+        if not (types.is_integer(kind) or types.is_floating(kind)):
+            raise ValueError(f"column {name} holds {kind}, no numbers")
 
 
 def _as_method(name: str, tensors: Mapping[str, Tensor], units: list[tuple[float, str]]) -> Entry:

@@ -2,6 +2,11 @@
 
 The configuration and the tokenizer say all that a dictionary needs to know of its model, so that
 an import neither downloads nor loads any weight.
+
+A model may be named by a file that somebody else wrote: by a dictionary, by the reference's
+``config.json``. Its name is taken for a model on the hub or on this machine, as ``--model`` would
+be, and never for an address. None of its code is run, and no kernel is fetched for it: neither the
+name nor the model's own files can ask for that.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Shell:
         """Read a model's configuration and tokenizer.
 
         Raises:
-            HarnessError: They cannot be had.
+            HarnessError: They cannot be had, or the name is an address.
         """
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -51,16 +57,21 @@ class Shell:
         from harness_axbench.activations.loading import resolved, width_of
         from harness_axbench.activations.reader import Reader
 
+        if "://" in name or name.startswith(("//", "\\\\")):
+            raise HarnessError(f"model {one_line(name, 80)}: an address is no model's name")
         path = resolved(name)
+        code: dict[str, Any] = {"trust_remote_code": False}
         try:
-            config = AutoConfig.from_pretrained(path, revision=revision)
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            config = AutoConfig.from_pretrained(path, revision=revision, **code)
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **code)
             with torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(config)
-        except (OSError, ValueError, AttributeError, RuntimeError) as cause:
+                model = AutoModelForCausalLM.from_config(
+                    config, attn_implementation="eager", **code
+                )
+        except Exception as cause:  # files of anybody's model: whatever transformers makes of them
             raise HarnessError(
                 f"model {name}: its configuration and tokenizer, which say the width and the chat "
-                f"template, cannot be loaded: {cause}"
+                f"template, cannot be loaded: {one_line(cause, 300)}"
             ) from cause
         reader = Reader(model, tokenizer, layer=0)
         inner: Any = model.base_model

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.writing import replacing
+from harness.errors import one_line
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.directions import LINEAR, Directions
 from harness_axbench.dictionary.folder import Dictionary
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".pt", ".pth")
 METHOD = "steer_file"
 ACTIONS = (ADD, CLAMP)
+LARGEST_COEFFICIENT = 1e30
 
 
 def read(source: Path, options: Options, shell: Shell) -> Brought:
@@ -125,12 +127,12 @@ def _read_file(path: Path, options: Options, shell: Shell) -> tuple[int, str, _E
         raise ArtefactError(f"{path} is no steer file of lm-eval: no entries by hook point in it")
     hooks: dict[int, Any] = {}
     for hook, settings in content.items():
-        if hook not in shell.blocks:
+        if not isinstance(hook, str) or hook not in shell.blocks:
             raise ArtefactError(
-                f"{path} hooks {hook!r}, which is no decoder block of {shell.name} "
+                f"{path} hooks {_said(hook)}, which is no decoder block of {shell.name} "
                 f"({shell.blocks[0]} … {shell.blocks[-1]})"
             )
-        hooks[shell.blocks.index(str(hook))] = settings
+        hooks[shell.blocks.index(hook)] = settings
     if not hooks:
         raise ArtefactError(f"{path} hooks nothing")
     layer = one_layer(hooks, options.layer, path)
@@ -139,17 +141,15 @@ def _read_file(path: Path, options: Options, shell: Shell) -> tuple[int, str, _E
 
 def _edit(path: Path, settings: Mapping[str, Any]) -> tuple[str, _Edit]:
     action = settings.get("action")
-    if action not in ACTIONS:
-        raise ArtefactError(f"{path}: action {action!r}; lm-eval knows {' and '.join(ACTIONS)}")
+    if not isinstance(action, str) or action not in ACTIONS:
+        known = " and ".join(ACTIONS)
+        raise ArtefactError(f"{path}: action {_said(action)}; lm-eval knows {known}")
     if settings.get("head_index") is not None:
         raise ArtefactError(f"{path} steers one attention head, not the output of a block")
     found = vector(settings.get("steering_vector"), f"{path}: steering_vector")
-    try:
-        coefficient = float(settings.get("steering_coefficient", 1.0))
-    except (TypeError, ValueError) as cause:
-        raise ArtefactError(f"{path}: steering_coefficient is a number ({cause})") from cause
-    if not math.isfinite(coefficient):
-        raise ArtefactError(f"{path}: steering_coefficient is not finite")
+    if not bool(found.isfinite().all()):
+        raise ArtefactError(f"{path}: steering_vector holds values that are not finite")
+    coefficient = _number(settings.get("steering_coefficient", 1.0), path)
     if action == ADD:
         if settings.get("bias") is not None:
             raise ArtefactError(f"{path}: a bias goes with clamp, not with add")
@@ -165,6 +165,27 @@ def _edit(path: Path, settings: Mapping[str, Any]) -> tuple[str, _Edit]:
             raise ArtefactError(f"{path}: the bias is no finite vector as long as the direction")
         bias = -float(shift @ along)
     return CLAMP, _Edit(along, bias, coefficient)
+
+
+def _number(value: Any, path: Path) -> float:
+    """A steering coefficient: a number, or a tensor of one."""
+    try:
+        coefficient = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as cause:
+        said = one_line(cause, 100)
+        raise ArtefactError(f"{path}: steering_coefficient is a number ({said})") from cause
+    if not abs(coefficient) <= LARGEST_COEFFICIENT:
+        raise ArtefactError(
+            f"{path}: steering_coefficient is not finite, or beyond ±{LARGEST_COEFFICIENT:g}"
+        )
+    return coefficient
+
+
+def _said(value: Any) -> str:
+    """A value of a file as messages show it: of anything but a text its type alone."""
+    return (
+        one_line(repr(value), 80) if isinstance(value, str) else f"of type {type(value).__name__}"
+    )
 
 
 def write(
@@ -211,7 +232,7 @@ def write(
         hook = shell.blocks[found.layer]
     settings = {
         "steering_vector": directions.weight[place].clone(),
-        "steering_coefficient": factor * float(found.facts(method)["max_act"][place]),
+        "steering_coefficient": factor * found.unit(method, place),
         "action": action,
         "bias": bias,
         "head_index": None,

@@ -12,12 +12,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness import Row
+from pydantic import Field
+
+from harness import ArtefactError, Row
 from harness.artefacts import recipes
+from harness.artefacts.reading import fitting
 from harness.artefacts.recipes import MANIFEST
 from harness.artefacts.writing import appearing, whole, write_json, write_lines
+from harness.errors import shown
 from harness_axbench.data.concepts import load
 from harness_axbench.generation.seeds import ConceptSeed
 from harness_axbench.options import run_options
@@ -38,6 +42,31 @@ class Generated:
     folder: Path
     manifest: Mapping[str, Any]
     already_there: bool = False
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+@dataclass(frozen=True)
+class _Counts:
+    concept_id: _Count
+    genre: str
+    concept: str
+    train_positive: _Count
+    eval_positive: _Count
+    eval_negative: _Count
+    eval_hard_negative: _Count
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What is shown of a folder that is there already."""
+
+    concepts: list[_Counts]
+    training_negatives: dict[str, _Count]
+    dropped_concepts: list[Any]
+    missing_rows: list[Any]
+    costs: dict[str, dict[str, dict[str, _Count]]]
 
 
 def row_of(instruction: str, output: str, label: tuple[str, int], genre: str, category: str) -> Row:
@@ -74,7 +103,10 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
         ArtefactError: Something else is there; the message says in what it differs.
     """
     manifest = recipes.kept(folder, recipe)
-    return None if manifest is None else Generated(folder, manifest, already_there=True)
+    if manifest is None:
+        return None
+    fitting(_Manifest, manifest, folder / MANIFEST, ArtefactError)
+    return Generated(folder, manifest, already_there=True)
 
 
 def write(
@@ -165,12 +197,14 @@ def tables(made: Generated) -> list[Table]:
     from rich.table import Table
 
     manifest = made.manifest
-    shared = ", ".join(f"{n} {genre}" for genre, n in manifest["training_negatives"].items())
+    negatives = manifest["training_negatives"].items()
+    shared = escape(shown(", ".join(f"{n} {genre}" for genre, n in negatives)))
     rows = Table(title=escape(str(made.folder)), caption=f"shared negatives: {shared}")
     for name in ("concept", "genre", "text", "train +", "eval +", "eval −", "eval hard −"):
         rows.add_column(name, overflow="fold")
     for own in manifest["concepts"][:_SHOWN]:
-        rows.add_row(str(own["concept_id"]), own["genre"], escape(own["concept"]), *_numbers(own))
+        words = (escape(shown(own[name])) for name in ("genre", "concept"))
+        rows.add_row(str(own["concept_id"]), *words, *_numbers(own))
     if len(manifest["concepts"]) > _SHOWN:
         rows.add_row("…", "", f"and {len(manifest['concepts']) - _SHOWN} more", *[""] * 4)
     return [rows, recipes.costs_table(manifest["costs"])]

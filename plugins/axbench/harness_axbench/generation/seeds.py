@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, read_table
+from harness.artefacts.reading import ENCODING, read_bytes
 from harness.asking.store import key_of
 from harness.errors import one_line
+from harness_axbench.data.concepts import LARGEST_ID, text_in
 
 GENRES = ("text", "code", "math")
 LONGEST = 500  # characters; instructions are shorter
@@ -128,14 +130,20 @@ def read_concepts(path: Path, genres: Sequence[str] = GENRES) -> list[ConceptSee
 
 def _lines(path: Path) -> list[Row]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as cause:
-        raise DataError(f"{path} cannot be read: {cause}") from cause
+        lines = read_bytes(path).decode(ENCODING).splitlines()
+    except OSError as cause:
+        raise DataError(f"{path} cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise DataError(f"{path} cannot be read: no UTF-8 at byte {cause.start}") from cause
     return [{"concept": line} for line in lines if line.strip()]
 
 
 def _concept(path: Path, place: int, row: Row, genres: Sequence[str]) -> ConceptSeed:
     where = f"{path}, row {place + 1}"
+    texts = {name: row.get(name) for name in ("concept", "ref", "genre", "concept_genre")}
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{where}: {name} is a {type(value).__name__}, not a text")
     text = str(row["concept"] or "").strip()
     if not text:
         raise DataError(f"{where}: the concept is empty")
@@ -144,8 +152,9 @@ def _concept(path: Path, place: int, row: Row, genres: Sequence[str]) -> Concept
         number = place if number in (None, "") else int(str(number))
     except ValueError:
         number = -1
-    if number < 0:
-        raise DataError(f"{where}: concept_id is {row['concept_id']!r}, not a number from 0 up")
+    if not 0 <= number <= LARGEST_ID:
+        said = one_line(repr(row["concept_id"]), 40)
+        raise DataError(f"{where}: concept_id is {said}, not a number from 0 to {LARGEST_ID}")
     genre = row.get("genre") or row.get("concept_genre") or _mapped(row)
     if genre is not None and genre not in genres:
         raise DataError(f"{where}: the genre is {genre!r}, not one of {', '.join(genres)}")
@@ -178,9 +187,14 @@ def read_instructions(where: str, genres: Sequence[str] = GENRES) -> Instruction
     by_genre: dict[str, dict[str, None]] = {genre: {} for genre in genres}
     left_out = 0
     for number, row in enumerate(rows, start=1):
-        genre, text = str(row.get("genre") or GENRES[0]), str(row["instruction"] or "").strip()
+        genre = row.get("genre") or GENRES[0]
         if genre not in GENRES:
-            raise DataError(f"{where}, row {number}: genre {genre!r} is not one of {GENRES}")
+            said = one_line(repr(genre), 40)
+            raise DataError(f"{where}, row {number}: genre {said} is not one of {GENRES}")
+        given = row["instruction"]
+        text = (
+            "" if given is None else text_in(row, "instruction", f"{where}, row {number}").strip()
+        )
         if genre in by_genre and 0 < len(text) < LONGEST:
             by_genre[genre][text] = None
         else:

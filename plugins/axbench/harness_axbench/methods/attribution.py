@@ -33,8 +33,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness import Row
+from harness import ArtefactError, Row
+from harness.artefacts.reading import fitting
 from harness_axbench.activations.blocks import UpperBlocks
+from harness_axbench.activations.loading import width_of
 from harness_axbench.activations.reader import Activations, Reader
 from harness_axbench.methods.base import HeadMethod, Lesson, Stored
 from harness_axbench.methods.heads import Heads, HeadSettings, at_last, trained
@@ -81,7 +83,8 @@ class InputXGradient(HeadMethod):
         wanted: Sequence[Sequence[int]],
     ) -> list[list[float]]:
         upper = UpperBlocks(reader.model, reader.layer)
-        heads = Heads.of(tensors, next(reader.model.parameters()).device)
+        device = next(reader.model.parameters()).device
+        heads = Heads.of(tensors, device, width_of(reader.model))
         found: list[list[float]] = [[] for _ in rows]
         for batch in reader.stream(rows, "texts to score"):
             pairs = [(at, c) for at, text in enumerate(batch.texts) for c in wanted[text]]
@@ -129,7 +132,8 @@ class IntegratedGradients(InputXGradient):
 
     @classmethod
     def attribution(cls, hidden: Tensor, gradient: Gradient, facts: Mapping[str, Any]) -> Tensor:
-        points = int(facts["settings"]["points"])
+        settings = facts.get("settings")
+        points = fitting(PathSettings, settings, "settings of ig", ArtefactError).points
         mean = torch.zeros_like(hidden)
         for k in range(1, points + 1):
             mean += gradient(hidden * (k / points)) / points

@@ -15,24 +15,49 @@ Decoder rows are taken as they are published, of whatever length: GemmaScope's h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts.reading import fitting, read_json
+from harness.errors import one_line
 from harness_axbench.dictionary.directions import JUMPRELU, activate
+from harness_axbench.dictionary.tensor_files import arrays, check_finite
 
 _NAMES = {name.lower(): name for name in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")}
 _FILES = ("params.npz", "sae_weights.safetensors")
 _KNOWN = ("jumprelu", "standard")
 _ADVICE = "give one of: sae.path=FILE (params.npz or safetensors), sae.release=… with sae.id=…"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``cfg.json`` says of an autoencoder; further entries are let pass."""
+
+    architecture: str = _KNOWN[0]
+    apply_b_dec_to_input: bool = False
+    normalize_activations: str | None = "none"
+
+    @classmethod
+    def of(cls, given: object, where: object) -> Config:
+        """From what was read.
+
+        Raises:
+            ArtefactError: An entry is of a wrong type, or the kind is not supported.
+        """
+        found = fitting(cls, given, where, ArtefactError)
+        if found.architecture not in _KNOWN or found.normalize_activations not in (None, "none"):
+            raise ArtefactError(
+                f"{where}: architecture {found.architecture!r} with normalize_activations "
+                f"{found.normalize_activations!r} is not supported; JumpReLU and ReLU autoencoders "
+                f"of plain activations are"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -52,46 +77,26 @@ class Autoencoder:
     threshold: Tensor
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any], name: str) -> Autoencoder:
+    def of(cls, tensors: Mapping[str, Tensor], config: object, name: str) -> Autoencoder:
         """From published tensors.
 
         Args:
             tensors: By GemmaScope's names; ``b_dec`` and ``threshold`` may be missing.
-            config: ``architecture``, ``apply_b_dec_to_input``, ``normalize_activations``, each
-                optional.
+            config: What ``Config`` is of.
             name: For messages.
 
         Raises:
-            ArtefactError: A tensor is missing, has another shape, or the kind is not supported.
+            ArtefactError: A tensor is missing, has another shape or values that are not finite, or
+                the kind is not supported.
         """
-        kind = config.get("architecture", _KNOWN[0])
-        scaled = config.get("normalize_activations", "none")
-        if kind not in _KNOWN or scaled not in (None, "none"):
-            raise ArtefactError(
-                f"{name}: architecture {kind!r} with normalize_activations {scaled!r} is not "
-                f"supported; JumpReLU and ReLU autoencoders of plain activations are"
-            )
-        own = {
-            _NAMES[key.lower()]: v.float() for key, v in tensors.items() if key.lower() in _NAMES
-        }
-        missing = [key for key in ("W_enc", "W_dec", "b_enc") if key not in own]
-        if missing:
-            raise ArtefactError(f"{name} lacks {', '.join(missing)}; it has {', '.join(tensors)}")
-        bias, width = own["b_enc"], own["W_enc"].shape[0]
-        own.setdefault("threshold", torch.zeros_like(bias))
-        own.setdefault("b_dec", torch.zeros(width))
-        shapes = {
-            "W_enc": (width, len(bias)),
-            "W_dec": (len(bias), width),
-            "threshold": (len(bias),),
-            "b_dec": (width,),
-        }
-        for key, shape in shapes.items():
-            if tuple(own[key].shape) != shape:
-                found = list(own[key].shape)
-                raise ArtefactError(f"{name}: {key} has the shape {found}, not {list(shape)}")
-        if config.get("apply_b_dec_to_input"):
-            bias = bias - own["b_dec"] @ own["W_enc"]
+        told = Config.of(config, name)
+        width, features = _sizes({key: tuple(own.shape) for key, own in tensors.items()}, name)
+        own = {_NAMES[key.lower()]: v.float() for key, v in tensors.items() if _known(key)}
+        check_finite(own, name)
+        bias = own["b_enc"]
+        own.setdefault("threshold", torch.zeros(features))
+        if told.apply_b_dec_to_input:
+            bias = bias - own.get("b_dec", torch.zeros(width)) @ own["W_enc"]
         return cls(own["W_enc"], own["W_dec"], bias, own["threshold"])
 
     @property
@@ -133,23 +138,47 @@ def load(path: str, release: str, sae_id: str) -> Autoencoder:
 
 
 def _from_file(path: Path) -> Autoencoder:
-    from safetensors.torch import load_file
-
     inside = [path / name for name in _FILES if (path / name).is_file()]
     file = inside[0] if inside else path
     if not file.is_file():
         raise ArtefactError(f"{path}: no sparse autoencoder there; {_ADVICE}")
-    try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        else:
-            tensors = load_file(file)
-        beside = file.with_name("cfg.json")
-        config = json.loads(beside.read_text()) if beside.is_file() else {}
-    except Exception as cause:  # safetensors and zipfile have exception types of their own
-        raise ArtefactError(f"{file} cannot be read as npz or safetensors ({cause})") from cause
-    return Autoencoder.of(tensors, config, str(file))
+    beside = file.with_name("cfg.json")
+    config = read_json(beside) if beside.is_file() else {}
+    with arrays(file) as found:
+        _sizes({key: own.shape for key, own in found.items()}, str(file))
+        tensors = {key: own.load() for key, own in found.items() if _known(key)}
+        return Autoencoder.of(tensors, config, str(file))
+
+
+def _known(name: str) -> bool:
+    return name.lower() in _NAMES
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
+    """Width and number of features, which all shapes go with.
+
+    Raises:
+        ArtefactError: A tensor is missing, or has another shape.
+    """
+    own = {_NAMES[key.lower()]: shape for key, shape in shapes.items() if _known(key)}
+    missing = [key for key in ("W_enc", "W_dec", "b_enc") if key not in own]
+    if missing:
+        there = one_line(", ".join(shapes), 200)
+        raise ArtefactError(f"{name} lacks {', '.join(missing)}; it has {there}")
+    width, features = (*own["W_enc"], 0, 0)[:2]
+    expected = {
+        "W_enc": (width, features),
+        "W_dec": (features, width),
+        "b_enc": (features,),
+        "threshold": (features,),
+        "b_dec": (width,),
+    }
+    for key, shape in own.items():
+        if shape != expected[key] or 0 in shape:
+            raise ArtefactError(
+                f"{name}: {key} has the shape {list(shape)}, not {list(expected[key])}"
+            )
+    return width, features
 
 
 def _from_sae_lens(release: str, sae_id: str) -> Autoencoder:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,8 +27,15 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from harness import ArtefactError
+from harness.artefacts.reading import fitting
 from harness_axbench.data.concepts import whole_text
 from harness_axbench.methods.base import Lesson, Stored, TextMethod
+
+
+@dataclass(frozen=True)
+class _Values:
+    vocabulary: list[str]
 
 
 class BagOfWords(TextMethod):
@@ -94,10 +102,21 @@ class BagOfWords(TextMethod):
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> BagOfWords:
-        words = values["vocabulary"]
+        words = fitting(_Values, values, "the vocabulary", ArtefactError).vocabulary
+        if len(set(words)) < len(words) or not words:
+            raise ArtefactError("the vocabulary is empty, or has a word twice")
+        kinds = dict.fromkeys(("values", "intercepts"), torch.float64)
+        for name, kind in (kinds | dict.fromkeys(("columns", "starts"), torch.int64)).items():
+            if name not in tensors or tensors[name].dim() != 1 or tensors[name].dtype != kind:
+                raise ArtefactError(f"a tensor '{name}' of one dimension and {kind} is needed")
         parts = tuple(tensors[name].numpy() for name in ("values", "columns", "starts"))
         shape = (len(tensors["intercepts"]), len(words))
-        return cls(words, csr_matrix(parts, shape=shape), tensors["intercepts"].numpy())
+        try:
+            coefficients = csr_matrix(parts, shape=shape)
+            coefficients.check_format(full_check=True)
+        except ValueError as cause:
+            raise ArtefactError(f"the coefficients do not go together: {cause}") from cause
+        return cls(words, coefficients, tensors["intercepts"].numpy())
 
     def scores(self, texts: Sequence[str]) -> Tensor:
         counts = CountVectorizer(vocabulary=self.vocabulary).transform(texts)

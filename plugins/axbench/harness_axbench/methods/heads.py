@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson
 from harness_axbench.methods.stacked import Course, Rows, learn, singles
@@ -95,8 +95,17 @@ class Heads:
         return {own.name: getattr(self, own.name) for own in fields(self)}
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Heads:
-        """From an artefact."""
+    def of(cls, tensors: Mapping[str, Tensor], device: torch.device, width: int) -> Heads:
+        """From an artefact, for a model of a width.
+
+        Raises:
+            ArtefactError: A tensor is missing or of another shape.
+        """
+        half = width // 2
+        shapes = ((half, width), (half,), (2, half), (2,))
+        for own, shape in zip(fields(cls), shapes, strict=True):
+            if own.name not in tensors or tuple(tensors[own.name].shape[1:]) != shape:
+                raise ArtefactError(f"heads need a tensor '{own.name}' {['concepts', *shape]}")
         return cls(*(tensors[own.name].to(device) for own in fields(cls)))
 
     def select(self, index: Tensor) -> Heads:

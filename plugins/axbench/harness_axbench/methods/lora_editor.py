@@ -49,8 +49,8 @@ class LoraEditor(Editor):
     def __init__(self, model: Any, plan: Plan) -> None:
         found, method = plan.found, plan.method
         found.check_fits(hidden_size=width_of(model), n_layers=len(blocks(model)))
-        stored, facts = found.tensors(method), found.facts(method)
-        self._scaling, names = float(facts["scaling"]), list(facts["targets"])
+        stored, names = found.tensors(method), list(found.fact(method, "targets"))
+        self._scaling = float(found.fact(method, "scaling"))
         self._layers: list[nn.Module] = []
         try:
             self._layers = [model.get_submodule(name) for name in names]
@@ -59,12 +59,17 @@ class LoraEditor(Editor):
             raise ArtefactError(
                 f"{found.folder}: {method} does not fit this model ({cause})"
             ) from cause
+        if not a.dim() == b.dim() == 4 or a.shape[1:3] != (len(names), b.shape[3]):
+            raise ArtefactError(
+                f"{found.folder}: {method} needs matrices for {len(names)} layers; 'a' has the "
+                f"shape {list(a.shape)}, 'b' {list(b.shape)}"
+            )
         for place, layer in enumerate(self._layers):
             shape = tuple(getattr(layer, "weight", torch.empty(0)).shape)
             own = (b.shape[-2], a.shape[-1])
-            if shape != own or len(a) != len(b) or len(a) != len(found.concepts):
+            if shape != own or a.shape[:2] != b.shape[:2]:
                 raise ArtefactError(
-                    f"{found.folder}: {method} adds a matrix {list(own)} for each of {len(a)} "
+                    f"{found.folder}: {method} adds a matrix {list(own)} for each of {len(b)} "
                     f"concepts to {names[place]}, which is {list(shape)} in this model"
                 )
         device = next(model.parameters()).device

@@ -137,23 +137,29 @@ class LoreftEditor(Editor):
 
     def __init__(self, model: Any, plan: Plan) -> None:
         plan.found.check_fits(hidden_size=width_of(model), n_layers=len(blocks(model)))
-        facts, stored = plan.found.facts(plan.method), plan.found.tensors(plan.method)
+        stored = plan.found.tensors(plan.method)
         self._model, self._prefix = model, int(plan.found.manifest["prefix"])
-        self._layers = tuple(int(layer) for layer in facts["layers"])
+        self._layers = tuple(plan.found.fact(plan.method, "layers"))
+        n_blocks, rank = len(blocks(model)), int(plan.found.fact(plan.method, "rank"))
+        if max(self._layers, default=0) >= n_blocks:
+            raise ArtefactError(
+                f"{plan.found.folder}: {plan.method} edits the layers {list(self._layers)}; this "
+                f"model has the layers 0 … {n_blocks - 1}"
+            )
         device = next(model.parameters()).device
         try:
             self._edits = Edits(*(stored[k].to(device) for k in ("rotation", "source", "offset")))
         except KeyError as cause:
             raise ArtefactError(f"{plan.found.folder}: {plan.method} lacks {cause}") from cause
-        shape = (len(plan.found.concepts), len(self._layers), int(facts["rank"]), width_of(model))
+        shape = (len(plan.found.concepts), len(self._layers), rank, width_of(model))
         for name, own, expected in (
             ("rotation", self._edits.rotation, shape),
             ("source", self._edits.source, shape),
             ("offset", self._edits.offset, shape[:3]),
         ):
-            if tuple(own.shape) != expected or not bool(torch.isfinite(own).all()):
+            if tuple(own.shape) != expected:
                 raise ArtefactError(
-                    f"{plan.found.folder}: {plan.method} needs finite numbers of the shape "
+                    f"{plan.found.folder}: {plan.method} needs numbers of the shape "
                     f"{list(expected)} in '{name}'"
                 )
 

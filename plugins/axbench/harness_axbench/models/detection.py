@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import whole_text
 from harness_axbench.dictionary.directions import Directions
@@ -62,6 +62,11 @@ def _scores(
         return _by_directions(Directions.load(plan.found, plan.method), rows, places, reader())
     if plan.kind == TEXTS:
         scores = text_method(plan.found, plan.method).scores([whole_text(row) for row in rows])
+        if scores.shape[1] != len(plan.found.concepts):
+            raise ArtefactError(
+                f"{plan.found.folder}: {plan.method} scores {scores.shape[1]} concepts, not "
+                f"{len(plan.found.concepts)} as the manifest says"
+            )
         return [own[at].tolist() for own, at in zip(scores, places, strict=True)]
     kind = find(plan.method)
     if not issubclass(kind, HeadMethod):
@@ -86,8 +91,12 @@ def text_method(found: Dictionary, method: str) -> TextMethod:
     """A dictionary's method that scores texts.
 
     Raises:
-        ArtefactError: A file of it is missing or damaged.
+        ArtefactError: It does not, or a file of it is missing or damaged.
     """
     kind = find(method)
-    assert issubclass(kind, TextMethod)
-    return kind.load(found.tensors(method), found.values(method))
+    if not issubclass(kind, TextMethod):
+        raise ArtefactError(f"{found.folder}: {method} is said to score texts alone; it does not")
+    try:
+        return kind.load(found.tensors(method), found.values(method))
+    except ArtefactError as cause:
+        raise ArtefactError(f"{found.folder}: {method}: {cause}") from cause

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from harness import Wrapper, traced
 from harness.artefacts.checksums import fingerprint
+from harness.errors import shown
 from harness_axbench.requests import STEERING
 from harness_axbench.steering.plan import Plan, choose, make_plan
 from harness_axbench.steering.positions import ALL
@@ -203,13 +204,13 @@ class SteeringPart(Wrapper):
 def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:
     """Warn where a dictionary was trained on other weights of the same shape."""
     trained = plan.found.manifest["model"]
-    if name == trained["name"]:
+    if trained is None or name == trained["name"]:
         return
     own = fingerprint(path)
     if own is None or own != trained.get("sha256"):
         log.warning(
             "the dictionary %s was trained on %s; %s has the same width and other weights",
             plan.found.folder,
-            trained["name"],
+            shown(trained["name"]),
             name,
         )

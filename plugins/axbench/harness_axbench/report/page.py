@@ -6,19 +6,19 @@ run: nothing is loaded, no style but the page's own holds.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import HarnessError
+from harness.artefacts.reading import loads
 from harness.artefacts.writing import replacing_text
 from harness.reports.files import write_cells
 from harness.reports.page import report_style, source, source_hash, template
 from harness.reports.values import mapping, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
-from harness_axbench.report.reading import Runs, Section
+from harness_axbench.report.reading import Runs, Section, plain
 
 PAGE = "report.html"
 _ROOM = "harness_axbench.report"
@@ -89,11 +89,11 @@ def _shown(section: Section, order: list[Standing], name: str) -> _Shown:
 def _judge(judge: str) -> str:
     """A judge by its model; by all that is known of it, where that cannot be read."""
     try:
-        known = mapping(json.loads(judge)) if judge else {}
+        known = mapping(loads(judge)) if judge else {}
     except ValueError:
-        return judge
+        return plain(judge)
     named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
-    return named or judge
+    return plain(named or judge)
 
 
 def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:

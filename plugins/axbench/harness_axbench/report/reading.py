@@ -7,8 +7,6 @@ judge. Of repeated runs the newest full one counts, as on the leaderboard.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, HarnessError, Row
+from harness.artefacts.reading import fitting, loads
 from harness.errors import one_line
 from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run, TaskRun
 from harness.reports.values import mapping, text
-from harness_axbench.metrics import ABSENCE, SELECT, TEST
 from harness_axbench.metrics.concept_mean import Item
-from harness_axbench.metrics.ratings import NAMES
+from harness_axbench.metrics.items import Detected, Rated, Suppressed
 
 DETECTION, STEERING, SUPPRESSION = "Detection", "Steering", "Suppression"
 FAMILIES = (DETECTION, STEERING, SUPPRESSION)
@@ -37,6 +35,7 @@ TASKS = {
     "axbench_suppress": SUPPRESSION,
 }
 _ITEM = {DETECTION: "auroc", STEERING: "overall_score", SUPPRESSION: "overall_score"}
+_KINDS: dict[str, type] = {DETECTION: Detected, STEERING: Rated, SUPPRESSION: Suppressed}
 
 METHODS = {
     "diffmean": "DiffMean",
@@ -160,7 +159,7 @@ def read_runs(paths: Iterable[Path]) -> Runs:
             left_out.append(one_line(cause))
     if not series:
         raise HarnessError(f"no samples of an AxBench task can be read; the first: {left_out[-1]}")
-    return Runs(tuple(_sections(series)), tuple(left_out))
+    return Runs(tuple(_sections(series)), tuple(map(plain, left_out)))
 
 
 def _newest(
@@ -181,10 +180,17 @@ def _series(run: Run, task: TaskRun) -> Series:
     path = Path(run.file)
     saved = read_document(path)
     rows = read_samples(path, saved, task.task)
-    family = TASKS[task.task]
-    read = _detection if family == DETECTION else _steering
-    items = [read(row, number, path, task.task) for number, row in enumerate(rows, start=1)]
-    concepts = {int(row["doc"]["concept_id"]): str(row["doc"].get("concept", "")) for row in rows}
+    items = [_item(row, number, path, task.task) for number, row in enumerate(rows, start=1)]
+    concepts = {
+        int(item["concept_id"]): plain(text(row["doc"].get("concept")))
+        for item, row in zip(items, rows, strict=True)
+    }
+    run = replace(
+        run,
+        model=plain(run.model),
+        method=plain(run.method),
+        lm_eval_version=plain(run.lm_eval_version),
+    )
     facts = mapping(saved.get("config"))
     return Series(
         label=_label(run, task.task, facts),
@@ -197,42 +203,21 @@ def _series(run: Run, task: TaskRun) -> Series:
     )
 
 
-def _found(row: Row, number: int, path: Path, task: str) -> Mapping[str, Any]:
-    item = row.get(_ITEM[TASKS[task]])
-    whole = isinstance(item, dict) and isinstance(item.get("concept_id"), int)
-    if not whole or mapping(row["doc"]).get("concept_id") != mapping(item)["concept_id"]:
-        raise DataError(f"{path}: sample {number} of {task} has nothing to draw; was it judged?")
-    return mapping(item)
-
-
-def _detection(row: Row, number: int, path: Path, task: str) -> Item:
-    item = _found(row, number, path, task)
-    if not _is_number(item.get("score")) or not isinstance(item.get("category"), str):
-        raise DataError(f"{path}: sample {number} of {task} has no category or no finite score")
+def _item(row: Row, number: int, path: Path, task: str) -> Item:
+    family = TASKS[task]
+    item = row.get(_ITEM[family])
+    where = f"{path}: sample {number} of {task}"
+    if not isinstance(item, dict) or (
+        mapping(row["doc"]).get("concept_id") != item.get("concept_id")
+    ):
+        raise DataError(f"{where} has nothing to draw; was it judged?")
+    fitting(_KINDS[family], item, where)
     return item
 
 
-def _steering(row: Row, number: int, path: Path, task: str) -> Item:
-    item = _found(row, number, path, task)
-    ratings = [item.get(name, "missing") for name in NAMES]
-    if TASKS[task] == SUPPRESSION:
-        ratings.append(item.get(ABSENCE, "missing"))
-    sound = all(rating is None or _is_rating(rating) for rating in ratings)
-    factor = item.get("factor", "missing")
-    if not sound or item.get("split") not in (SELECT, TEST):
-        raise DataError(f"{path}: sample {number} of {task} has no ratings from 0 to 2")
-    if factor is not None and not _is_number(factor):
-        raise DataError(f"{path}: sample {number} of {task} has no factor")
-    return item
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _is_rating(value: object) -> bool:
-    return _is_number(value) and 0 <= value <= 2  # type: ignore[operator]
+def plain(text: str) -> str:
+    """A text as it is shown: one line, without what would steer a terminal."""
+    return one_line(text) if text else ""
 
 
 def _label(run: Run, task: str, facts: Mapping[str, Any]) -> str:
@@ -243,7 +228,7 @@ def _label(run: Run, task: str, facts: Mapping[str, Any]) -> str:
             if facts.get(key) not in (None, usual)]  # fmt: skip
     if TASKS[task] == DETECTION or not more:
         return name
-    return f"{name} ({', '.join(more)})"
+    return plain(f"{name} ({', '.join(more)})")
 
 
 def _sections(series: Iterable[Series]) -> list[Section]:
@@ -254,7 +239,7 @@ def _sections(series: Iterable[Series]) -> list[Section]:
         judge = task.judge if family else ""
         groups.setdefault((family, task.data_sha256, judge, task.data_source), []).append(one)
     return [
-        Section(FAMILIES[family], source, sha256, judge, _told_apart(own))
+        Section(FAMILIES[family], plain(source), plain(sha256), judge, _told_apart(own))
         for (family, sha256, judge, source), own in sorted(groups.items(), key=lambda pair: pair[0])
     ]
 
@@ -268,7 +253,7 @@ def _told_apart(series: Sequence[Series]) -> tuple[Series, ...]:
     for more in (_layer, _model, _arguments, _identity):
         counts = Counter(one.label for one in named)
         named = [
-            replace(one, label=f"{one.label}, {more(one)}")
+            replace(one, label=plain(f"{one.label}, {more(one)}"))
             if counts[one.label] > 1 and more(one)
             else one
             for one in named
@@ -292,7 +277,7 @@ def _layer(one: Series) -> str:
 def _arguments(one: Series) -> str:
     given = one.run.gen_kwargs
     try:
-        pairs = mapping(json.loads(given)) if given else {}
+        pairs = mapping(loads(given)) if given else {}
     except ValueError:
         return given
     return ", ".join(f"{key} {text(value)}" for key, value in pairs.items())

@@ -67,12 +67,11 @@ class Plan:
             raise HarnessError(f"concept {concept_id}: {self.method} steers by a factor; pass one")
         place = self.found.place(concept_id)
         self.found.check_covers(self.method, concept_id)
-        units = self.found.facts(self.method).get("max_act")
         return Steering(
             method=self.method,
             concept_id=concept_id,
             factor=factor,
-            max_act=float(units[place]) if units else 1.0,
+            max_act=self.found.unit(self.method, place),
             layer=self.found.layer,
             place=place,
             intervention=self.intervention,

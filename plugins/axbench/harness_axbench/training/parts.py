@@ -14,6 +14,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness import ArtefactError
+from harness.artefacts.reading import fitting, loads
 from harness.artefacts.writing import replacing
 from harness.asking.store import key_of
+from harness.errors import one_line
 from harness_axbench.methods.base import Stored
 
 log = logging.getLogger(__name__)
 
 MAX_ACT = "max_act"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a unit's header says, besides its tensors."""
+
+    values: dict[str, Any]
+    facts: dict[str, Any]
+    each: dict[str, list[Any]]
 
 
 class Parts:
@@ -88,11 +100,14 @@ class Parts:
             with safe_open(path, "pt") as file:
                 tensors = {k: file.get_tensor(k) for k in file.keys() if k != "none"}  # noqa: SIM118
                 text, sha256 = (file.metadata()[key] for key in ("json", "sha256"))
+            sound = _digest(tensors, text) == sha256
+            told = loads(text)
         except Exception as cause:  # safetensors has its own exception types
-            raise ArtefactError(f"{path} is damaged ({cause})") from cause
-        if _digest(tensors, text) != sha256:
+            raise ArtefactError(f"{path} is damaged ({one_line(cause, 200)})") from cause
+        if not sound:
             raise ArtefactError(f"{path} is damaged (its checksum is another)")
-        return Stored(tensors=tensors, **json.loads(text))
+        own = fitting(_Told, told, path, ArtefactError)
+        return Stored(tensors=tensors, values=own.values, facts=own.facts, each=own.each)
 
     def remove(self) -> None:
         """Remove all units."""
