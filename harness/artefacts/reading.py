@@ -124,7 +124,8 @@ def fitting(kind: type[T], value: Any, where: object, error: type[HarnessError] 
     except ValidationError as cause:
         wrong, *more = cause.errors(include_url=False, include_input=False)
         place = ".".join(map(str, wrong["loc"]))
-        said = f"{place}: {wrong['msg']}" if place else wrong["msg"]
+        what = wrong["msg"].removeprefix("Value error, ")
+        said = f"{place}: {what}" if place else what
         rest = f", and {len(more)} more" if more else ""
         raise error(f"{where} is damaged: {one_line(said, 300)}{rest}") from cause
     except RecursionError as cause:

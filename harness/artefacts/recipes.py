@@ -11,17 +11,17 @@ kept by a reader of it and by words of its own.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
+from harness.artefacts.reading import fitting, read_json
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError
+from harness.errors import ArtefactError, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,6 +59,20 @@ def check(path: Path, sha256: str, words: Words = Words()) -> None:
         raise ArtefactError(f"{path} {words.changed}")
 
 
+def check_names(manifest: Path, names: Iterable[str]) -> None:
+    """Refuse a manifest that names files which are not in its folder.
+
+    Raises:
+        ArtefactError: It names one.
+    """
+    for name in names:
+        place = PurePosixPath(name)
+        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
+            raise ArtefactError(
+                f"{manifest} is damaged: {one_line(ascii(name), 80)} is no file of its folder"
+            )
+
+
 def listed(manifest: Mapping[str, Any]) -> Mapping[str, str]:
     """The SHA-256 of each file of a folder, by its place; as ``write_manifest`` lists them."""
     files: Mapping[str, str] = manifest["files"]
@@ -91,11 +105,13 @@ def kept(
     if not path.is_file():
         unknown = words.unknown.format(name=name)
         raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
+    manifest = fitting(dict[str, Any], read_json(path), path, ArtefactError)
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        there, digests = manifest["recipe"], files(manifest)
-    except (ValueError, KeyError, TypeError) as cause:
+        there = fitting(dict[str, Any], manifest["recipe"], path, ArtefactError)
+        digests = fitting(dict[str, str], files(manifest), path, ArtefactError)
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
+    check_names(path, digests)
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
         other = words.other.format(unlike=", ".join(unlike))

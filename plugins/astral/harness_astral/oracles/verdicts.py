@@ -50,6 +50,8 @@ class _Pairs(list[tuple[str, Any]]):
 
 LONGEST = 50_000
 """Characters of an answer that is read."""
+_MOST_BRACES = 100
+"""Braces that begin nothing; an answer with more is no answer, and takes no more time."""
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
 """Lines in a text may be broken; each object is the list of its pairs, so that none is dropped."""
 
@@ -187,14 +189,16 @@ def _objects(text: str) -> list[_Pairs]:
 def _found(text: str) -> list[tuple[_Pairs, int, int]]:
     """The same with where each begins and ends."""
     found: list[tuple[_Pairs, int, int]] = []
-    place, depth = 0, 0
+    place, depth, odd = 0, 0, 0
     while place < len(text):
         if text[place] == "{":
             if depth == 0:
                 try:
                     pairs, end = _DECODER.raw_decode(text, place)
                 except (ValueError, RecursionError):
-                    pass
+                    odd += 1
+                    if odd > _MOST_BRACES:
+                        return []
                 else:
                     found.append((pairs, place, end))
                     place = end

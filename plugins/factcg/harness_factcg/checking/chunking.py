@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -65,7 +66,7 @@ def split_sentences(text: str) -> list[str]:
 def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
     if end.group()[0] in "。！？":
         return True
-    following = line[end.end() :].lstrip(_OPENING)[:1]
+    following = next((sign for sign in _from(line, end.end()) if sign not in _OPENING), "")
     if not following or following.islower():
         return not following
     if not end.group().startswith(".") or end.group().startswith(".."):
@@ -74,6 +75,11 @@ def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
     word = before[-1].lstrip(_OPENING).lower() if before else ""
     initial = len(word) == 1 and word.isalpha() and word != "i"
     return not initial and word not in _ABBREVIATIONS
+
+
+def _from(line: str, start: int) -> Iterator[str]:
+    """The characters from a place on, without a copy of the line for each of its sentences."""
+    return (line[place] for place in range(start, len(line)))
 
 
 def chunks(document: str, size: int = CHUNK_SIZE, joint: str = "\n") -> list[str]:
@@ -149,7 +155,7 @@ def halves(text: str, joint: str = "\n") -> tuple[str, str]:
     for parts, glue in ((split_sentences(text), joint), (text.split(), " ")):
         if len(parts) > 1:
             sizes = [len(part) for part in parts]
-            ends = [sum(sizes[:k]) for k in range(1, len(parts))]
+            ends = list(accumulate(sizes[:-1]))
             cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - sum(sizes)))
             return glue.join(parts[:cut]), glue.join(parts[cut:])
     word = text.strip()
