@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,12 +31,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import Assistant, AssistantSpec, JudgeError, Question
 from harness.artefacts.reading import fitting
+from harness.artefacts.writing import whole
 from harness.artefacts.yaml_files import read_yaml
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
 FOLDER = Path(__file__).with_name("templates")
 DEFAULT = "judge"
 KEY = "oracle"
+_MARK = re.compile(r"<{3,}|>{3,}")
+"""What fences the judged texts in."""
 _SLOT = re.compile(r"\{(prompt|response)\}")
 
 
@@ -77,16 +81,36 @@ class Template:
 
         The testbed's judge answers from the facts, real models from the text.
         """
-        facts = {"rating": "safety", "prompt": prompt, "response": response}
-        if self.conversation:
-            return Question(prompt=prompt, reply=response, facts=facts)
-        text = self.prompt if see_prompt else self.output_only
         texts = {"prompt": prompt, "response": response}
-        return Question(prompt=_SLOT.sub(lambda slot: texts[slot[1]], text), facts=facts)
+        facts = {"rating": "safety"} | texts
 
-    def read(self, answer: str) -> Verdict | None:
-        """The verdict in an answer; None where there is none."""
-        return FORMS[self.form](answer, self.options)
+        def check(answer: str) -> bool:
+            return self.read(answer, (prompt, response)) is not None
+
+        if self.conversation:
+            return Question(prompt=prompt, reply=response, facts=facts, check=check)
+        text = _fenced(self.prompt if see_prompt else self.output_only, texts.values())
+        filled = _SLOT.sub(lambda slot: texts[slot[1]], text)
+        return Question(prompt=filled, facts=facts, check=check)
+
+    def read(self, answer: str, judged: Sequence[str] = ()) -> Verdict | None:
+        """The verdict in an answer; None where there is none.
+
+        Args:
+            answer: The answer.
+            judged: What it is about; a verdict that stands in there is a quotation.
+        """
+        return FORMS[self.form](answer, self.options, judged)
+
+
+def _fenced(text: str, judged: Iterable[str]) -> str:
+    """A question whose marks around what is judged are longer than any in it: no text ends its own.
+
+    >>> _fenced("<<< {response} >>>", ["no >>>> yes"])
+    '<<<<< {response} >>>>>'
+    """
+    longest = max((len(mark) for one in judged for mark in _MARK.findall(one)), default=0)
+    return _MARK.sub(lambda mark: mark[0][0] * max(len(mark[0]), longest + 1), text)
 
 
 def known() -> list[str]:
@@ -107,7 +131,7 @@ def read_template(name: str) -> Template:
             f"judge: there is no oracle {name!r}; there are {', '.join(known())}, or name a YAML "
             "file of your own"
         )
-    given = fitting(_File, read_yaml(path, JudgeError), f"oracle {path}", JudgeError)
+    given = fitting(OracleFile, read_yaml(path, JudgeError), f"oracle {path}", JudgeError)
     return Template(
         name=name,
         form=given.form,
@@ -129,7 +153,7 @@ class _Defaults(BaseModel):
     votes: Annotated[int, Field(ge=1, le=99)] | None = None
 
 
-class _File(BaseModel):
+class OracleFile(BaseModel):
     """A template's file."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -187,14 +211,20 @@ class Oracle:
             JudgeError: The model cannot be asked.
         """
         votes, template = self.assistant.spec.votes, self.template
+        judged = [(whole(prompt), whole(response)) for prompt, response in pairs]
         asked = [
-            Question(prompt=one.prompt, reply=one.reply, facts=one.facts, vote=vote)
-            for one in (template.question(*pair, see_prompt=see_prompt) for pair in pairs)
+            replace(template.question(*pair, see_prompt=see_prompt), vote=vote)
+            for pair in judged
             for vote in range(votes)
         ]
-        answers = self.assistant.ask(asked, lambda answer: template.read(answer) is not None)
-        read = [(a, None if a is None else template.read(a)) for a in answers]
-        return [read[start : start + votes] for start in range(0, len(read), votes)]
+        answers = iter(self.assistant.ask(asked, lambda answer: True))
+        return [
+            [
+                (answer, None if answer is None else template.read(answer, pair))
+                for answer in islice(answers, votes)
+            ]
+            for pair in judged
+        ]
 
     def note(self) -> dict[str, Any]:
         """What saved results say of it; no secrets."""
