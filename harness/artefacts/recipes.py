@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.artefacts.checksums import digest
-from harness.artefacts.reading import fitting, read_json
+from harness.artefacts.reading import fitting, read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError, one_line
+from harness.errors import ArtefactError, HarnessError, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,20 +59,6 @@ def check(path: Path, sha256: str, words: Words = Words()) -> None:
         raise ArtefactError(f"{path} {words.changed}")
 
 
-def check_names(manifest: Path, names: Iterable[str]) -> None:
-    """Refuse a manifest that names files which are not in its folder.
-
-    Raises:
-        ArtefactError: It names one.
-    """
-    for name in names:
-        place = PurePosixPath(name)
-        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
-            raise ArtefactError(
-                f"{manifest} is damaged: {one_line(ascii(name), 80)} is no file of its folder"
-            )
-
-
 def listed(manifest: Mapping[str, Any]) -> Mapping[str, str]:
     """The SHA-256 of each file of a folder, by its place; as ``write_manifest`` lists them."""
     files: Mapping[str, str] = manifest["files"]
@@ -105,20 +91,32 @@ def kept(
     if not path.is_file():
         unknown = words.unknown.format(name=name)
         raise ArtefactError(f"{folder} exists and {unknown}; choose another --out")
-    manifest = fitting(dict[str, Any], read_json(path), path, ArtefactError)
     try:
-        there = fitting(dict[str, Any], manifest["recipe"], path, ArtefactError)
-        digests = fitting(dict[str, str], files(manifest), path, ArtefactError)
-    except (ValueError, KeyError, TypeError, AttributeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); choose another --out") from cause
-    check_names(path, digests)
+        manifest = read_record(path, dict[str, Any])
+        there = fitting(dict[str, Any], manifest["recipe"], path)
+        digests = fitting(dict[str, str], files(manifest), path)
+    except (HarnessError, ValueError, KeyError, TypeError, AttributeError) as cause:
+        said = cause if isinstance(cause, HarnessError) else f"{path} is damaged ({cause})"
+        raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
         other = words.other.format(unlike=", ".join(unlike))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
     for file, expected in digests.items():
-        check(folder / file, expected, words)
+        check(inside(folder, file, path), expected, words)
     return manifest
+
+
+def inside(folder: Path, name: str, where: object) -> Path:
+    """A file of a folder, as a manifest names it.
+
+    Raises:
+        ArtefactError: The name leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name[0] == "/" or ".." in parts or "\\" in name or not name.isprintable():
+        raise ArtefactError(f"{where} is damaged: {name[:80]!r} is no file of its folder")
+    return folder / name
 
 
 def put(folder: Path, name: str, content: bytes, prefix: str = "") -> dict[str, str]:
@@ -191,6 +189,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
     """What each model's steps cost (``Desk.costs`` by role), for the terminal."""
     from rich.box import SIMPLE
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         title="costs of the run that wrote it",
@@ -207,7 +206,7 @@ def costs_table(costs: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
             figures = [_short(spent.get(name, 0)) for name in _COSTS]
             for part in ("prompt", "answer"):
                 figures.append(f"{_short(spent.get(f'{part}_{unit}', 0))} {unit[0]}")
-            table.add_row(f"{role}: {step}", *figures)
+            table.add_row(Text(shown(f"{role}: {step}")), *figures)
     return table
 
 

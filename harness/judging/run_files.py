@@ -9,6 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
+from harness.artefacts.reading import fitting, loads, read_bytes
 from harness.artefacts.writing import write_lines, write_text
 from harness.data.sources import Row, read_table
 from harness.errors import DataError, one_line
@@ -38,14 +41,32 @@ def read_results(path: Path) -> Row:
         DataError: The file is missing, damaged or something else.
     """
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = loads(read_bytes(path))
     except (OSError, ValueError) as cause:
         raise DataError(f"{path} cannot be read as lm-eval's results: {cause}") from cause
     if not isinstance(saved, dict) or not {"results", "configs"} <= set(saved):
         raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
+    fitting(_Saved, saved, path)
     for name in saved["configs"]:
         _samples(path, name)
     return saved
+
+
+class _Saved(BaseModel):
+    """What is read of results by name; all else is looked at where it is shown."""
+
+    results: dict[str, dict[str, Any]]
+    configs: dict[str, dict[str, Any]]
+    samples: dict[str, dict[str, int]] = Field(default_factory=dict, alias="n-samples")
+
+
+class _Sample(BaseModel):
+    """What is read of a line of samples by name."""
+
+    doc: dict[str, Any]
+    resps: list[Any]
+    filtered_resps: list[Any]
+    filter: str
 
 
 def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
@@ -58,6 +79,7 @@ def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
     if not file.is_file():
         raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
     rows = read_table(file, ("doc", "resps", "filtered_resps", "filter", "metrics"))
+    fitting(list[_Sample], rows, file)
     expected = saved.get("n-samples", {}).get(name, {}).get("effective")
     for key in {row["filter"] for row in rows} or {"none"}:
         count = sum(row["filter"] == key for row in rows)

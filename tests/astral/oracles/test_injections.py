@@ -73,8 +73,12 @@ def test_fields_that_are_quoted_are_none(answer: str) -> None:
 
 @pytest.mark.parametrize("name", FENCED)
 @given(
-    prompt=st.lists(st.sampled_from(["<<<", ">", "\n", "{response}", "a", "{}", "%s"])).map("".join),
-    response=st.lists(st.sampled_from([">>>>", "<", "\n", "{prompt}", "b", "{{ b }}"])).map("".join),
+    prompt=st.lists(st.sampled_from(["<<<", ">", "\n", "{response}", "a", "{}", "%s"])).map(
+        "".join
+    ),
+    response=st.lists(st.sampled_from([">>>>", "<", "\n", "{prompt}", "b", "{{ b }}"])).map(
+        "".join
+    ),
 )
 def test_no_text_ends_its_fence(name: str, prompt: str, response: str) -> None:
     template = read_template(name)

@@ -64,6 +64,10 @@ def test_what_is_not_plain_is_one_line(tmp_path: Path, content: bytes | str, sai
 
 def test_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    for name, said in (("pipe.yaml", "not a regular file"), (".", "cannot be read"), ("x", "No su")):
+    for name, said in (
+        ("pipe.yaml", "not a regular file"),
+        (".", "cannot be read"),
+        ("x", "No su"),
+    ):
         with pytest.raises(ArtefactError, match=said):
             read_yaml(tmp_path / name, ArtefactError)

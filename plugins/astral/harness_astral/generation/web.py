@@ -23,6 +23,7 @@ from tqdm import tqdm
 from harness import DataError, HarnessError, read_table
 from harness.asking.secrets import redacted, strike_out
 from harness.asking.store import Store, key_of
+from harness.errors import one_line
 
 FILE = "snippets.jsonl"
 TAVILY, DDGS = "tavily", "ddgs"
@@ -218,7 +219,8 @@ def read_snippets(path: Path, categories: Sequence[str]) -> list[Snippet]:
     for number, row in enumerate(read_table(path, _FIELDS), start=1):
         odd = [name for name in row if name not in _FIELDS or not isinstance(row[name], str)]
         if odd or not row["text"].strip():
-            raise DataError(f"{path}, row {number}: {', '.join(odd) or 'text'} is not as in {FILE}")
+            said = one_line(", ".join(map(str, odd)) or "text", 80)
+            raise DataError(f"{path}, row {number}: {said} is not as in {FILE}")
         found[row["id"]] = Snippet(**row)
     there = {one.category for one in found.values()}
     bare = [name for name in categories if name not in there]

@@ -16,13 +16,13 @@ in words: it is the answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
 
 from harness import Completion
+from harness.artefacts.reading import loads
 from harness_astral.requests import FILTERED, REFUSED_BY_PROVIDER
 
 POLICY = frozenset(
@@ -46,7 +46,7 @@ def policy_of(status: int, body: str) -> str | None:
     if status not in _STATUSES:
         return None
     try:
-        told = json.loads(body)["error"]
+        told = loads(body)["error"]
         inner = told.get("innererror") or {}
         codes = [str(part.get(name)) for part in (told, inner) for name in _NAMES]
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -25,7 +25,7 @@ from pydantic import Field
 from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
 from harness.artefacts.reading import fitting, read_json
-from harness.artefacts.recipes import check_names, write_manifest
+from harness.artefacts.recipes import inside, write_manifest
 from harness.artefacts.writing import write_lines
 from harness.asking.store import key_of
 from harness.data.lines import numbered
@@ -199,10 +199,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if known.format != FORMAT:
         said = one_line(repr(known.format), 80)
         raise ArtefactError(f"{path} has the format {said}; this version reads {FORMAT}")
-    check_names(path, known.files)
     for name, expected in known.files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise ArtefactError(f"{folder / name} is missing or was changed since it was frozen")
+        file = inside(folder, name, path)
+        if not file.is_file() or digest(file) != expected:
+            raise ArtefactError(f"{file} is missing or was changed since it was frozen")
     return dict(manifest)
 
 
