@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import yaml
+from mangling import Target
 
 from harness.errors import HarnessError
-from mangling import Target
 
 SECONDS = 1.0
 """CPU time of a read, at most."""

@@ -22,7 +22,7 @@ _DIGITS = 30  # of a whole number
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases, long numbers, and a key that is there twice, which YAML itself would drop."""
+    """Refuses aliases, long numbers, and a key that is there twice, of which YAML drops one."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

@@ -25,9 +25,9 @@ from harness_astral.suites.factors import PAPER, read_factors
 from harness_astral.suites.messages import read_message
 from harness_astral.suites.suite import FILE, MANIFEST, read_suite, write_suite
 from harness_astral.tasks.rows import safety_docs
+from mangling import Target
 
 from harness.artefacts.writing import appearing, write_lines
-from mangling import Target
 
 from .made_up import CATEGORIES, STAMP, STYLES, TECHNIQUE, inputs, outcome, write_run
 

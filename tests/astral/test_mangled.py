@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from manglers import mangle
 from mangling import Target
 
@@ -41,9 +39,40 @@ def test_mangled_files_are_one_line(valid: dict[str, Target], name: str, random:
 
 
 PARTS = st.sampled_from(
-    ["```", "```json\n", "<input>", "</input>", "<think>", "</think>", "{", "}", "[", "]", '"', ":"]
-    + [",", "\n", " ", "\\ud83d", "\ud83d", "\\", "verdict", "safe", "unsafe", "yes", "no", "\x1b"]
-    + ["Harmful response: no\n", '{"style": "slang", "persuasion": "logical_appeal"}', "9" * 5000]
+    (
+        *(
+            "```",
+            "```json\n",
+            "<input>",
+            "</input>",
+            "<think>",
+            "</think>",
+            "{",
+            "}",
+            "[",
+            "]",
+            '"',
+        ),
+        *(
+            ":",
+            ",",
+            "\n",
+            " ",
+            "\\ud83d",
+            "\ud83d",
+            "\\",
+            "verdict",
+            "safe",
+            "unsafe",
+            "yes",
+            "\x1b",
+        ),
+        *(
+            "Harmful response: no\n",
+            '{"style": "slang", "persuasion": "logical_appeal"}',
+            "9" * 5000,
+        ),
+    )
 )
 
 

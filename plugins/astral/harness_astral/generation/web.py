@@ -21,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import DataError, HarnessError, read_table
+from harness.artefacts.writing import whole
 from harness.asking.secrets import redacted, strike_out
 from harness.asking.store import Store, key_of
 from harness.errors import one_line
@@ -201,7 +202,9 @@ def _tried(
 
 
 def _snippet(row: Mapping[str, Any], category: str, query: str, provider: str) -> Snippet:
-    texts = {name: " ".join(str(row.get(name) or "").split()) for name in ("title", "text", "url")}
+    texts = {
+        name: " ".join(whole(str(row.get(name) or "")).split()) for name in ("title", "text", "url")
+    }
     texts["text"] = texts["text"][:_LONGEST].strip()
     found = key_of(category=category, url=texts["url"], text=texts["text"])[:12]
     return Snippet(found, category, query, texts["title"], texts["text"], texts["url"], provider)

@@ -23,6 +23,7 @@ from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCom
 
 from harness import Completion
 from harness.artefacts.reading import loads
+from harness.artefacts.writing import whole
 from harness_astral.requests import FILTERED, REFUSED_BY_PROVIDER
 
 POLICY = frozenset(
@@ -69,7 +70,7 @@ def _completion(choice: Mapping[str, Any], text: str | None) -> Completion | Non
     message = choice.get("message") or {}
     said = text or message.get("refusal")
     trace = {} if reason in (None, "stop") else {"finish_reason": reason}
-    return Completion(said, trace) if isinstance(said, str) else None
+    return Completion(whole(said), trace) if isinstance(said, str) else None
 
 
 class _Policed:

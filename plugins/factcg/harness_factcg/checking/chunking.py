@@ -82,20 +82,33 @@ def _from(line: str, start: int) -> Iterator[str]:
     return (line[place] for place in range(start, len(line)))
 
 
-def chunks(document: str, size: int = CHUNK_SIZE, joint: str = "\n") -> list[str]:
-    """Pack a document's sentences into chunks of at most ``size`` word tokens.
+def count_spaced(text: str) -> int:
+    """Words in a text as white space separates them, with the signs that they touch."""
+    return len(text.split())
+
+
+def chunks(
+    document: str,
+    size: int = CHUNK_SIZE,
+    joint: str = "\n",
+    count: Callable[[str], int] = count_words,
+) -> list[str]:
+    """Pack a document's sentences into chunks of at most ``size`` words.
 
     Args:
         document: The text; an empty one has no chunks.
-        size: Word tokens a chunk, at least 1.
+        size: Words a chunk, at least 1.
         joint: What stands between sentences.
+        count: What a word is: ``count_words`` or ``count_spaced``.
 
     Raises:
         ValueError: ``size`` is less than 1.
     """
     if size < 1:
-        raise ValueError(f"a chunk of {size} word tokens holds nothing")
-    pieces = (piece for sentence in split_sentences(document) for piece in _pieces(sentence, size))
+        raise ValueError(f"a chunk of {size} words holds nothing")
+    pieces = (
+        piece for sentence in split_sentences(document) for piece in _pieces(sentence, size, count)
+    )
     return pack(pieces, size, joint)
 
 
@@ -119,19 +132,19 @@ def pack(pieces: Iterable[tuple[str, int]], size: int, joint: str) -> list[str]:
     return [*packed, joint.join(current)] if current else packed
 
 
-def _pieces(sentence: str, size: int) -> Iterator[tuple[str, int]]:
-    """The sentence, or parts of it of at most ``size`` word tokens, each with its length."""
-    length = count_words(sentence)
+def _pieces(sentence: str, size: int, count: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    """The sentence, or parts of it of at most ``size`` words, each with its length."""
+    length = count(sentence)
     if length <= size:
         yield sentence, length
         return
     start, used = 0, 0
     for word in re.finditer(r"\S+", sentence):
-        length = count_words(word.group())
+        length = count(word.group())
         if used and used + length > size:
             yield sentence[start : word.start()].rstrip(), used
             start, used = word.start(), 0
-        if length > size:
+        if length > size:  # one word of many word tokens
             tokens = list(_TOKEN.finditer(sentence, word.start(), word.end()))
             for first in range(size, length, size):
                 yield sentence[start : tokens[first].start()], size
@@ -205,7 +218,8 @@ class Chunker:
     Args:
         size: Of a chunk; None for documents in one piece.
         joint: What stands between the sentences of a chunk.
-        count: Lengths of many texts at once, in the unit of ``size``; by default word tokens.
+        words: What a word is, where ``size`` counts words.
+        count: Lengths of many texts at once, where it counts something else.
     """
 
     def __init__(
@@ -213,10 +227,12 @@ class Chunker:
         size: int | None,
         *,
         joint: str = "\n",
+        words: Callable[[str], int] = count_words,
         count: Callable[[list[str]], Sequence[int]] | None = None,
     ) -> None:
         self._size = size
         self._joint = joint
+        self._words = words
         self._count = count
 
     def __call__(self, documents: Iterable[str]) -> dict[str, list[str]]:
@@ -225,7 +241,10 @@ class Chunker:
         if self._size is None:
             return {document: [document.strip()] * bool(document.strip()) for document in distinct}
         if self._count is None:
-            return {document: chunks(document, self._size, self._joint) for document in distinct}
+            return {
+                document: chunks(document, self._size, self._joint, self._words)
+                for document in distinct
+            }
         return self._counted(distinct, self._size)
 
     def _counted(self, documents: Sequence[str], size: int) -> dict[str, list[str]]:

@@ -48,8 +48,12 @@ class Checkpoint:
             getattr(config, "max_position_embeddings", None),
             getattr(self.tokenizer, "model_max_length", None),
         )
-        limits = [int(limit) for limit in stated if limit and limit < 10**9]
+        limits = [int(limit) for limit in stated if _is_size(limit) and limit < 10**9]
         return min(limits, default=None)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
 
 
 def load(

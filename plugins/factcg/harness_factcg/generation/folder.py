@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import Row
+from harness import ArtefactError, Row
 from harness.artefacts import recipes
+from harness.artefacts.reading import fitting
 from harness.artefacts.writing import appearing, write_lines
+from harness.errors import shown
 from harness_factcg.data import cg2c
 
 if TYPE_CHECKING:
@@ -46,7 +48,21 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
         ArtefactError: Something else is there.
     """
     manifest = recipes.kept(folder, recipe)
-    return None if manifest is None else Generated(folder, manifest, already_there=True)
+    if manifest is None:
+        return None
+    fitting(_Facts, manifest, folder / recipes.MANIFEST, ArtefactError)
+    return Generated(folder, manifest, already_there=True)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is told of a folder; all else in its manifest is not looked at."""
+
+    pairs: int
+    pairs_by_hops: dict[str, int]
+    length_gap: cg2c.LengthGap
+    left_out: dict[str, int]
+    costs: dict[str, dict[str, dict[str, int]]]
 
 
 def write(
@@ -84,7 +100,7 @@ def summary(made: Generated) -> str:
     if manifest["left_out"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in manifest["left_out"].items())
         text += f"; left out: {reasons}"
-    return text
+    return shown(text)
 
 
 def gap(made: Generated) -> str:
