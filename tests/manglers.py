@@ -68,9 +68,9 @@ def mangled(content: bytes, suffix: str, random: Random) -> bytes:
 def _values(content: bytes, suffix: str, random: Random) -> bytes:
     if suffix == ".yaml":
         return json.dumps(_replaced(yaml.safe_load(content), random)).encode()
-    if suffix == ".json":
-        return json.dumps(_replaced(json.loads(content), random)).encode()
     lines = content.splitlines()
+    if suffix == ".json" and len(lines) > 1 and not lines[0].endswith(b"}"):
+        return json.dumps(_replaced(json.loads(content), random)).encode()
     place = random.randrange(len(lines))
     lines[place] = json.dumps(_replaced(json.loads(lines[place]), random)).encode()
     return b"\n".join(lines) + b"\n"

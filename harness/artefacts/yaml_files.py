@@ -26,7 +26,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise _at(self.peek_event(), "an alias; write out what it stands for")
+            found = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _at(found, "an alias; write out what it stands for")
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.ScalarNode) and whole(node.value) != node.value:
             raise _at(node, "half a surrogate pair in a text")

@@ -73,6 +73,13 @@ def test_documents_from_files_and_stdin(tmp_path: Path) -> None:
     expected = run(TEXT, "Ben plays chess.", *TESTBED)
     assert run(tmp_path / "doc.txt", "Ben plays chess.", *TESTBED) == expected
     assert run("-", "Ben plays chess.", *TESTBED, stdin=TEXT) == expected
+    assert run("-", "Ben plays chess.", *TESTBED, stdin=f"\ufeff{TEXT}") == expected
+
+
+def test_bytes_of_the_command_line_that_are_no_text() -> None:
+    """Python has half a surrogate pair for each; no tokenizer takes one."""
+    assert refused(f"{TEXT} \udcff", "c", *TESTBED) == "the document is not UTF-8 text"
+    assert refused(TEXT, "\udcff", *TESTBED) == "the claim is not UTF-8 text"
 
 
 def test_what_is_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

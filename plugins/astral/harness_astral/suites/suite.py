@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
@@ -159,14 +159,14 @@ def read_suite(path: Path) -> tuple[list[Input], dict[str, Any]]:
     return inputs, manifest or {"format": FORMAT, "sha256": content}
 
 
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Share:
     covered: _Count
-    total: Annotated[int, Field(ge=1)]
-    share: float
+    total: Annotated[int, Field(ge=1, strict=True)]
+    share: StrictFloat
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,8 @@ def halves(text: str, joint: str = "\n") -> tuple[str, str]:
     for parts, glue in ((split_sentences(text), joint), (text.split(), " ")):
         if len(parts) > 1:
             sizes = [len(part) for part in parts]
-            ends = list(accumulate(sizes[:-1]))
-            cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - sum(sizes)))
+            *ends, total = accumulate(sizes)
+            cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - total))
             return glue.join(parts[:cut]), glue.join(parts[cut:])
     word = text.strip()
     if len(word) < 2:

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, Sourced, choose, read_table
+from harness.errors import one_line
 from harness_factcg.data import aggrefact, cg2c
 from harness_factcg.data.rows import COLUMNS, checked_row, split_file, text
 from harness_factcg.options import SPLITS, TUNED, run_options
@@ -204,7 +205,7 @@ def ready_pairs(table: Sequence[Mapping[str, Any]], place: str) -> list[Row]:
         rows.sort(key=lambda row: -row["label"])
         if [row["label"] for row in rows] != [1, 0] or rows[0]["claim"] != rows[1]["claim"]:
             raise DataError(
-                f"{place}: pair_id {key} has {len(rows)} row(s); a pair is two rows with the same "
-                f"claim, one with label 1 and one with label 0"
+                f"{place}: pair_id {one_line(key, 80)} has {len(rows)} row(s); a pair is two rows "
+                "with the same claim, one with label 1 and one with label 0"
             )
     return [row for rows in pairs.values() for row in rows]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, StrictInt
+
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
 from harness.artefacts.reading import fitting
@@ -54,15 +56,24 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
     return Generated(folder, manifest, already_there=True)
 
 
+class _Gap(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    pairs: int
+    shorter: int
+    longer: int
+    median: float
+
+
 @dataclass(frozen=True)
 class _Facts:
     """What is told of a folder; all else in its manifest is not looked at."""
 
-    pairs: int
-    pairs_by_hops: dict[str, int]
-    length_gap: cg2c.LengthGap
-    left_out: dict[str, int]
-    costs: dict[str, dict[str, dict[str, int]]]
+    pairs: StrictInt
+    pairs_by_hops: dict[str, StrictInt]
+    length_gap: _Gap
+    left_out: dict[str, StrictInt]
+    costs: dict[str, dict[str, dict[str, StrictInt]]]
 
 
 def write(
