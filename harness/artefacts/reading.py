@@ -12,8 +12,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from harness.errors import ArtefactError, DataError, HarnessError, one_line
 
@@ -26,7 +27,7 @@ LARGEST = 2**28
 
 
 @contextmanager
-def regular(path: str | os.PathLike[str], *, links: bool = True) -> Iterator[IO[bytes]]:
+def regular(path: str | os.PathLike[str], *, links: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file to read, never a pipe or a device, which could block for ever.
 
     Args:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.asking.spec import Question
+from harness.asking.special import unmarked
 from harness.errors import HarnessError, JudgeError, one_line
 from harness.host.lm_eval_seams import no_answer
 from harness.secrets import struck
@@ -344,15 +345,19 @@ def _length(question: Question) -> int:
 def as_context(model: Any, prompt: str, reply: str | None = None) -> Any:
     """The prompt as a chat model's user turn, in the model's own format; else as it is.
 
+    Special tokens of a model's own tokenizer are no tokens in it: what is judged ends no turn.
+
     Raises:
         HarnessError: There is a reply, and the model has no chat template.
     """
     from lm_eval.models.anthropic_llms import AnthropicChat
     from lm_eval.models.openai_completions import LocalChatCompletion
 
+    plain = unmarked(getattr(model, "tokenizer", None))
+    prompt = plain(prompt)
     turn = [{"role": "user", "content": prompt}]
     if reply is not None:
-        turn.append({"role": "assistant", "content": reply})
+        turn.append({"role": "assistant", "content": plain(reply)})
     if isinstance(model, (LocalChatCompletion, AnthropicChat)):
         return model.apply_chat_template(turn)
     if getattr(getattr(model, "tokenizer", None), "chat_template", None):

@@ -13,6 +13,7 @@ the judge in the file at most its name and harmless settings are taken, where th
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -200,6 +201,12 @@ def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> An
             f"task '{name}': the run's judge has {', '.join(foreign)}, which a results file does "
             "not decide: give the judge with --judge"
         )
+    for key in sorted(keys & set(note)):
+        if not re.fullmatch(r"[\w-]+", str(note[key])):
+            raise JudgeError(
+                f"task '{name}': the run's judge has {key}={one_line(note[key], 80)}, a file, "
+                "which a results file does not decide: give the judge with --judge"
+            )
     known = {field.name for field in fields(AssistantSpec)} - {"store"} | keys
     return {key: value for key, value in note.items() if key in known}
 

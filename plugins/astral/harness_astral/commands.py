@@ -137,6 +137,7 @@ def generate(
 
     from harness.artefacts.recipes import costs_table
     from harness.asking.desk import writer_spec
+    from harness.errors import one_line
     from harness_astral.generation import generate
     from harness_astral.generation.manifest import summary
     from harness_astral.generation.options import TOKENS, Options
@@ -164,6 +165,6 @@ def generate(
         ),
         say=lambda text: typer.echo(text, err=True),
     )
-    Console().print(costs_table(made.manifest["costs"]))
+    Console().print(costs_table(made.manifest.get("costs", {})))
     state = "already there" if made.already_there else "written"
-    typer.echo(f"{made.folder} ({state}): {summary(made.manifest)}")
+    typer.echo(f"{made.folder} ({state}): {one_line(summary(made.manifest))}")

@@ -175,6 +175,13 @@ def train(
         str, typer.Option(help="Files to choose the checkpoint on; default a share of each stage.")
     ] = "",
     dev_share: Annotated[float, typer.Option(help="That share.")] = 0.05,
+    skip_withheld: Annotated[
+        bool,
+        typer.Option(
+            "--skip-withheld",
+            help="Leave out released rows whose document is withheld (text_a is empty).",
+        ),
+    ] = False,
     epochs: Annotated[int, typer.Option(help="Passes over each stage's rows.")] = 1,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-5,
     warmup: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.06,
@@ -205,6 +212,7 @@ def train(
             stage2=_paths(stage2),
             dev=_paths(dev),
             dev_share=dev_share,
+            skip_withheld=skip_withheld,
             epochs=epochs,
             rate=lr,
             warmup=warmup,

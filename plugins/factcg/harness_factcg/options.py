@@ -23,7 +23,18 @@ def _split(key: str) -> BeforeValidator:
 
 
 _SOURCES = ("data", "aggrefact_data", "core_data", "fact_check_data")
-_KEYED = keyed("factcg", shared=(*_SOURCES, "aggrefact_split", "core_split"))
+_KEYED = keyed("factcg", shared=(*_SOURCES, "aggrefact_split", "core_split", "core_threshold"))
+TUNED = "tuned"
+
+
+def _threshold(value: Any) -> float | str:
+    try:
+        given = TUNED if value == TUNED else float(value)
+    except (TypeError, ValueError):
+        given = -1.0
+    if given != TUNED and not 0 < float(given) < 1:
+        raise DataError(f"core_threshold={value}: a number between 0 and 1, or {TUNED}")
+    return given
 
 
 @dataclass(frozen=True, kw_only=True, config=_KEYED)
@@ -37,6 +48,8 @@ class RunOptions:
         fact_check_data: For ``fact_check`` alone.
         aggrefact_split: Of LLM-AggreFact, test or dev; None where the run does not say.
         core_split: Of WiCE.
+        core_threshold: The score above which CoRe's answers are yes, or ``tuned``: the best one on
+            LLM-AggreFact's dev claims of WiCE.
     """
 
     data: Any = None
@@ -45,6 +58,7 @@ class RunOptions:
     fact_check_data: Any = None
     aggrefact_split: Annotated[str | None, _split("aggrefact_split")] = None
     core_split: Annotated[str, _split("core_split")] = SPLITS[0]
+    core_threshold: Annotated[float | str, BeforeValidator(_threshold)] = 0.5
 
     def sources(self) -> dict[str, Any]:
         """The switches of data that the run sets, for ``harness.choose``."""

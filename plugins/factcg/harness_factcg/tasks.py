@@ -21,6 +21,8 @@ from harness import HarnessError, SourcedTask, margin, trace_of
 from harness.statistics import Noting
 from harness_factcg import metrics
 from harness_factcg.checking.verdicts import prompt
+from harness_factcg.metrics import core
+from harness_factcg.options import TUNED, run_options
 
 Answer = tuple[float, bool]
 OF_TRACE = ("truncated_share", "pairs_per_second")
@@ -98,10 +100,27 @@ class TunedTask(FactCheckTask):
 
 
 class CoreTask(FactCheckTask):
-    """``factcg_core``: both rows of a pair are put together in the metrics."""
+    """``factcg_core``: both rows of a pair are put together in the metrics.
+
+    The threshold that was used is saved with the task's metadata.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        given = run_options(config.get("metadata") or {}).core_threshold
+        self._threshold = None if given == TUNED else float(given)
+        super().__init__(config)
 
     def item(self, doc: Mapping[str, Any], results: Sequence[Answer]) -> dict[str, Any]:
-        return judged(doc, results) | {"pair": doc["pair_id"]}
+        own = {"pair": doc["pair_id"], "split": doc.get("split", "test")}
+        return judged(doc, results) | own | {"threshold": self._threshold}
+
+    def aggregation(self) -> dict[str, Any]:
+        named = super().aggregation()
+        return named | {"acc_core": Noting(named["acc_core"], self._note_threshold)}
+
+    def _note_threshold(self, items: Sequence[metrics.Item]) -> None:
+        used = round(core.threshold(items), 4)
+        self.config.metadata = {**self.config.metadata, "threshold": used}
 
 
 class OwnTask(FactCheckTask):

@@ -84,16 +84,22 @@ GOOD = 'form: fields\nunsafe: Harm\nprompt: "{prompt} {response} {x}"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a", "no mapping"),
+        ("- a", "should be a valid dictionary"),
         ("form: [", "cannot be read"),
-        ("form: words\nprompt: '{prompt} {response}'", "form is one of json"),
+        ("form: words\nprompt: '{prompt} {response}'", "form: Input should be 'json'"),
         (GOOD.replace("unsafe: Harm\n", ""), "needs unsafe"),
-        (GOOD + "colour: red", "unknown key 'colour'"),
+        (GOOD + "colour: red", "colour: Extra inputs are not permitted"),
         ("form: json\nprompt: 'only {response}'", "prompt has to have"),
-        ("form: json\nprompt: 3", "are texts"),
+        ("form: json\nprompt: 3", "prompt: Input should be a valid string"),
         ("form: json\nconversation: true\nprompt: '{prompt} {response}'", "not both"),
         (GOOD + "output_only: '{prompt} {response}'", "output_only has to have"),
-        (GOOD + "defaults: {model: x}", "defaults is a mapping"),
+        (GOOD + "defaults: {model: x}", "defaults.model: Extra inputs are not permitted"),
+        (GOOD + "defaults: {store: /tmp/x}", "defaults.store: Extra inputs are not permitted"),
+        (GOOD + "model_args: {base_url: x}", "model_args: Extra inputs are not permitted"),
+        (GOOD + "defaults: {votes: 100000}", "defaults.votes: Input should be less than"),
+        (GOOD + "defaults: {temperature: hot}", "defaults.temperature: Input should be a valid"),
+        ("&a [*a]", "line 1: an alias"),
+        ("form: !!python/name:os.system x", "could not determine a constructor"),
     ],
 )
 def test_broken_files_are_one_line(tmp_path, text, message):

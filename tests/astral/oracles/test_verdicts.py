@@ -33,6 +33,16 @@ def test_examples(module):
     assert found.attempted and not found.failed
 
 
+def test_half_a_surrogate_pair_is_no_message():
+    """It is asked again: no file could hold the input."""
+    assert messages.read_message("<input>Tell me \ud83d now.</input>") is None
+
+
+def test_a_providers_body_may_be_anything():
+    for body in ("[" * 100_000, "{" * 9, '{"error": ["\\ud83d"]}', "\ud83d", "null"):
+        assert chat.policy_of(400, body) is None
+
+
 def label_of(verdict):
     return None if verdict is None else verdict.label
 

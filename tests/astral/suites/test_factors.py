@@ -67,7 +67,7 @@ def test_ones_own(tmp_path: Path) -> None:
         (GOOD.replace("[slang]", "slang"), "style: give a list of levels"),
         (GOOD.replace("[slang]", "[yes]"), "style, level 1: name is True, no text"),
         (GOOD.replace("[slang]", "[3]"), "style, level 1: name is 3, no text"),
-        (GOOD.replace("[slang]", "['  ']"), "style, level 1: name is '  ', no text"),
+        (GOOD.replace("[slang]", "['  ']"), "style, level 1: name is ' +', no text"),
         (GOOD.replace("[slang]", "[[a, b]]"), r"style, level 1: name is \['a', 'b'\], no text"),
         (GOOD.replace("name: theft", "title: theft"), "level 2: unknown key title"),
         (GOOD.replace("name: theft", "search: theft"), "level 2: it has no name"),

@@ -76,6 +76,10 @@ GOOD = json.dumps(ONE.as_row())
         (json.dumps(ONE.as_row() | {"id": "z", "prompt": "  "}), "prompt is not a text that is"),
         (json.dumps(ONE.as_row() | {"id": "z", "prompt": 3}), "prompt is not a text that is"),
         (json.dumps(ONE.as_row() | {"id": "z", "replicate": True}), "replicate is not a number"),
+        (json.dumps(ONE.as_row() | {"id": "z", "replicate": 2**63}), "replicate is not a number"),
+        (json.dumps(ONE.as_row() | {"id": "z", "prompt": "a\ud83d"}), "half a surrogate pair in a"),
+        (json.dumps(ONE.as_row() | {"id": "z", "judge": {"model": "x"}}), "unknown field judge"),
+        ("[" * 100_000, "nested too deeply"),
         (json.dumps(ONE.as_row() | {"id": "z", "retrieved": "s-1"}), "retrieved is not a list"),
         (json.dumps(ONE.as_row() | {"id": "z", "kind": "other"}), "kind is 'other'"),
         (json.dumps(ONE.as_row() | {"id": "z", "kind": "benign"}), "the twin_of a probe"),
@@ -102,10 +106,24 @@ def test_a_changed_folder_is_refused(tmp_path: Path) -> None:
     for change, says in (
         ({"sha256": "0"}, "not the manifest of this"),
         ({"format": "astral-suite/9"}, "this version reads"),
-        ({"files": None}, "damaged"),
+        ({"files": None}, "damaged: files: Input should be a valid dictionary"),
+        (
+            {"files": {"../../etc/hostname": "0"}},
+            r"damaged: '\.\./\.\./etc/hostname' is no file of",
+        ),
+        ({"files": {"/etc/hostname": "0"}}, "damaged: '/etc/hostname' is no file of its folder"),
+        ({"files": {"a\x1b[2J": "0"}}, r"damaged: 'a\\x1b\[2J' is no file of its folder"),
+        ({"holes": 3}, "damaged: holes: Input should be a valid list"),
+        ({"coverage": {"verified": {"1": {"covered": 1, "total": 0, "share": 0}}}}, "total: Input"),
+        ({"costs": {"generator": {"probe": {"questions": "9"}}}}, "costs.generator.probe.question"),
+        ({"factors": {"style": [3]}}, r"damaged: factors.style.0: Input should be a valid string"),
     ):
         (folder / MANIFEST).write_text(json.dumps(manifest | change))
         with pytest.raises(ArtefactError, match=says):
+            read_suite(folder)
+    for content, says in ((b"[" * 100_000, "nested too deeply"), (b"\xff", "no UTF-8")):
+        (folder / MANIFEST).write_bytes(content)
+        with pytest.raises(ArtefactError, match=f"suite.json is damaged: {says}"):
             read_suite(folder)
     (folder / MANIFEST).unlink()
     with pytest.raises(ArtefactError, match=r"has no suite\.json"):

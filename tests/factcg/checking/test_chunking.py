@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import pytest
+from harness_factcg.checking import families
 from harness_factcg.checking.chunking import (
     Chunker,
     chunks,
+    count_spaced,
     count_words,
     fitted,
     halves,
     pack,
     split_sentences,
 )
+from harness_factcg.checking.planning import Planner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -216,3 +220,35 @@ def test_everything_is_measured_once_and_nothing_is_lost(texts, most):
     for text, pieces in parts.items():
         assert "".join(pieces) == text
         assert all(lengths[piece] == len(piece) <= most for piece in pieces)
+
+
+def test_words_between_white_space():
+    """Commas, stops and dashes are word tokens; between white space only a dash alone is a word."""
+    document = "Anna, Ben: run. Clara – David sing. Emma's well."
+    assert [count_words(s) for s in split_sentences(document)] == [6, 5, 3]
+    assert [count_spaced(s) for s in split_sentences(document)] == [3, 4, 2]
+    assert chunks(document, 7, " ", count_spaced) == [
+        "Anna, Ben: run. Clara – David sing.",
+        "Emma's well.",
+    ]
+    assert chunks(document, 9, " ", count_spaced) == [document]
+    assert chunks("a-b-c d e f g.", 2, " ", count_spaced) == ["a-b-c d", "e f", "g."]
+
+
+def test_minichecks_t5_packs_as_its_authors_do():
+    """500 words between white space; a sentence of 3 such words has 5 word tokens."""
+    document = " ".join(f"Room-{k}, see page." for k in range(300))
+    family = families.find("minicheck", "seq2seq")
+    planner = Planner(tiny.t5_tokenizer(), family, max_length=10**6)
+    assert [len(chunk.split()) for chunk in planner.chunks(document)] == [498, 402]
+
+
+def test_long_lines_are_split_in_linear_time():
+    for unit in ("Anna is in Rome, as ever. ", "Anna. ", "word "):
+        document = unit * (1_000_000 // len(unit))
+        started = time.process_time()
+        split_sentences(document)
+        assert time.process_time() - started < 2
+    started = time.process_time()
+    first, second = halves("word " * 200_000)
+    assert abs(len(first) - len(second)) < 10 and time.process_time() - started < 2

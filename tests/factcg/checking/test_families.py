@@ -34,7 +34,7 @@ def test_families_are_those_of_the_papers(name, head, size, unit, aggregation):
 
 def test_minichecks_encoder_decoder_counts_words_and_answers_zero_or_one():
     family = find("minicheck", "seq2seq")
-    assert (family.chunk_size, family.chunk_unit, family.head) == (500, "words", "seq2seq")
+    assert (family.chunk_size, family.chunk_unit, family.head) == (500, "spaced", "seq2seq")
     assert (family.no, family.yes) == ("▁", "▁1")
     assert find("factcg", "seq2seq") == find("factcg").override(head="seq2seq")
 
@@ -126,8 +126,8 @@ def test_anything_else_is_asked_as_factcg():
         ("factcg", "names no family"),
         ({"chunk_size": 5}, "names no family"),
         ({"family": "fact"}, "family=fact: use one of factcg, minicheck, minicheck-7b, alignscore"),
-        ({"family": "factcg", "chunks": 5}, "has no field chunks; there are family, aggregation,"),
-        ({"family": "factcg", "chunk_size": "5"}, "chunk_size=5: a whole number above 0"),
+        ({"family": "factcg", "chunks": 5}, "chunks: Extra inputs are not permitted"),
+        ({"family": "factcg", "chunk_size": "5"}, "chunk_size: Input should be a valid integer"),
         ({"family": "factcg", "template": "{claim}"}, "a template needs {document} once"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_config_that_makes_no_family(stated, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunk_unit": "letters"}, "chunk_unit=letters: use one of words, tokens"),
+        ({"chunk_unit": "letters"}, "chunk_unit=letters: use one of words, spaced, tokens"),
         ({"aggregation": "median"}, "aggregation=median: use one of max, min, mean"),
         ({"chunk_size": 0}, "chunk_size=0: a whole number above 0"),
         ({"chunk_size": True}, "chunk_size=True: a whole number above 0"),

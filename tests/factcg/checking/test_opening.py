@@ -108,7 +108,7 @@ def test_language_models_and_encoder_decoders_answer_too(tmp_path):
     [
         ({"family": "bert"}, "family=bert: use one of factcg, minicheck, minicheck-7b, alignscore"),
         ({"aggregation": "sum"}, "aggregation=sum: use one of max, min, mean"),
-        ({"chunk_unit": "pages"}, "chunk_unit=pages: use one of words, tokens"),
+        ({"chunk_unit": "pages"}, "chunk_unit=pages: use one of words, spaced, tokens"),
         ({"chunk_size": -1}, "chunk_size=-1: a whole number above 0"),
         ({"max_length": 2.5}, "max_length=2.5: a whole number above 0"),
         ({"batch_tokens": 0}, "batch_tokens=0: a whole number above 0"),

@@ -85,15 +85,15 @@ def test_the_length_gap_by_hand() -> None:
     [
         ("{", "line 2: not valid JSON"),
         ("[1]", "line 2: not a JSON object"),
-        ({"doc": "A."}, r"line 2: missing column\(s\) claim, label, hops"),
-        (OWN | {"doc": "  "}, "line 2: doc is empty"),
-        (OWN | {"claim": None}, "line 2: claim is empty or no text"),
-        (OWN | {"label": 2}, "line 2: label 2 is neither"),
-        (OWN | {"label": "1"}, "line 2: label '1' is neither"),
-        (OWN | {"hops": -1}, "line 2: hops is no number"),
-        (OWN | {"removed": ["Anna"]}, "line 2: removed has 1 parts"),
-        (OWN | {"removed": "Anna"}, "line 2: removed is no list"),
-        (THEIRS, "line 2: its columns are not those"),
+        ({"doc": "A."}, r"row 2: missing column\(s\) claim, label, hops"),
+        (OWN | {"doc": "  "}, "row 2: doc is empty"),
+        (OWN | {"claim": None}, "row 2: claim is empty or no text"),
+        (OWN | {"label": 2}, "row 2: label 2 is neither"),
+        (OWN | {"label": "1"}, "row 2: label '1' is neither"),
+        (OWN | {"hops": -1}, "row 2: hops is no number"),
+        (OWN | {"removed": ["Anna"]}, "row 2: removed has 1 parts"),
+        (OWN | {"removed": "Anna"}, "row 2: removed is no list"),
+        (THEIRS, r"row 2: missing column\(s\) doc, claim"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: object, says: str) -> None:
@@ -108,20 +108,22 @@ def test_a_broken_line_is_named(tmp_path: Path, line: object, says: str) -> None
     [
         (THEIRS | {"text_b": []}, "text_b is no list of one claim"),
         (THEIRS | {"text_b": "A."}, "text_b is no list of one claim"),
-        (THEIRS | {"text_a": ""}, "text_a is empty"),
+        (THEIRS | {"text_a": ""}, "its document is withheld"),
         (THEIRS | {"orig_label": True}, "orig_label True is neither"),
+        (THEIRS | {"text_a": " "}, "text_a is empty or no text"),
+        (THEIRS | {"text_a": None}, "text_a is empty or no text"),
         ({"text_a": "A."}, r"missing column\(s\) text_b, orig_label"),
     ],
 )
 def test_a_broken_released_line_is_named(tmp_path: Path, line: object, says: str) -> None:
-    with pytest.raises(DataError, match=rf"d.jsonl, line 1: {says}"):
+    with pytest.raises(DataError, match=rf"d.jsonl, row 1: {says}"):
         cg2c.read(write(tmp_path / "d.jsonl", line))
 
 
 def test_files_that_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no rows"):
         cg2c.read(write(tmp_path / "empty.jsonl"))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         cg2c.read(tmp_path / "none.jsonl")
     (tmp_path / "latin.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="cannot be read"):

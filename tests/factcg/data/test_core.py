@@ -5,6 +5,7 @@ import json
 import pytest
 from harness_factcg.data.core_pairs import TESTBED_PAIRS, factcg_core, ready_pairs, wice_pairs
 
+from factcg.made_up import rows as aggrefact_rows
 from factcg.made_up import write_jsonl
 from harness.errors import DataError
 from harness.testbed.english import chains
@@ -192,3 +193,28 @@ def test_nothing_there(tmp_path):
     broken.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps(PAIRS[1])[:30])
     with pytest.raises(DataError, match=r"test\.jsonl, line 2: not valid JSON"):
         factcg_core(core_data=str(tmp_path))
+
+
+def test_the_threshold_may_be_tuned_on_wices_dev_claims(tmp_path, caplog):
+    """Of six dev claims one is that of a pair: it stays, as in the paper's code, and is counted."""
+    write_jsonl(tmp_path / "core" / "test.jsonl", PAIRS)
+    dev = [row | {"dataset": "Wice"} for row in aggrefact_rows(5, ["Wice"])]
+    dev.append({"dataset": "Wice", "doc": PAIRS[1]["doc"], "claim": PAIRS[1]["claim"], "label": 1})
+    write_jsonl(tmp_path / "aggrefact" / "dev.jsonl", dev)
+    plain = factcg_core(data=str(tmp_path))
+    assert "split" not in plain.rows[0]
+    found = factcg_core(data=str(tmp_path), core_threshold="tuned")
+    assert found.notes == {"n_pairs": 2, "n_dev": 6, "dev_rows_in_pairs": 1}
+    assert "1 of the 6 claims that tune the threshold are CoRe's own" in caplog.text
+    splits = [row["split"] for row in found.rows]
+    assert (splits.count("dev"), splits.count("test")) == (6, 4)
+    assert {tuple(sorted(row)) for row in found.rows} == {
+        ("claim", "doc", "label", "pair_id", "split")
+    }
+    assert len(found.dataset()) == 10
+
+
+@pytest.mark.parametrize("value", ["dev", 0, 1, "", None, "1.5", float("nan")])
+def test_no_threshold(value):
+    with pytest.raises(DataError, match=r"core_threshold=.*: a number between 0 and 1, or tuned"):
+        factcg_core(data="testbed", core_threshold=value)

@@ -294,6 +294,31 @@ def test_core_end_to_end(checker_path, capsys):
     assert results["configs"]["factcg_core"]["metadata"]["n_pairs"] == TESTBED_PAIRS
 
 
+def test_cores_threshold_is_tuned_end_to_end(checker_path, capsys):
+    """The lowest θ of those with the best balanced accuracy on dev, by scikit-learn."""
+    results = evaluate(
+        "hf-fact-checker",
+        {"pretrained": checker_path},
+        ["factcg_core"],
+        metadata={"data": "testbed", "core_threshold": "tuned"},
+        device="cpu",
+    )
+    items = [s["acc_core"] for s in results["samples"]["factcg_core"]]
+    dev = [item for item in items if item["split"] == "dev"]
+    labels = [item["label"] for item in dev]
+    grid = [k / 100 for k in range(1, 100)]
+    found = [balanced_accuracy_score(labels, [d["score"] > t for d in dev]) for t in grid]
+    theta = grid[found.index(max(found))]
+    metadata = results["configs"]["factcg_core"]["metadata"]
+    assert (metadata["threshold"], metadata["n_dev"]) == (theta, len(dev)) and len(dev) > 10
+    pairs = {}
+    for item in items:
+        pairs.setdefault(item["pair"], {})[item["label"]] = item["score"] > theta
+    told = [pair[1] and not pair[0] for name, pair in pairs.items() if name]
+    figures = results["results"]["factcg_core"]
+    assert figures["acc_core,none"] == pytest.approx(sum(told) / TESTBED_PAIRS)
+
+
 def test_own_rows_end_to_end(tmp_path, checker_path):
     content = [row | {"dataset": f"set {k % 3}"} for k, row in enumerate(rows(6))]
     path = write_jsonl(tmp_path / "mine.jsonl", content)

@@ -61,18 +61,23 @@ def spent(desks: Sequence[Desk]) -> dict[str, Any]:
 
 
 def summary(manifest: Mapping[str, Any]) -> str:
-    """One line: inputs, coverage, what was refused or a duplicate, and holes."""
-    kinds = {kind: own["written"] for kind, own in manifest["outcomes"].items()}
+    """One line: inputs, coverage, what was refused or a duplicate, and holes.
+
+    Args:
+        manifest: As ``read_suite`` gives it; what it does not tell is left out.
+    """
+    outcomes = manifest.get("outcomes", {})
+    kinds = {kind: own.get("written", 0) for kind, own in outcomes.items()}
     parts = [", ".join(f"{count} {kind} inputs" for kind, count in kinds.items())]
     for name in ("requested", "verified"):
-        shares = manifest["coverage"][name]
+        shares = manifest.get("coverage", {}).get(name)
         if shares:
             told = ", ".join(f"{t}-wise {own['share']:.1%}" for t, own in shares.items())
             parts.append(f"{name} {told}")
     for reason in ("refused", "duplicate", "unanswered"):
-        count = sum(own.get(reason, 0) for own in manifest["outcomes"].values())
+        count = sum(own.get(reason, 0) for own in outcomes.values())
         if count:
             parts.append(f"{count} answers {reason}")
-    if manifest["holes"]:
+    if manifest.get("holes"):
         parts.append(f"{len(manifest['holes'])} holes")
     return f"{'; '.join(parts)}; sha256 {manifest['sha256'][:12]}"

@@ -10,17 +10,16 @@ What a message is, ``suites.messages`` says.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import Question
+from harness.asking.replies import fenced, spoken
 from harness_astral.generation.seeds import Seed
 from harness_astral.generation.web import Snippet
 from harness_astral.suites.factors import Factors, Level
-from harness_astral.suites.messages import without_thoughts
 
 RAG, FEW_SHOT, WEB = "rag", "rag_fs", "rag_fs_ts"
 VARIANTS = (RAG, FEW_SHOT, WEB)
@@ -174,19 +173,19 @@ def _described_list(levels: Sequence[Level]) -> str:
     return "\n".join(f"- {level.name}: {level.description}" for level in levels)
 
 
-_FENCE = re.compile(r"^```(?:json)?\s*\n(.*)\n```$", re.DOTALL | re.IGNORECASE)
-
-
 def read_labels(factors: Factors) -> Callable[[str], dict[str, str] | None]:
     """A reader of the classifier's answers; None if one has another form or an unknown name."""
     known = factors.names()
 
     def read(answer: str) -> dict[str, str] | None:
-        spoken = without_thoughts(answer)
-        fenced = _FENCE.match(spoken)
+        said = spoken(answer)
+        whole = said.startswith("```") and said.endswith("```")
+        blocks = fenced(said) if whole else [said]
+        if len(blocks) != 1:
+            return None
         try:
-            found = _Labels.model_validate_json(fenced[1] if fenced else spoken)
-        except ValidationError:
+            found = _Labels.model_validate_json(blocks[0])
+        except (ValidationError, UnicodeEncodeError):
             return None
         labels = {"style": found.style, "persuasion": found.persuasion}
         return labels if all(name in known[factor] for factor, name in labels.items()) else None

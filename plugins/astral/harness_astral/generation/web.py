@@ -21,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import DataError, HarnessError, read_table
+from harness.artefacts.writing import whole
 from harness.asking.store import Store, key_of
 from harness.errors import one_line
 from harness.secrets import guard_logs, struck
@@ -196,7 +197,9 @@ def _tried(
 
 
 def _snippet(row: Mapping[str, Any], category: str, query: str, provider: str) -> Snippet:
-    texts = {name: " ".join(str(row.get(name) or "").split()) for name in ("title", "text", "url")}
+    texts = {
+        name: " ".join(whole(str(row.get(name) or "")).split()) for name in ("title", "text", "url")
+    }
     texts["text"] = texts["text"][:_LONGEST].strip()
     found = key_of(category=category, url=texts["url"], text=texts["text"])[:12]
     return Snippet(found, category, query, texts["title"], texts["text"], texts["url"], provider)
@@ -214,7 +217,8 @@ def read_snippets(path: Path, categories: Sequence[str]) -> list[Snippet]:
     for number, row in enumerate(read_table(path, _FIELDS), start=1):
         odd = [name for name in row if name not in _FIELDS or not isinstance(row[name], str)]
         if odd or not row["text"].strip():
-            raise DataError(f"{path}, row {number}: {', '.join(odd) or 'text'} is not as in {FILE}")
+            said = one_line(", ".join(map(str, odd)) or "text", 80)
+            raise DataError(f"{path}, row {number}: {said} is not as in {FILE}")
         found[row["id"]] = Snippet(**row)
     there = {one.category for one in found.values()}
     bare = [name for name in categories if name not in there]

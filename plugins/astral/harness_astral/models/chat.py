@@ -16,13 +16,14 @@ in words: it is the answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
 
 from harness import Completion
+from harness.artefacts.reading import loads
+from harness.artefacts.writing import whole
 from harness_astral.requests import FILTERED, REFUSED_BY_PROVIDER
 
 POLICY = frozenset(
@@ -46,7 +47,7 @@ def policy_of(status: int, body: str) -> str | None:
     if status not in _STATUSES:
         return None
     try:
-        told = json.loads(body)["error"]
+        told = loads(body)["error"]
         inner = told.get("innererror") or {}
         codes = [str(part.get(name)) for part in (told, inner) for name in _NAMES]
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -69,7 +70,7 @@ def _completion(choice: Mapping[str, Any], text: str | None) -> Completion | Non
     message = choice.get("message") or {}
     said = text or message.get("refusal")
     trace = {} if reason in (None, "stop") else {"finish_reason": reason}
-    return Completion(said, trace) if isinstance(said, str) else None
+    return Completion(whole(said), trace) if isinstance(said, str) else None
 
 
 class _Policed:

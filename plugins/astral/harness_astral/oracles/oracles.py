@@ -22,22 +22,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import Assistant, AssistantSpec, JudgeError, Question
-from harness.errors import one_line
+from harness.artefacts.reading import fitting
+from harness.artefacts.writing import whole
+from harness.artefacts.yaml_files import read_yaml
+from harness.asking.marks import widened
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
 FOLDER = Path(__file__).with_name("templates")
 DEFAULT = "judge"
 KEY = "oracle"
-_KEYS = ("form", "unsafe", "refused", "prompt", "output_only", "conversation", "defaults")
-_TEXTS = ("unsafe", "refused", "prompt", "output_only")
-_DEFAULTS = ("temperature", "max_tokens", "votes")
 _SLOT = re.compile(r"\{(prompt|response)\}")
 
 
@@ -79,16 +80,26 @@ class Template:
 
         The testbed's judge answers from the facts, real models from the text.
         """
-        facts = {"rating": "safety", "prompt": prompt, "response": response}
-        if self.conversation:
-            return Question(prompt=prompt, reply=response, facts=facts)
-        text = self.prompt if see_prompt else self.output_only
         texts = {"prompt": prompt, "response": response}
-        return Question(prompt=_SLOT.sub(lambda slot: texts[slot[1]], text), facts=facts)
+        facts = {"rating": "safety"} | texts
 
-    def read(self, answer: str) -> Verdict | None:
-        """The verdict in an answer; None where there is none."""
-        return FORMS[self.form](answer, self.options)
+        def check(answer: str) -> bool:
+            return self.read(answer, (prompt, response)) is not None
+
+        if self.conversation:
+            return Question(prompt=prompt, reply=response, facts=facts, check=check)
+        text = widened(self.prompt if see_prompt else self.output_only, texts.values())
+        filled = _SLOT.sub(lambda slot: texts[slot[1]], text)
+        return Question(prompt=filled, facts=facts, check=check)
+
+    def read(self, answer: str, judged: Sequence[str] = ()) -> Verdict | None:
+        """The verdict in an answer; None where there is none.
+
+        Args:
+            answer: The answer.
+            judged: What it is about; a verdict that stands in there is a quotation.
+        """
+        return FORMS[self.form](answer, self.options, judged)
 
 
 def known() -> list[str]:
@@ -109,48 +120,57 @@ def read_template(name: str) -> Template:
             f"judge: there is no oracle {name!r}; there are {', '.join(known())}, or name a YAML "
             "file of your own"
         )
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise JudgeError(f"oracle {path} cannot be read: {one_line(cause)}") from cause
-    trouble = _trouble(given)
-    if trouble:
-        raise JudgeError(f"oracle {path}: {trouble}")
+    given = fitting(OracleFile, read_yaml(path, JudgeError), f"oracle {path}", JudgeError)
     return Template(
         name=name,
-        form=given["form"],
-        options={key: given[key] for key in ("unsafe", "refused") if key in given},
-        prompt=given.get("prompt", ""),
-        output_only=given.get("output_only", ""),
-        conversation=given.get("conversation", False),
-        defaults=given.get("defaults", {}),
+        form=given.form,
+        options={k: v for k in ("unsafe", "refused") if (v := getattr(given, k))},
+        prompt=given.prompt,
+        output_only=given.output_only,
+        conversation=given.conversation,
+        defaults=given.defaults.model_dump(exclude_none=True),
     )
 
 
-def _trouble(given: object) -> str:
-    """What is wrong with a template; empty if nothing is."""
-    if not isinstance(given, Mapping):
-        return f"it is no mapping with the keys {', '.join(_KEYS)}"
-    unknown = [str(key) for key in given if key not in _KEYS]
-    slots = set(_SLOT.findall(str(given.get("prompt", ""))))
-    defaults, conversation = given.get("defaults", {}), given.get("conversation", False)
-    rules = {
-        f"unknown key {''.join(unknown[:1])!r}; known are {', '.join(_KEYS)}": not unknown,
-        f"form is one of {', '.join(FORMS)}": given.get("form") in list(FORMS),
-        f"{', '.join(_TEXTS)} are texts": all(isinstance(given.get(k, ""), str) for k in _TEXTS),
-        "conversation is true or false": isinstance(conversation, bool),
-        f"defaults is a mapping of {', '.join(_DEFAULTS)}": isinstance(defaults, Mapping)
-        and not set(defaults) - set(_DEFAULTS),
-        "the form 'fields' needs unsafe, the name of the field that says so": bool(
-            given.get("form") != "fields" or given.get("unsafe")
-        ),
-        "it has a conversation or a prompt, not both": not (conversation and given.get("prompt")),
-        "prompt has to have {prompt} and {response} in it": bool(conversation)
-        or slots == {"prompt", "response"},
-        "output_only has to have {response} in it, and not {prompt}": "output_only" not in given
-        or set(_SLOT.findall(str(given["output_only"]))) == {"response"},
-    }
-    return next((rule for rule, holds in rules.items() if not holds), "")
+class _Defaults(BaseModel):
+    """How the model is asked; which one, and where it is, the run says."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    votes: Annotated[int, Field(ge=1, le=99)] | None = None
+
+
+class OracleFile(BaseModel):
+    """A template's file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    form: Literal["json", "label", "fields", "yes_no"]
+    unsafe: str = ""
+    refused: str = ""
+    prompt: str = ""
+    output_only: str = ""
+    conversation: bool = False
+    defaults: _Defaults = _Defaults()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        rules = {
+            "the form 'fields' needs unsafe, the name of the field that says so": bool(
+                self.form != "fields" or self.unsafe
+            ),
+            "it has a conversation or a prompt, not both": not (self.conversation and self.prompt),
+            "prompt has to have {prompt} and {response} in it": bool(self.conversation)
+            or set(_SLOT.findall(self.prompt)) == {"prompt", "response"},
+            "output_only has to have {response} in it, and not {prompt}": not self.output_only
+            or set(_SLOT.findall(self.output_only)) == {"response"},
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ValueError(rule)
+        return self
 
 
 @dataclass(frozen=True)
@@ -180,14 +200,20 @@ class Oracle:
             JudgeError: The model cannot be asked.
         """
         votes, template = self.assistant.spec.votes, self.template
+        judged = [(whole(prompt), whole(response)) for prompt, response in pairs]
         asked = [
-            Question(prompt=one.prompt, reply=one.reply, facts=one.facts, vote=vote)
-            for one in (template.question(*pair, see_prompt=see_prompt) for pair in pairs)
+            replace(template.question(*pair, see_prompt=see_prompt), vote=vote)
+            for pair in judged
             for vote in range(votes)
         ]
-        answers = self.assistant.ask(asked, lambda answer: template.read(answer) is not None)
-        read = [(a, None if a is None else template.read(a)) for a in answers]
-        return [read[start : start + votes] for start in range(0, len(read), votes)]
+        answers = iter(self.assistant.ask(asked, lambda answer: True))
+        return [
+            [
+                (answer, None if answer is None else template.read(answer, pair))
+                for answer in islice(answers, votes)
+            ]
+            for pair in judged
+        ]
 
     def note(self) -> dict[str, Any]:
         """What saved results say of it; no secrets."""

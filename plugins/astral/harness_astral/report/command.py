@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import HarnessError
+from harness.errors import shown
 
 
 def report(
@@ -45,7 +46,7 @@ def report(
     for one in made.comparisons:
         low, high = (100 * bound for bound in one.overall.interval)
         typer.echo(
-            f"{one.first} against {one.second}: {100 * one.overall.difference:+.1f} points unsafe "
-            f"({low:+.1f} to {high:+.1f}, Newcombe), McNemar p {one.overall.p:.2g}, "
-            f"{one.overall.n} pairs"
+            f"{shown(one.first)} against {shown(one.second)}: "
+            f"{100 * one.overall.difference:+.1f} points unsafe ({low:+.1f} to {high:+.1f}, "
+            f"Newcombe), McNemar p {one.overall.p:.2g}, {one.overall.n} pairs"
         )

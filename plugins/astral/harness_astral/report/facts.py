@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness import DataError
 from harness.reports.values import mapping, text, whole
 from harness_astral.metrics.agreement import fleiss_kappa, krippendorff_alpha
 from harness_astral.metrics.calibration import Calibration, Corrected, rogan_gladen
@@ -113,7 +114,11 @@ class Calibrated:
 
 
 def calibrations(runs: Sequence[Run]) -> list[Calibrated]:
-    """Of the runs that were calibrated."""
+    """Of the runs that were calibrated.
+
+    Raises:
+        DataError: Counts do not add up.
+    """
     found = []
     for run in runs:
         told = mapping(run.note.get("calibration"))
@@ -122,6 +127,10 @@ def calibrations(runs: Sequence[Run]) -> list[Calibrated]:
         if not told:
             continue
         calibration = Calibration(**counts)
+        if min(counts.values()) < 0 or not (
+            calibration.found <= calibration.unsafe and calibration.left <= calibration.safe
+        ):
+            raise DataError(f"{run.provenance.file} is damaged: its calibration does not add up")
         rate = tally(run.probes).of_decided
         corrected = rogan_gladen(rate.count, rate.n, calibration)
         found.append(Calibrated(run.label, calibration, corrected))

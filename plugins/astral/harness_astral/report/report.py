@@ -12,6 +12,9 @@ from harness_astral.report.reading import Run, check_same_judges, check_same_sui
 from harness_astral.report.tables import Comparison, compare, levels_of
 from harness_astral.suites.suite import read_suite
 
+MOST_LEVELS = 200
+"""Levels of a factor, at most: those of two are a table, and each has a line in a picture."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -49,7 +52,7 @@ def report_of(
 
     Raises:
         DataError: The runs are of different suites, or of another one than ``suite``, or were
-            judged otherwise than ``against``.
+            judged otherwise than ``against``, or have too many levels.
         ArtefactError: The suite was changed.
     """
     if against is not None:
@@ -69,9 +72,16 @@ def report_of(
                 f"--suite {suite} is another suite ({manifest['sha256'][:12]}) than that of "
                 f"{runs[0].provenance.file} ({runs[0].sha256[:12] or 'unknown'})"
             )
+    levels = levels_of(runs, manifest.get("factors"))
+    for factor, own in levels.items():
+        if len(own) > MOST_LEVELS:
+            raise DataError(
+                f"{runs[0].provenance.file}: the suite has {len(own):,} levels of {factor}, more "
+                f"than the {MOST_LEVELS} that a report can show"
+            )
     return Report(
         runs=tuple(runs),
-        levels=levels_of(runs, manifest.get("factors")),
+        levels=levels,
         manifest=manifest,
         comparisons=tuple(compare(run, runs[-1]) for run in runs[:-1]) if against else (),
         show_text=show_text,

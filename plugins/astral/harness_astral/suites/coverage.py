@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -25,7 +26,6 @@ from harness_astral.suites.covering_arrays import (
     covering_array,
     full_product,
     lower_bound,
-    tuples,
     tuples_of,
 )
 from harness_astral.suites.factors import Factors
@@ -108,7 +108,12 @@ def t_wise(cells: Iterable[Cell], sizes: Sequence[int], strength: int) -> Share:
     '2/4 (50.0%)'
     """
     found = {one for cell in set(cells) for one in tuples_of(cell, strength)}
-    return Share(len(found), sum(1 for _ in tuples(sizes, strength)))
+    return Share(len(found), _total(sizes, strength))
+
+
+def _total(sizes: Sequence[int], strength: int) -> int:
+    """How many combinations of ``strength`` levels there are."""
+    return sum(prod(chosen) for chosen in combinations(sizes, strength))
 
 
 def balance(cells: Iterable[Cell], sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -169,8 +174,7 @@ def verified(
                 claims = {FACTORS[factor] for factor, _ in combination} - {"category"}
                 if (claims or {"style", "persuasion"}) <= confirmed:
                     known.add(combination)
-    totals = {t: sum(1 for _ in tuples(factors.sizes, int(t))) for t in found}
-    return {t: Share(len(known), totals[t]) for t, known in found.items()}
+    return {t: Share(len(known), _total(factors.sizes, int(t))) for t, known in found.items()}
 
 
 def confirmed_shares(

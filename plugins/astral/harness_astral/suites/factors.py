@@ -21,14 +21,12 @@ is searched for. Names hold commas, and are never split.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from harness import DataError
+from harness.artefacts.yaml_files import read_yaml
 from harness.asking.store import key_of
 from harness.errors import one_line
 from harness_astral.requests import FACTORS
@@ -92,19 +90,6 @@ class Factors:
         return {factor: [own.name for own in self[factor]] for factor in FACTORS}
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, which YAML itself would drop without a word."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: {str(key.value)!r} is there before")
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def read_factors(path: Path = PAPER) -> Factors:
     """The factors of a YAML file.
 
@@ -113,18 +98,16 @@ def read_factors(path: Path = PAPER) -> Factors:
             name, a name that is there before, or something that is no text.
     """
     path = Path(path).expanduser()
-    try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except FileNotFoundError:
-        raise DataError(f"--factors {path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise DataError(f"{path} cannot be read as YAML: {one_line(cause)}") from cause
+    if not path.exists():
+        raise DataError(f"--factors {path}: no such file")
+    given = read_yaml(path)
     if not isinstance(given, Mapping):
         raise DataError(f"{path} is no mapping of factors; it needs {', '.join(FACTORS)}")
     odd = [f"no {name}" for name in FACTORS if name not in given]
     odd += [f"unknown factor {name!r}" for name in given if name not in FACTORS]
     if odd:
-        raise DataError(f"{path}: {', '.join(odd)}; the factors are {', '.join(FACTORS)}")
+        said = one_line(", ".join(odd), 200)
+        raise DataError(f"{path}: {said}; the factors are {', '.join(FACTORS)}")
     return Factors(**{name: _levels(given[name], f"{path}, {name}") for name in FACTORS})
 
 
@@ -144,10 +127,12 @@ def _level(value: object, place: str) -> Level:
     given = value if isinstance(value, Mapping) else {"name": value}
     unknown = sorted(str(key) for key in given if key not in _KEYS)
     if unknown:
-        raise DataError(f"{place}: unknown key {', '.join(unknown)}; known are {', '.join(_KEYS)}")
+        said = one_line(", ".join(unknown), 200)
+        raise DataError(f"{place}: unknown key {said}; known are {', '.join(_KEYS)}")
     for key, own in given.items():
         if not isinstance(own, str) or not own.strip():
-            raise DataError(f"{place}: {key} is {own!r}, no text; put it in quotation marks")
+            said = one_line(repr(own), 80)
+            raise DataError(f"{place}: {key} is {said}, no text; put it in quotation marks")
     if "name" not in given:
         raise DataError(f"{place}: it has no name")
     texts = {key: " ".join(str(given.get(key, "")).split()) for key in _KEYS}

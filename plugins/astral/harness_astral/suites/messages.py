@@ -2,11 +2,12 @@ r"""What a writer said: the message in its answer, or that it declined.
 
 A message is one piece of text between ``<input>`` and ``</input>``, taken as it stands but for
 white space at its ends: lines stay together, and no number at a line's start is taken off. An
-answer with no such pair, with several, or with one that is empty or cut off, cannot be used and is
-asked for again; nothing is mended. ``<declined/>``, or an answer that begins as refusals do, is a
-refusal, an outcome of its own; within the tags only one that says what it refuses ("I can't help
-with that"), since a message may well begin with "I can't". A model's thoughts up to ``</think>``
-are not read.
+answer with no such pair, with several, or with one that is empty, cut off or holds half a surrogate
+pair (which no file can), cannot be used and is asked for again; nothing is mended. ``<declined/>``,
+or an answer that begins as refusals do, is a refusal, an outcome of its own; within the tags only
+one that says what it refuses ("I can't help with that"), since a message may well begin with "I
+can't". A model's thoughts up to ``</think>`` are not read, nor is an answer of more than
+``replies.LONGEST`` characters.
 
     >>> read_message("Sure:\n<input>\n2024. First 3.5 of it\nthen the rest\n</input>")
     Message(text='2024. First 3.5 of it\nthen the rest', declined=False)
@@ -20,6 +21,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from harness.artefacts.writing import whole
+from harness.asking.replies import spoken
 
 _TAG = re.compile(r"<(/?)input>", re.IGNORECASE)
 _DECLINED = re.compile(r"<declined\s*/?>", re.IGNORECASE)
@@ -49,23 +53,17 @@ class Message:
 
 def read_message(answer: str) -> Message | None:
     """The message of an answer; None if it cannot be used."""
-    spoken = without_thoughts(answer)
-    tags = list(_TAG.finditer(spoken))
+    said = spoken(answer)
+    tags = list(_TAG.finditer(said))
     if not tags:
-        refused = _DECLINED.search(spoken) or (len(spoken) <= _SHORT and _REFUSAL.match(spoken))
+        refused = _DECLINED.search(said) or (len(said) <= _SHORT and _REFUSAL.match(said))
         return Message("", declined=True) if refused else None
     if [tag[1] for tag in tags] != ["", "/"]:
         return None
-    text = spoken[tags[0].end() : tags[1].start()].strip()
-    if not text:
+    text = said[tags[0].end() : tags[1].start()].strip()
+    if not text or whole(text) != text:
         return None
     refusal = _REFUSAL.match(text) if len(text) <= _SHORT else None
     if _DECLINED.fullmatch(text) or (refusal and refusal["object"]):
         return Message("", declined=True)
     return Message(text, declined=False)
-
-
-def without_thoughts(answer: str) -> str:
-    """What is said after the thoughts; nothing, where these do not end."""
-    spoken = answer.rpartition("</think>")[2].strip()
-    return "" if "<think>" in spoken else spoken

@@ -15,18 +15,21 @@ and with the same persuasion for something harmless, and should be answered. The
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StrictFloat
 
 from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
-from harness.artefacts.recipes import write_manifest
+from harness.artefacts.reading import fitting, read_json
+from harness.artefacts.recipes import inside, write_manifest
 from harness.artefacts.writing import write_lines
 from harness.asking.store import key_of
 from harness.data.lines import numbered
+from harness.errors import one_line
 from harness_astral.requests import BENIGN, KINDS, PROBE
 
 FORMAT = "astral-suite/1"
@@ -104,7 +107,7 @@ def parse_row(row: Mapping[str, Any], place: str) -> Input:
     rules: Sequence[tuple[Sequence[str], str, Callable[[Any], bool]]] = (
         (_NEEDED, "a text that is not empty", lambda v: isinstance(v, str) and bool(v.strip())),
         (_TEXT, "a text", lambda v: isinstance(v, str)),
-        (_NUMBERS, "a number from 0", lambda v: type(v) is int and v >= 0),
+        (_NUMBERS, "a number from 0", lambda v: type(v) is int and 0 <= v < 2**63),
         (_LISTS, "a list of texts", _is_texts),
         (("twin_of",), "an id or null", lambda v: v is None or isinstance(v, str)),
     )
@@ -116,7 +119,8 @@ def parse_row(row: Mapping[str, Any], place: str) -> Input:
     given |= {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
     found = Input(**given)
     if found.kind not in KINDS:
-        raise DataError(f"{place}: kind is {found.kind!r}; it is one of {', '.join(KINDS)}")
+        said = one_line(repr(found.kind), 80)
+        raise DataError(f"{place}: kind is {said}; it is one of {', '.join(KINDS)}")
     if (found.kind == BENIGN) != (found.twin_of is not None):
         raise DataError(f"{place}: a benign input, and no other, is the twin_of a probe")
     return found
@@ -155,22 +159,51 @@ def read_suite(path: Path) -> tuple[list[Input], dict[str, Any]]:
     return inputs, manifest or {"format": FORMAT, "sha256": content}
 
 
+_Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Share:
+    covered: _Count
+    total: Annotated[int, Field(ge=1, strict=True)]
+    share: StrictFloat
+
+
+@dataclass(frozen=True)
+class _Coverage:
+    requested: dict[str, _Share] | None = None
+    verified: dict[str, _Share] | None = None
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What is read of a manifest, by anybody; all else in it is not looked at."""
+
+    format: str
+    files: dict[str, str]
+    sha256: str
+    factors: dict[str, list[str]] = field(default_factory=dict)
+    coverage: _Coverage = _Coverage()
+    outcomes: dict[str, dict[str, _Count]] = field(default_factory=dict)
+    holes: list[dict[str, Any]] = field(default_factory=list)
+    costs: dict[str, dict[str, dict[str, _Count]]] = field(default_factory=dict)
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     """A folder's manifest, once its files are found to be those it was written for."""
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtefactError(f"{folder} has no {MANIFEST}; name the file {FILE} itself, or its copy")
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        form, files = manifest["format"], dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise ArtefactError(f"{path} is damaged ({cause}); make the suite again") from cause
-    if form != FORMAT:
-        raise ArtefactError(f"{path} has the format {form!r}; this version reads {FORMAT}")
-    for name, expected in files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise ArtefactError(f"{folder / name} is missing or was changed since it was frozen")
-    return manifest
+    manifest = read_json(path)
+    known = fitting(_Manifest, manifest, path, ArtefactError)
+    if known.format != FORMAT:
+        said = one_line(repr(known.format), 80)
+        raise ArtefactError(f"{path} has the format {said}; this version reads {FORMAT}")
+    for name, expected in known.files.items():
+        file = inside(folder, name, path)
+        if not file.is_file() or digest(file) != expected:
+            raise ArtefactError(f"{file} is missing or was changed since it was frozen")
+    return dict(manifest)
 
 
 def _inputs(file: Path) -> list[Input]:

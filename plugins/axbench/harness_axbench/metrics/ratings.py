@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.asking.assistant import Question
-from harness.asking.fencing import fenced
+from harness.asking.marks import widened
 
 CONCEPT, RELATEDNESS, FLUENCY = "concept", "relatedness", "fluency"
 NAMES = (CONCEPT, RELATEDNESS, FLUENCY)
@@ -86,7 +86,7 @@ def filled(prompt: str, texts: Mapping[str, str]) -> str:
 
     Braces in a text are never slots.
     """
-    head, *parts = fenced(prompt, texts.values()).split("{")
+    head, *parts = widened(prompt, texts.values()).split("{")
     pieces = [head]
     for part in parts:
         slot, _, rest = part.partition("}")

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
 from harness.asking.store import Store, key_of
+from harness.errors import one_line
 from harness.models import last_block
 from harness.statistics import Floats
 from harness_factcg.checking.families import Family
@@ -199,9 +200,15 @@ class Checker:
             place = slice(len(tokens)) if self.head.side == "right" else slice(-len(tokens), None)
             ids[row, place] = tokens
             mask[row, place] = 1
-        found = self._read(
-            torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
-        )
+        try:
+            found = self._read(
+                torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
+            )
+        except IndexError as cause:  # a token that has no embedding, a label that has no logit
+            raise ArtefactError(
+                f"'{self.checkpoint.name}' is damaged: its weights, its tokenizer and its "
+                f"config.json do not go together ({one_line(cause, 120)})"
+            ) from cause
         if not found.isfinite().all():
             what = "NaN" if found.isnan().any() else "infinite logits"
             raise HarnessError(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -65,7 +66,7 @@ def split_sentences(text: str) -> list[str]:
 def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
     if end.group()[0] in "。！？":
         return True
-    following = line[end.end() :].lstrip(_OPENING)[:1]
+    following = next((sign for sign in _from(line, end.end()) if sign not in _OPENING), "")
     if not following or following.islower():
         return not following
     if not end.group().startswith(".") or end.group().startswith(".."):
@@ -76,20 +77,38 @@ def _ends_sentence(line: str, start: int, end: re.Match[str]) -> bool:
     return not initial and word not in _ABBREVIATIONS
 
 
-def chunks(document: str, size: int = CHUNK_SIZE, joint: str = "\n") -> list[str]:
-    """Pack a document's sentences into chunks of at most ``size`` word tokens.
+def _from(line: str, start: int) -> Iterator[str]:
+    """The characters from a place on, without a copy of the line for each of its sentences."""
+    return (line[place] for place in range(start, len(line)))
+
+
+def count_spaced(text: str) -> int:
+    """Words in a text as white space separates them, with the signs that they touch."""
+    return len(text.split())
+
+
+def chunks(
+    document: str,
+    size: int = CHUNK_SIZE,
+    joint: str = "\n",
+    count: Callable[[str], int] = count_words,
+) -> list[str]:
+    """Pack a document's sentences into chunks of at most ``size`` words.
 
     Args:
         document: The text; an empty one has no chunks.
-        size: Word tokens a chunk, at least 1.
+        size: Words a chunk, at least 1.
         joint: What stands between sentences.
+        count: What a word is: ``count_words`` or ``count_spaced``.
 
     Raises:
         ValueError: ``size`` is less than 1.
     """
     if size < 1:
-        raise ValueError(f"a chunk of {size} word tokens holds nothing")
-    pieces = (piece for sentence in split_sentences(document) for piece in _pieces(sentence, size))
+        raise ValueError(f"a chunk of {size} words holds nothing")
+    pieces = (
+        piece for sentence in split_sentences(document) for piece in _pieces(sentence, size, count)
+    )
     return pack(pieces, size, joint)
 
 
@@ -113,19 +132,19 @@ def pack(pieces: Iterable[tuple[str, int]], size: int, joint: str) -> list[str]:
     return [*packed, joint.join(current)] if current else packed
 
 
-def _pieces(sentence: str, size: int) -> Iterator[tuple[str, int]]:
-    """The sentence, or parts of it of at most ``size`` word tokens, each with its length."""
-    length = count_words(sentence)
+def _pieces(sentence: str, size: int, count: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    """The sentence, or parts of it of at most ``size`` words, each with its length."""
+    length = count(sentence)
     if length <= size:
         yield sentence, length
         return
     start, used = 0, 0
     for word in re.finditer(r"\S+", sentence):
-        length = count_words(word.group())
+        length = count(word.group())
         if used and used + length > size:
             yield sentence[start : word.start()].rstrip(), used
             start, used = word.start(), 0
-        if length > size:
+        if length > size:  # one word of many word tokens
             tokens = list(_TOKEN.finditer(sentence, word.start(), word.end()))
             for first in range(size, length, size):
                 yield sentence[start : tokens[first].start()], size
@@ -149,8 +168,8 @@ def halves(text: str, joint: str = "\n") -> tuple[str, str]:
     for parts, glue in ((split_sentences(text), joint), (text.split(), " ")):
         if len(parts) > 1:
             sizes = [len(part) for part in parts]
-            ends = [sum(sizes[:k]) for k in range(1, len(parts))]
-            cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - sum(sizes)))
+            *ends, total = accumulate(sizes)
+            cut = 1 + min(range(len(ends)), key=lambda k: abs(2 * ends[k] - total))
             return glue.join(parts[:cut]), glue.join(parts[cut:])
     word = text.strip()
     if len(word) < 2:
@@ -199,7 +218,8 @@ class Chunker:
     Args:
         size: Of a chunk; None for documents in one piece.
         joint: What stands between the sentences of a chunk.
-        count: Lengths of many texts at once, in the unit of ``size``; by default word tokens.
+        words: What a word is, where ``size`` counts words.
+        count: Lengths of many texts at once, where it counts something else.
     """
 
     def __init__(
@@ -207,10 +227,12 @@ class Chunker:
         size: int | None,
         *,
         joint: str = "\n",
+        words: Callable[[str], int] = count_words,
         count: Callable[[list[str]], Sequence[int]] | None = None,
     ) -> None:
         self._size = size
         self._joint = joint
+        self._words = words
         self._count = count
 
     def __call__(self, documents: Iterable[str]) -> dict[str, list[str]]:
@@ -219,7 +241,10 @@ class Chunker:
         if self._size is None:
             return {document: [document.strip()] * bool(document.strip()) for document in distinct}
         if self._count is None:
-            return {document: chunks(document, self._size, self._joint) for document in distinct}
+            return {
+                document: chunks(document, self._size, self._joint, self._words)
+                for document in distinct
+            }
         return self._counted(distinct, self._size)
 
     def _counted(self, documents: Sequence[str], size: int) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from harness.artefacts.checksums import fingerprint
 from harness.models.checkpoints import not_loaded, place_of
 from harness_factcg.checking.families import Head, head_of
 
+_NO_LIMIT = 10**9  # tokens
 _LOADERS: dict[Head, tuple[str, str]] = {
     "classifier": ("AutoModelForSequenceClassification", "sequence classifier"),
     "seq2seq": ("AutoModelForSeq2SeqLM", "encoder-decoder"),
@@ -48,8 +49,13 @@ class Checkpoint:
             getattr(config, "max_position_embeddings", None),
             getattr(self.tokenizer, "model_max_length", None),
         )
-        limits = [int(limit) for limit in stated if limit and limit < 10**9]
-        return min(limits, default=None)
+        return min(filter(None, map(_size, stated)), default=None)
+
+
+def _size(value: object) -> int | None:
+    """A number of tokens; None for what is none, or stands for no limit."""
+    known = isinstance(value, (int, float)) and 0 < value < _NO_LIMIT
+    return int(value) if known else None  # type: ignore[call-overload]  # it is a number
 
 
 def load(
@@ -104,6 +110,10 @@ def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> No
         raise ArtefactError(
             f"'{pretrained}' is no trained {kind}: its checkpoint lacks {names}; its answers would "
             "be random"
+        )
+    if not isinstance(tokenizer.model_max_length, (int, float)):
+        raise ArtefactError(
+            f"'{pretrained}' is damaged: model_max_length in its tokenizer_config.json is no number"
         )
     if not tokenizer.is_fast:
         raise ArtefactError(

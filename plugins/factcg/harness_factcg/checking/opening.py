@@ -52,7 +52,8 @@ def open_checker(
             checkpoint tells.
         template: A text file with ``{document}``, ``{claim}`` and perhaps ``{sep}``.
         chunk_size: Of a chunk, in ``chunk_unit``.
-        chunk_unit: ``words`` (word tokens) or ``tokens`` (of the model).
+        chunk_unit: ``words`` (word tokens), ``spaced`` (what white space separates) or
+            ``tokens`` (of the model).
         aggregation: ``max``, or over the claim's sentences ``min`` or ``mean``.
         no: The answer of a model that is no classifier; one token.
         yes: Likewise.

@@ -4,7 +4,9 @@ Pairs go through in windows, grouped by document, so that memory does not grow w
 Within a window each document is chunked once and each (chunk, claim) prompt encoded once.
 
 A chunk too long for the model is halved until it fits (``overlong="split"``), or loses its end
-(``overlong="cut"``, as in the paper). The claim and the rest of the template are never cut.
+(``overlong="cut"``, as in the paper). The claim and the rest of the template are never cut. The
+names of special tokens in a document or a claim are text there (``harness.asking.special``): the
+template alone separates.
 """
 
 from __future__ import annotations
@@ -17,8 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import HarnessError
+from harness.asking.special import unmarked
 from harness.statistics import Floats
-from harness_factcg.checking.chunking import Chunker, fitted, halves, split_sentences
+from harness_factcg.checking.chunking import (
+    Chunker,
+    count_spaced,
+    count_words,
+    fitted,
+    halves,
+    split_sentences,
+)
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.verdicts import Pair, Sentence, Verdict
 
@@ -104,12 +114,14 @@ class Planner:
     ) -> None:
         self.family = family.resolved(tokenizer)
         self._tokenizer = tokenizer
+        self._plain = unmarked(tokenizer)
         self._max_length = max_length
         self._overlong = overlong
         self._chunker = Chunker(
             family.chunk_size,
             joint=family.joint,
-            count=None if family.chunk_unit == "words" else self._count,
+            words=count_spaced if family.chunk_unit == "spaced" else count_words,
+            count=self._count if family.chunk_unit == "tokens" else None,
         )
 
     def chunks(self, document: str) -> list[str]:
@@ -125,7 +137,7 @@ class Planner:
         found: list[int] = []
         for start in range(0, len(claims), _SLICE):
             part = [self.sentences(claim) for claim in claims[start : start + _SLICE]]
-            prompts = [self.family.prompt("", text) for texts in part for text in texts]
+            prompts = [self._prompt(Pair("", text)) for texts in part for text in texts]
             lengths = iter([len(ids) for ids in self._encode(prompts)])
             found += [self._max_length - max(next(lengths) for _ in texts) for texts in part]
         return found
@@ -167,7 +179,7 @@ class Planner:
 
     def _measured(self, pieces: Sequence[Pair], cut: set[Pair]) -> Iterator[Ids | None]:
         """Ids of each prompt; for one that is too long None, or its shortened ids."""
-        prompts = [self.family.prompt(*piece) for piece in pieces]
+        prompts = [self._prompt(piece) for piece in pieces]
         for piece, ids in zip(pieces, self._encode(prompts), strict=True):
             if len(ids) <= self._max_length:
                 yield ids
@@ -183,14 +195,19 @@ class Planner:
         first, second = halves(piece.document, self.family.joint)
         return Pair(first, piece.claim), Pair(second, piece.claim)
 
+    def _prompt(self, piece: Pair) -> str:
+        """A piece and a claim in the template; a special token in them is no token there."""
+        return self.family.prompt(self._plain(piece.document), self._plain(piece.claim))
+
     def _check_room(self, sentence: str) -> None:
-        (ids,) = self._encode([self.family.prompt("", sentence)])
+        (ids,) = self._encode([self._prompt(Pair("", sentence))])
         if self._max_length - len(ids) < LEAST_ROOM:
             raise HarnessError(no_room(f"claim {sentence[:80]!r}", len(ids), self._max_length))
 
     def _count(self, texts: list[str]) -> list[int]:
         """Tokens of each text, without special ones."""
-        return [len(ids) for ids in self._encode(texts, add_special_tokens=False)]
+        plain = list(map(self._plain, texts))
+        return [len(ids) for ids in self._encode(plain, add_special_tokens=False)]
 
     def _encode(self, prompts: Sequence[str], **options: Any) -> Iterator[Ids]:
         for start in range(0, len(prompts), _SLICE):
@@ -200,10 +217,11 @@ class Planner:
 
     def _shortened(self, piece: Pair) -> Ids:
         """The prompt's ids without the last tokens of the document that do not fit."""
-        before, after = self.family.frame(piece.claim)
-        start, end = len(before), len(before) + len(piece.document)
+        before, after = self.family.frame(self._plain(piece.claim))
+        document = self._plain(piece.document)
+        start, end = len(before), len(before) + len(document)
         options = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
-        batch = self._tokenizer(before + piece.document + after, verbose=False, **options)
+        batch = self._tokenizer(before + document + after, verbose=False, **options)
         ids = np.array(batch["input_ids"], dtype=np.int32)
         offsets = np.array(batch["offset_mapping"])
         inside = (offsets[:, 0] >= start) & (offsets[:, 1] <= end)

@@ -26,7 +26,7 @@ from harness_factcg.data.rows import (
     split_file,
     text,
 )
-from harness_factcg.options import SPLITS, run_options
+from harness_factcg.options import SPLITS, RunOptions, run_options
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +78,10 @@ def llm_aggrefact_tuned(*, dataset: str, **metadata: Any) -> Sourced:
     """The dev rows of one data set, to tune a threshold on, and its test rows, to apply it to.
 
     A row's ``split`` tells which it is. The two alternate in proportion to their numbers, so that
-    a run with ``--limit`` has both. A claim about a document that the test split has too is left
-    out of the dev rows; the test split stays whole. How many, is saved with the results.
+    a run with ``--limit`` has both. A dev row that is in the test split too, the same claim about
+    the same document, is left out; other claims about a document that both splits have stay, and
+    the test split stays whole. How many, is saved with the results. The paper's code leaves none
+    out.
 
     Args:
         dataset: One of ``DATASETS``.
@@ -108,7 +110,17 @@ def llm_aggrefact_tuned(*, dataset: str, **metadata: Any) -> Sourced:
         _log.warning("%s: %d of %d dev rows are left out: they are test rows too", *counted)
     need_both_labels(kept, f"{source}, split dev, {dataset}")
     notes = {"n_dev": len(kept), "n_test": len(test), "dev_rows_left_out": left_out}
-    return Sourced("test", _alternating(dev=kept, test=test), source, notes=notes)
+    return Sourced("test", alternating(dev=kept, test=test), source, notes=notes)
+
+
+def wice_dev(run: RunOptions) -> Sequence[Row]:
+    """The dev rows of WiCE, from where the run has LLM-AggreFact.
+
+    Raises:
+        DataError: As for ``llm_aggrefact``.
+    """
+    source = choose(run.sources(), plugin="aggrefact", hub=HUB)
+    return _of_dataset("Wice", source, "dev")[1]
 
 
 def _without(rows: Sequence[Row], others: Sequence[Row]) -> Sequence[Row]:
@@ -117,7 +129,7 @@ def _without(rows: Sequence[Row], others: Sequence[Row]) -> Sequence[Row]:
     return [row for row in rows if (row["doc"], row["claim"]) not in held]
 
 
-def _alternating(**splits: Sequence[Row]) -> Sequence[Row]:
+def alternating(**splits: Sequence[Row]) -> Sequence[Row]:
     """The rows of splits, marked by ``split``, each split spread evenly over the whole."""
     placed = [
         ((number + 0.5) / len(rows), row | {"split": split})

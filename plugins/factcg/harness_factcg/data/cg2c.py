@@ -1,6 +1,6 @@
 """CG2C files: pairs of rows that share a claim, which one document supports and the other does not.
 
-Two schemas are read, one JSON object a line. What ``harness factcg generate`` writes:
+Two schemas are read. What ``harness factcg generate`` writes:
 
     {"doc": "Anna works for Borealis. …", "claim": "Anna works for a company based in Rome.",
      "label": 1, "hops": 2, "pair_id": "17-0", "source": "doc", "removed": ["Anna", "Anna works for
@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import DataError, Row
-from harness.data.lines import numbered
+from harness import DataError, Row, read_table
+from harness.errors import one_line
 
 COLUMNS = ("doc", "claim", "label", "hops", "pair_id", "source", "removed")
 RELEASED = ("task", "text_a", "text_b", "text_c", "orig_label")
@@ -64,27 +64,53 @@ def read(path: Path) -> list[Row]:
     """The rows of a CG2C file of either schema, with the columns ``COLUMNS``.
 
     Args:
-        path: A JSON-lines file; all of its lines have one schema.
+        path: JSON lines, a JSON list or a parquet table; all of its rows have one schema.
 
     Returns:
-        The rows in their order. In the released schema ``hops`` is 0 (not known), ``removed``
-        is empty, ``source`` is the file's name and a row without a partner is a pair of its own.
+        The rows in their order; of the released schema as ``released`` gives them.
 
     Raises:
-        DataError: The file is missing or has no rows, or a line is broken; the message names it.
+        DataError: The file is missing or has no rows, or a row is broken; the message names it.
     """
-    rows: list[Row] = []
-    released: bool | None = None
-    for number, given in numbered(path):
-        place = f"{path}, line {number}"
-        kind = "text_a" in given
-        if released not in (None, kind):
-            raise DataError(f"{place}: its columns are not those of the lines before")
-        released = kind
-        rows.append(_released(given, place, path.stem) if kind else _own(given, place))
-    if not rows:
+    table = read_table(path)
+    if not table:
         raise DataError(f"{path} has no rows")
-    return _paired(rows, path.stem) if released else rows
+    if RELEASED[1] in table[0]:
+        return released(table, path)
+    return [_own(given, f"{path}, row {number}") for number, given in enumerate(table, start=1)]
+
+
+def released(
+    table: Sequence[Mapping[str, Any]], path: Path, *, skip_withheld: bool = False
+) -> list[Row]:
+    """The rows of a table in the schema of the authors' files.
+
+    Args:
+        table: Its rows.
+        path: Where they are from.
+        skip_withheld: Whether those without their document are left out.
+
+    Returns:
+        The rows in their order. ``hops`` is 0 (not known), ``removed`` is empty, ``source`` is the
+        file's name and a row without a partner is a pair of its own.
+
+    Raises:
+        DataError: A row is broken, or its document is withheld.
+    """
+    rows = [
+        _released(given, f"{path}, row {number}", path.stem)
+        for number, given in enumerate(table, start=1)
+        if not (skip_withheld and withheld(given))
+    ]
+    return _paired(rows, path.stem)
+
+
+def withheld(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the released schema lacks its document.
+
+    The released files leave ``text_a`` empty where its text may not be passed on.
+    """
+    return row.get("text_a") == ""
 
 
 def _own(given: Mapping[str, Any], place: str) -> Row:
@@ -101,7 +127,8 @@ def _own(given: Mapping[str, Any], place: str) -> Row:
         raise DataError(f"{place}: removed has {len(removed)} parts, not entity, relation, entity")
     hops = given["hops"]
     if isinstance(hops, bool) or not isinstance(hops, int) or hops < 0:
-        raise DataError(f"{place}: hops is no number of connected triples: {hops!r}")
+        said = one_line(repr(hops), 80)
+        raise DataError(f"{place}: hops is no number of connected triples: {said}")
     return {
         "doc": _text(given["doc"], "doc", place),
         "claim": _text(given["claim"], "claim", place),
@@ -114,12 +141,14 @@ def _own(given: Mapping[str, Any], place: str) -> Row:
 
 
 def _released(given: Mapping[str, Any], place: str, source: str) -> Row:
-    missing = [name for name in ("text_b", "orig_label") if name not in given]
+    missing = [name for name in ("text_a", "text_b", "orig_label") if name not in given]
     if missing:
         raise DataError(f"{place}: missing column(s) {', '.join(missing)}")
     claims = given["text_b"]
     if not isinstance(claims, list) or len(claims) != 1:
         raise DataError(f"{place}: text_b is no list of one claim")
+    if withheld(given):
+        raise DataError(f"{place}: its document is withheld (text_a is empty)")
     return {
         "doc": _text(given["text_a"], "text_a", place),
         "claim": _text(claims[0], "text_b", place),
@@ -139,7 +168,8 @@ def _text(value: object, name: str, place: str) -> str:
 
 def _label(value: object, name: str, place: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value not in (0, 1):
-        raise DataError(f"{place}: {name} {value!r} is neither 0 (not supported) nor 1 (supported)")
+        said = one_line(repr(value), 80)
+        raise DataError(f"{place}: {name} {said} is neither 0 (not supported) nor 1 (supported)")
     return value
 
 

@@ -27,15 +27,19 @@ ones left out, as in LLM-AggreFact.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, Sourced, choose, read_table
-from harness_factcg.data import cg2c
-from harness_factcg.data.rows import checked_row, split_file, text
-from harness_factcg.options import SPLITS, run_options
+from harness.errors import one_line
+from harness_factcg.data import aggrefact, cg2c
+from harness_factcg.data.rows import COLUMNS, checked_row, split_file, text
+from harness_factcg.options import SPLITS, TUNED, run_options
+
+_log = logging.getLogger(__name__)
 
 WICE = ("label", "supporting_sentences", "claim", "evidence")
 ADVICE = (
@@ -52,7 +56,9 @@ def factcg_core(**metadata: Any) -> Sourced:
 
     Args:
         metadata: The run's metadata: ``core_data`` or ``data`` (a file of WiCE or of pairs, a
-            folder with such files, or testbed), ``core_split`` (test or dev).
+            folder with such files, or testbed), ``core_split`` (test or dev), ``core_threshold``
+            (``tuned`` adds the dev claims of WiCE from ``aggrefact_data``; a row's ``split`` tells
+            them from the pairs').
 
     Raises:
         DataError: There is no such file, it has other fields, or no pair can be made from it.
@@ -67,7 +73,22 @@ def factcg_core(**metadata: Any) -> Sourced:
         if not path.is_file():
             path = split_file(path, ("core", "wice"), split, "core")
         split, rows = path.stem, _read(path)
-    return Sourced(split, rows, source, notes={"n_pairs": len(rows) // 2})
+    notes = {"n_pairs": len(rows) // 2}
+    if run.core_threshold != TUNED:
+        return Sourced(split, rows, source, notes=notes)
+    dev = aggrefact.wice_dev(run)
+    known = {(row["doc"], row["claim"]) for row in rows}
+    notes |= {
+        "n_dev": len(dev),
+        "dev_rows_in_pairs": sum((row["doc"], row["claim"]) in known for row in dev),
+    }
+    if notes["dev_rows_in_pairs"]:
+        _log.warning(
+            "%d of the %d claims that tune the threshold are CoRe's own, as in the paper's code",
+            *(notes["dev_rows_in_pairs"], len(dev)),
+        )
+    own = [dict.fromkeys(rows[0], "") | {name: row[name] for name in COLUMNS} for row in dev]
+    return Sourced(split, aggrefact.alternating(dev=own, test=rows), source, notes=notes)
 
 
 def _read(path: Path) -> list[Row]:
@@ -184,7 +205,7 @@ def ready_pairs(table: Sequence[Mapping[str, Any]], place: str) -> list[Row]:
         rows.sort(key=lambda row: -row["label"])
         if [row["label"] for row in rows] != [1, 0] or rows[0]["claim"] != rows[1]["claim"]:
             raise DataError(
-                f"{place}: pair_id {key} has {len(rows)} row(s); a pair is two rows with the same "
-                f"claim, one with label 1 and one with label 0"
+                f"{place}: pair_id {one_line(key, 80)} has {len(rows)} row(s); a pair is two rows "
+                "with the same claim, one with label 1 and one with label 0"
             )
     return [row for rows in pairs.values() for row in rows]

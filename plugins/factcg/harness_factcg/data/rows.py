@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, find_table
+from harness.errors import one_line
 from harness_factcg.options import SPLITS
 
 COLUMNS = ("doc", "claim", "label")
@@ -56,7 +57,8 @@ def _label(value: object, at: str) -> int:
         return int(value)
     if isinstance(value, str) and value.strip() in ("0", "1"):
         return int(value)
-    raise DataError(f"{at}: label {value!r} is neither 0 (not supported) nor 1 (supported)")
+    said = one_line(repr(value), 80)
+    raise DataError(f"{at}: label {said} is neither 0 (not supported) nor 1 (supported)")
 
 
 def need_both_labels(rows: Sequence[Row], where: str) -> None:

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import Row
+from pydantic import BaseModel, ConfigDict, StrictInt
+
+from harness import ArtefactError, Row
 from harness.artefacts import recipes
+from harness.artefacts.reading import fitting
 from harness.artefacts.writing import appearing, write_lines
+from harness.errors import shown
 from harness_factcg.data import cg2c
 
 if TYPE_CHECKING:
@@ -46,7 +50,30 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
         ArtefactError: Something else is there.
     """
     manifest = recipes.kept(folder, recipe)
-    return None if manifest is None else Generated(folder, manifest, already_there=True)
+    if manifest is None:
+        return None
+    fitting(_Facts, manifest, folder / recipes.MANIFEST, ArtefactError)
+    return Generated(folder, manifest, already_there=True)
+
+
+class _Gap(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    pairs: int
+    shorter: int
+    longer: int
+    median: float
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is told of a folder; all else in its manifest is not looked at."""
+
+    pairs: StrictInt
+    pairs_by_hops: dict[str, StrictInt]
+    length_gap: _Gap
+    left_out: dict[str, StrictInt]
+    costs: dict[str, dict[str, dict[str, StrictInt]]]
 
 
 def write(
@@ -84,7 +111,7 @@ def summary(made: Generated) -> str:
     if manifest["left_out"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in manifest["left_out"].items())
         text += f"; left out: {reasons}"
-    return text
+    return shown(text)
 
 
 def gap(made: Generated) -> str:

@@ -4,7 +4,7 @@ The five steps are those of Lei et al. 2025 (arXiv 2501.17144), §3; the wording
 answer is one JSON object of a given form, alone or in one code fence: what does not have the form
 exactly cannot be used and is asked for again. Names of entities are JSON strings, so a comma in one
 ("Paris, Texas") is a comma. Nothing is mended, and nothing added. A model's thoughts up to
-``</think>`` are not read.
+``</think>`` are not read, nor is an answer of more than ``replies.LONGEST`` characters.
 
 Worked example: a text's relations.
 
@@ -22,13 +22,13 @@ gone?) is the question's own ``check``. Each question also carries its facts, fr
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.asking.assistant import Question
+from harness.asking.replies import fenced, spoken
 from harness_factcg.generation.graphs import Path, Triple
 from harness_factcg.generation.rewriting import Passage, names, trouble
 
@@ -39,8 +39,9 @@ def _said(text: str) -> str:
     return text.strip()
 
 
+MOST = 500
+"""Triples of an answer: a text of a chunk's size states far fewer."""
 Words = Annotated[str, AfterValidator(_said)]
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(?:json)?[ \t]*\n(.*?)\n[ \t]*```[ \t]*$", re.S | re.M | re.I)
 
 _GRAPH = """\
 List every relation that the text below states between two things it names: people, places, \
@@ -117,7 +118,7 @@ class _Relation(_Form):
 class Triples(_Form):
     """A context graph."""
 
-    triples: tuple[_Relation, ...] = Field(strict=False)
+    triples: tuple[_Relation, ...] = Field(strict=False, max_length=MOST)
 
     def found(self) -> list[Triple]:
         """The triples, as many and in the order that the answer has them."""
@@ -127,7 +128,9 @@ class Triples(_Form):
 class Numbers(_Form):
     """Numbers of triples, from 1, each once."""
 
-    triples: tuple[Annotated[int, Field(ge=1)], ...] = Field(strict=False, min_length=1)
+    triples: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        strict=False, min_length=1, max_length=MOST
+    )
 
 
 class Claim(_Form):
@@ -144,7 +147,7 @@ class _Sentence(_Form):
 class Sentences(_Form):
     """Rewritten sentences."""
 
-    sentences: tuple[_Sentence, ...] = Field(strict=False, min_length=1)
+    sentences: tuple[_Sentence, ...] = Field(strict=False, min_length=1, max_length=MOST)
 
     def changes(self) -> dict[int, str]:
         """New words by sentence number."""
@@ -161,13 +164,13 @@ def read(answer: str, form: type[F]) -> F | None:
         answer: JSON, bare or in one code fence, whatever stands around the fence.
         form: ``Triples``, ``Numbers``, ``Claim`` or ``Sentences``.
     """
-    spoken = answer.rpartition("</think>")[2].strip()
-    fenced = _FENCE.findall(spoken)
-    if len(fenced) > 1:
+    said = spoken(answer)
+    blocks = fenced(said) or [said]
+    if len(blocks) > 1:
         return None
     try:
-        return form.model_validate_json(fenced[0] if fenced else spoken)
-    except ValidationError:
+        return form.model_validate_json(blocks[0])
+    except (ValidationError, UnicodeEncodeError):
         return None
 
 

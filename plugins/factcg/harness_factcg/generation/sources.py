@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import DataError, Row, read_table
+from harness.artefacts.reading import ENCODING, read_bytes
 from harness.errors import one_line
 from harness_factcg.generation.rewriting import Passage
 
@@ -117,9 +118,9 @@ def _file(source: str, kind: Kind) -> Iterable[Row]:
         raise DataError(f"--source {source}: no such file; pass hub, testbed, or a file")
     if kind == "doc" and path.suffix == ".txt":
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_bytes(path).decode(ENCODING).splitlines()
         except (OSError, UnicodeDecodeError) as cause:
-            raise DataError(f"{path} cannot be read: {cause}") from cause
+            raise DataError(f"{path} cannot be read: {one_line(cause, 200)}") from cause
         return [{"doc": line} for line in lines if line.strip()]
     return read_table(path)
 
@@ -173,7 +174,8 @@ def _hotpot(row: Mapping[str, Any], place: str) -> list[tuple[str, bool]]:
         return [(" ".join(s.strip() for s in texts), title in titles) for title, texts in context]
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise DataError(
-            f"{place}: supporting_facts or context is not as HotpotQA has it ({cause!r})"
+            f"{place}: supporting_facts or context is not as HotpotQA has it "
+            f"({one_line(repr(cause), 200)})"
         ) from cause
 
 

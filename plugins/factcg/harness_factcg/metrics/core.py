@@ -4,7 +4,9 @@ Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Dat
 2501.17144. With the answers of a pair, pos to the document and neg to the corrupted one,
 
     Acc_CoRe  = #(pos = 1, neg = 0) / #pairs,
-    Prec_CoRe = #(pos = 1, neg = 0) / #(pos = 1),      an answer is 1 if P(supported) > 0.5.
+    Prec_CoRe = #(pos = 1, neg = 0) / #(pos = 1),      an answer is 1 if P(supported) > θ.
+
+θ is 0.5 unless the run says otherwise (``core_threshold``).
 
     >>> answers = [(2.0, -1.0), (1.0, 0.5), (-0.5, -2.0)]  # margins of three pairs
     >>> items = [{"pair": number, "label": label, "margin": margin} for number, pair in
@@ -12,8 +14,11 @@ Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Dat
     >>> round(acc_core(items), 3), prec_core(items), round(recall(items), 3)
     (0.333, 0.5, 0.667)
 
-Deviations: none in the point values. The paper gives no intervals; here they are Wilson's, over
-pairs. Where no document is called supported, Prec_CoRe is 0 and its interval is 0 to 1.
+Deviations: the paper's code tunes θ on the dev claims of LLM-AggreFact's WiCE, among which are the
+supported claims of its own pairs; here that is ``core_threshold=tuned``, and those claims are
+counted. The paper gives no intervals; here they are Wilson's, over pairs, at the θ that is used:
+what the tuning adds is not in them. Where no document is called supported, Prec_CoRe is 0 and its
+interval is 0 to 1.
 """
 
 from __future__ import annotations
@@ -23,16 +28,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness import wilson
+from harness_factcg.metrics.thresholds import tuned
 
 Item = Mapping[str, Any]
-"""An answer: ``pair``, ``label`` (1: the document, 0: the corrupted one), ``margin`` (nats)."""
+"""An answer: ``pair``, ``label`` (1: the document, 0: the corrupted one), ``margin`` (nats),
+and where the run says so ``threshold`` (θ; None: to be tuned) and ``split`` (``dev`` rows are no
+pair's, and tune θ)."""
+
+
+def threshold(items: Sequence[Item]) -> float:
+    """θ: what the answers say, or the best one on the dev rows; NaN where these lack a label."""
+    given = next((item.get("threshold", 0.5) for item in items), 0.5)
+    return tuned([one for one in items if _tunes(one)]) if given is None else float(given)
+
+
+def _tunes(item: Item) -> bool:
+    return bool(item.get("split") == "dev")
 
 
 def answers(items: Sequence[Item]) -> list[tuple[bool, bool]]:
     """Of every complete pair, whether the document and the corrupted one are called supported."""
+    theta = threshold(items)
+    if math.isnan(theta):
+        return []
+    bar = math.log(theta / (1 - theta))
     pairs: dict[Any, dict[int, bool]] = {}
     for item in items:
-        pairs.setdefault(item["pair"], {})[item["label"]] = item["margin"] > 0
+        if not _tunes(item):
+            pairs.setdefault(item["pair"], {})[item["label"]] = item["margin"] > bar
     return [(pair[1], pair[0]) for pair in pairs.values() if len(pair) == 2]
 
 

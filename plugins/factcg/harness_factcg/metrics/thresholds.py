@@ -15,14 +15,16 @@ Lei et al. 2025, *FactCG: Enhancing Fact Checkers with Graph-Based Multi-Hop Dat
 The margins on dev are scores of 0.55 and 0.378, which every θ from 0.38 to 0.54 sets apart. At 0.38
 both test claims are called supported, one wrongly.
 
-Deviations: none in the point values. Standard errors and intervals resample documents, each with
-all its claims, of dev and test alike, and tune the threshold anew in every resample: its own
-uncertainty is in them. Where dev or test has claims of one label only, all is NaN. The AUROC knows
-no threshold: it is that of ``llm_aggrefact``.
+Deviations: dev rows that are test rows too are left out before (``data.aggrefact``), which the
+paper's code does not do; of a data set without such rows the point values are the paper's. Standard
+errors and intervals resample documents, each with all its claims, of dev and test alike, and tune
+the threshold anew in every resample: its own uncertainty is in them. Where dev or test has claims
+of one label only, all is NaN. The AUROC knows no threshold: it is that of ``llm_aggrefact``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,6 +109,23 @@ def _best(called: Floats, all_: Floats) -> npt.NDArray[np.intp]:
     right: Floats = called[:, 1] * others + (others - called[:, 0]) * supported
     best: npt.NDArray[np.intp] = right.argmax(1)
     return best
+
+
+def tuned(items: Sequence[Item]) -> float:
+    """The best threshold on some claims, the lowest of equal ones; NaN where a label is missing.
+
+    >>> tuned([{"label": 1, "margin": 0.2}, {"label": 0, "margin": -0.5}])
+    0.38
+    """
+    positive, margins = labels_and_margins(items)
+    below = np.searchsorted(_MARGINS, margins, side="left")
+    called = [
+        (below[positive == label, None] > np.arange(len(THRESHOLDS))).sum(0) for label in (0, 1)
+    ]
+    all_ = np.array([[(positive == label).sum() for label in (0, 1)]], dtype=np.float64)
+    if not all_.all():
+        return math.nan
+    return float(THRESHOLDS[_best(np.array([called], dtype=np.float64), all_)[0]])
 
 
 def _balanced_accuracy(called: Floats, all_: Floats) -> Floats:

@@ -126,6 +126,12 @@ class Encoder:
         self.yes: int = yes[-1]
         self.no: int = no[-1]
 
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """The tokenizer's added tokens by their ids."""
+        found: Mapping[int, Any] = self._tokenizer.added_tokens_decoder
+        return found
+
     def __call__(self, text: str | Sequence[str], **options: Any) -> Mapping[str, list[Any]]:
         """The tokenizer's output for one text or several, without the word's token.
 

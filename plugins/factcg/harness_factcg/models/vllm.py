@@ -62,7 +62,8 @@ class VLLMFactCheckingMixin(VLLMWrapper):
             template with the whole document.
         template: A text file with ``{document}``, ``{claim}`` and perhaps ``{sep}``.
         chunk_size: Of a chunk, in ``chunk_unit``.
-        chunk_unit: ``words`` (word tokens) or ``tokens`` (of the model).
+        chunk_unit: ``words`` (word tokens), ``spaced`` (what white space separates) or
+            ``tokens`` (of the model).
         aggregation: ``max``, or over the claim's sentences ``min`` or ``mean``.
         no: The answer in the family's prompts; one token.
         yes: Likewise.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import DataError, HarnessError
+from harness.artefacts.reading import ENCODING, read_bytes
+from harness.artefacts.writing import whole
 from harness.asking.store import cache_folder
 from harness.reports.values import parse_model_args
 from harness_factcg.assessing.assessment import Claim, assess, read_rows
@@ -99,7 +101,7 @@ def _claims(options: Options) -> list[Claim]:
         )
     if not options.claim.strip():
         raise DataError("the claim is empty")
-    return [Claim(read_document(options.document), options.claim)]
+    return [Claim(read_document(options.document), _whole(options.claim, "claim"))]
 
 
 def read_document(given: str) -> str:
@@ -114,10 +116,13 @@ def read_document(given: str) -> str:
     """
     text = given
     if given == "-":
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.read().removeprefix("\ufeff")
+        except UnicodeDecodeError as cause:
+            raise DataError("cannot read the document from stdin: it is not UTF-8 text") from cause
     elif _is_file(given):
         try:
-            text = Path(given).expanduser().read_text(encoding="utf-8-sig")
+            text = read_bytes(Path(given).expanduser()).decode(ENCODING)
         except (OSError, UnicodeDecodeError) as cause:
             reason = getattr(cause, "strerror", None) or "it is not UTF-8 text"
             raise DataError(f"cannot read the document {given}: {reason}") from cause
@@ -126,6 +131,17 @@ def read_document(given: str) -> str:
     if not text.strip():
         where = {"-": "stdin"}.get(given, given).strip()
         raise DataError(f"the document is empty: {where}" if where else "the document is empty")
+    return _whole(text, "document")
+
+
+def _whole(text: str, what: str) -> str:
+    """The text, unless it holds half a surrogate pair: bytes of the command line that are no UTF-8.
+
+    Raises:
+        DataError: It does.
+    """
+    if whole(text) != text:
+        raise DataError(f"the {what} is not UTF-8 text")
     return text
 
 

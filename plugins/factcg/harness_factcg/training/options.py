@@ -21,6 +21,7 @@ class Options:
         stage2: Files of the second stage.
         dev: Files to choose the model on; by default a share of each stage's rows.
         dev_share: That share.
+        skip_withheld: Whether released rows without their document are left out.
         epochs: Passes over each stage's rows.
         rate: Highest learning rate.
         warmup: Share of the steps in which the rate rises.
@@ -41,6 +42,7 @@ class Options:
     stage2: Sequence[Path] = ()
     dev: Sequence[Path] = ()
     dev_share: float = 0.05
+    skip_withheld: bool = False
     epochs: int = 1
     rate: float = 5e-5
     warmup: float = 0.06

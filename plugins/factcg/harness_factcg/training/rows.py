@@ -41,58 +41,81 @@ _SLICE = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """A file of rows, by its content."""
+    """A file of rows, by its content.
+
+    ``withheld`` is the number of its rows that are left out, as their document is withheld; None
+    where such rows are refused.
+    """
 
     path: Path
     sha256: str
+    withheld: int | None = None
 
     @classmethod
-    def of(cls, path: Path) -> Source:
+    def of(cls, path: Path, *, skip_withheld: bool = False) -> Source:
         """A file to be read.
 
+        Args:
+            path: The file.
+            skip_withheld: Whether released rows without their document are left out.
+
         Raises:
-            DataError: There is none.
+            DataError: There is none, or what is to be counted cannot be read.
         """
         place = path.expanduser()
         if not place.is_file():
             raise DataError(f"{path}: no such file; {', '.join(FORMATS)} are read")
-        return cls(place, digest(place))
+        lacking = sum(map(cg2c.withheld, read_table(place))) if skip_withheld else None
+        return cls(place, digest(place), lacking)
 
-    def as_dict(self) -> dict[str, str]:
-        """For the record: the name without its folder, and the content's hash."""
-        return {"file": self.path.name, "sha256": self.sha256}
+    def as_dict(self) -> dict[str, str | int]:
+        """For the record: the name without its folder, the content's hash, what is left out."""
+        found: dict[str, str | int] = {"file": self.path.name, "sha256": self.sha256}
+        return found if self.withheld is None else found | {"withheld": self.withheld}
 
 
 def read(sources: Sequence[Source]) -> list[Row]:
     """The rows of some files: doc, claim, label, pair_id (empty where a row has no partner).
 
     Raises:
-        DataError: A file has no rows, a broken one, or holds LLM-AggreFact.
+        DataError: A file has no rows, a broken one, withheld documents, or holds LLM-AggreFact.
     """
     found: list[Row] = []
     for number, source in enumerate(sources):
-        for row in _rows(source.path):
+        for row in _rows(source.path, source.withheld is not None):
             pair = row.get("pair_id") or ""
             own = {name: row[name] for name in ("doc", "claim", "label")}
             found.append(own | {"pair_id": f"{number}:{pair}" if pair else ""})
     return found
 
 
-def _rows(path: Path) -> Sequence[Row]:
+def _rows(path: Path, skip_withheld: bool) -> Sequence[Row]:
     table = read_table(path)
     if not table:
         raise DataError(f"{path} has no rows")
     _refuse_evaluation_data(path, table)
-    if path.suffix == ".jsonl" and ("text_a" in table[0] or "pair_id" in table[0]):
-        return cg2c.read(path)
-    return [checked_row(row, f"{path}, row {number}") for number, row in enumerate(table, start=1)]
+    if "text_a" in table[0]:
+        lacking = sum(map(cg2c.withheld, table))
+        left = len(table) - lacking
+        if lacking and not (left and skip_withheld):
+            way = f", or give --skip-withheld to train on the other {left:,}" if left else ""
+            raise DataError(
+                f"{path}: the documents of {lacking:,} of its {len(table):,} rows are withheld "
+                f"(text_a is empty): fill them in{way}"
+            )
+        return cg2c.released(table, path, skip_withheld=True)
+    rows = []
+    for number, row in enumerate(table, start=1):
+        pair = row.get("pair_id")
+        named = {} if pair in (None, "") else {"pair_id": str(pair)}
+        rows.append(checked_row(row, f"{path}, row {number}") | named)
+    return rows
 
 
 def _refuse_evaluation_data(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
     """LLM-AggreFact is told by its columns, and by the names of its data sets."""
-    known = set(DATASETS)
     for number, row in enumerate(table, start=1):
-        if "contamination_identifier" in row or row.get("dataset") in known:
+        if "contamination_identifier" in row or row.get("dataset") in DATASETS:
             raise DataError(
                 f"{path}, row {number}: this is LLM-AggreFact, which is for evaluation alone: its "
                 "terms forbid training on it, and a model chosen on it could not be measured on it"

@@ -7,21 +7,21 @@ has chosen appears as ``WORK/<stage>-model`` by one rename, with the record ``WO
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PrinterCallback, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import ProgressCallback, TrainerState
 
 from harness import HarnessError, Row
+from harness.artefacts.reading import read_record
 from harness.artefacts.writing import appearing, write_json
 from harness.models.trainings import in_charge, settle, without_bars
 from harness_factcg import metrics
@@ -80,6 +80,7 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
     Raises:
         HarnessError: The model cannot be used, a claim leaves no room for a document, the loss or
             a gradient is not finite, or memory ran out.
+        ArtefactError: What an earlier run left is damaged.
     """
     arguments = _arguments(stage)
     folder, record = stage.work / f"{stage.name}-model", stage.work / f"{stage.name}.json"
@@ -104,20 +105,53 @@ def run(stage: Stage, start: Start, texts: Iterable[str], before: Sequence[Train
                 trainer.processing_class.save_pretrained(draft)
             shutil.rmtree(stage.work / stage.name)
         settle()
-    kept = json.loads(record.read_text(encoding="utf-8"))
-    return Trained(stage.name, folder, kept["facts"], kept["lines"])
+    kept = read_record(record, _Kept)
+    return Trained(stage.name, folder, kept.facts, kept.lines)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The record of a finished stage."""
+
+    facts: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is needed of ``trainer_state.json``."""
+
+    global_step: int
+    log_history: list[dict[str, float | str | None]]
+    best_model_checkpoint: str | None = None
+    best_metric: float | None = None
+    best_global_step: int | None = None
+    epoch: float | None = None
+    stateful_callbacks: dict[str, Any] = field(default_factory=dict)
 
 
 def _last_checkpoint(stage: Stage) -> str | None:
-    """The last checkpoint that is whole: the Trainer writes its state last."""
-    found = (stage.work / stage.name).glob("checkpoint-*")
-    for place in sorted(found, key=lambda place: -int(place.name.partition("-")[2])):
+    """The last checkpoint that is whole: the Trainer writes its state last.
+
+    A state that says the best weights are elsewhere is not one of this training.
+    """
+    home = stage.work / stage.name
+    found = [place for place in home.glob("checkpoint-*") if _step(place) is not None]
+    for place in sorted(found, key=lambda place: -(_step(place) or 0)):
         try:
-            json.loads((place / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            state = read_record(place / "trainer_state.json", _State)
+            TrainerState.load_from_json(str(place / "trainer_state.json"))
+        except (HarnessError, TypeError):
             continue
-        return str(place)
+        best = state.best_model_checkpoint
+        if best is None or (Path(best).parent == home and _step(Path(best)) is not None):
+            return str(place)
     return None
+
+
+def _step(checkpoint: Path) -> int | None:
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() and len(number) < 10 else None
 
 
 def _arguments(stage: Stage) -> TrainingArguments:

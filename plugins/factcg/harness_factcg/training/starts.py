@@ -55,7 +55,7 @@ class Start:
 
         place = place_of(self.name)
         torch.manual_seed(self.seed)  # of a new head
-        options: dict[str, Any] = {"revision": self.revision}
+        options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(place, **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)

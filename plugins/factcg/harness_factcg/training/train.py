@@ -25,13 +25,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from harness import HarnessError, Row
+from pydantic import Field
+
+from harness import ArtefactError, HarnessError, Row
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.reading import fitting
 from harness.artefacts.writing import appearing, check_writable
 from harness.asking.store import key_of
+from harness.errors import shown
 from harness.models.trainings import alone, in_charge, settle
 from harness.testbed import resolve
 from harness_factcg.checking.verdicts import prompt
@@ -73,11 +77,11 @@ def train(options: Options) -> Made:
     out = options.out.expanduser().absolute()
     _check(options)
     files = {
-        name: [Source.of(path) for path in paths]
+        name: [Source.of(path, skip_withheld=options.skip_withheld) for path in paths]
         for name, paths in (("stage1", options.stage1), ("stage2", options.stage2))
         if paths
     }
-    dev_files = [Source.of(path) for path in options.dev]
+    dev_files = [Source.of(path, skip_withheld=options.skip_withheld) for path in options.dev]
     recipe = _recipe(options, files, dev_files)
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
@@ -99,20 +103,62 @@ def train(options: Options) -> Made:
 
 
 def summary(made: Made) -> str:
-    """What was trained, and how good it is on dev, in a line."""
+    """What was trained, on how much, and how good it is on dev, in a line."""
+    record = _record(made)
     parts = []
-    for stage in made.manifest["stages"]:
-        train, dev = (sum(stage[f"{part}_rows"].values()) for part in ("train", "dev"))
+    for stage in record.stages:
+        train, dev = (sum(rows.values()) for rows in (stage.train_rows, stage.dev_rows))
         parts.append(
-            f"{stage['stage']}: {train} rows, step {stage['chosen_step']} of {stage['steps']}, "
-            f"balanced accuracy {stage['dev']['balanced_accuracy']:.3f} on {dev} dev rows"
+            f"{stage.stage}: {train} rows, step {stage.chosen_step} of {stage.steps}, "
+            f"balanced accuracy {stage.dev.balanced_accuracy:.3f} on {dev} dev rows"
         )
-    return "; ".join(parts)
+    files = [file for own in (*record.recipe.data.values(), record.recipe.dev) for file in own]
+    if withheld := sum(file.withheld for file in files):
+        parts.append(f"left out: {withheld:,} rows whose documents are withheld")
+    return shown("; ".join(parts))
 
 
 def at_chance(made: Made) -> bool:
     """Whether the checkpoint tells claims apart on dev no better than a coin does."""
-    return bool(made.manifest["stages"][-1]["dev"]["balanced_accuracy"] <= 0.5)
+    return _record(made).stages[-1].dev.balanced_accuracy <= 0.5
+
+
+@dataclass(frozen=True)
+class _File:
+    withheld: int = 0
+
+
+@dataclass(frozen=True)
+class _Files:
+    data: dict[str, list[_File]]
+    dev: list[_File]
+
+
+@dataclass(frozen=True)
+class _Dev:
+    balanced_accuracy: float
+
+
+@dataclass(frozen=True)
+class _Stage:
+    stage: str
+    train_rows: dict[str, int]
+    dev_rows: dict[str, int]
+    chosen_step: int
+    steps: int
+    dev: _Dev
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is told of a training; all else in its record is not looked at."""
+
+    recipe: _Files
+    stages: Annotated[list[_Stage], Field(min_length=1)]
+
+
+def _record(made: Made) -> _Record:
+    return fitting(_Record, made.manifest, made.folder / MANIFEST, ArtefactError)
 
 
 def _check(options: Options) -> None:
@@ -141,6 +187,7 @@ def _recipe(
     own = asdict(options)
     for name in ("out", "stage1", "stage2", "dev", "device", "device_batch_size"):
         del own[name]
+    del own["skip_withheld"]  # the files say how many rows they leave out
     own["model"] = {"name": options.model, "sha256": fingerprint(resolve(options.model))}
     data = {name: [source.as_dict() for source in found] for name, found in files.items()}
     return {**own, "data": data, "dev": [source.as_dict() for source in dev]}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
 from harness.artefacts.writing import append_line, write_lines
+from harness.errors import one_line
 from harness.models.trainings import order
 from harness_factcg.checking.heads import Head
 from harness_factcg.checking.planning import Ids
@@ -147,8 +149,33 @@ class CheckerTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped 
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with _reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _reading(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _not_finite(self, what: str) -> str:
         return not_finite(what, self.state.global_step + 1, self.args.output_dir)
+
+
+@contextmanager
+def _reading(checkpoint: str | None) -> Iterator[None]:
+    """Whatever a damaged checkpoint makes torch and transformers raise is one line."""
+    try:
+        yield
+    except (HarnessError, torch.OutOfMemoryError):
+        raise
+    except Exception as cause:
+        raise ArtefactError(
+            f"{checkpoint} is damaged ({one_line(cause, 200)}): remove it, and run again"
+        ) from cause
 
 
 def not_finite(what: str, step: int, folder: str) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 _MARK = re.compile("<{3,}|>{3,}")
 
 
-def fenced(question: str, judged: Iterable[str]) -> str:
+def widened(question: str, judged: Iterable[str]) -> str:
     """A question whose marks (``<<<``, ``>>>``) are longer than any in what is judged.
 
     What a model has written may say that the text ends here, and what its rating is.
 
-    >>> fenced("<<< {response} >>>", ["no >>>> yes"])
+    >>> widened("<<< {response} >>>", ["no >>>> yes"])
     '<<<<< {response} >>>>>'
     """
     longest = max((len(mark) for one in judged for mark in _MARK.findall(one)), default=0)
