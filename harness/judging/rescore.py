@@ -241,7 +241,8 @@ def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
     stays = {key: value for key, value in before.items() if "," not in key}
     saved["results"][name] = stays | metrics
     saved.setdefault("higher_is_better", {})[name] = scored.task.higher_is_better()
-    saved["configs"][name]["metadata"] = scored.task.config.metadata | {"scored_from": source}
+    metadata = scored.task.dump_config()["metadata"]
+    saved["configs"][name]["metadata"] = metadata | {"scored_from": source}
 
 
 def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import DataError
+from harness.reports.values import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -305,7 +306,7 @@ def report(
 
     found = read_runs(runs)
     for reason in found.left_out:
-        typer.echo(f"left out: {reason}", err=True)
+        typer.echo(printable(f"left out: {reason}"), err=True)
     page = write_report(found, out, title=title)
     series = sum(len(section.series) for section in found.sections)
     typer.echo(f"{page}: {series} methods in {len(found.sections)} sections")

@@ -330,7 +330,7 @@ def test_the_limit_can_be_raised(tmp_path):
         metadata = {"judge": judge_at(server.url, retries=0), "judge_max_unscored": 1}
         polite = evaluate(tmp_path, metadata)["results"]["polite"]
     assert polite["n_unscored,none"] == 6
-    assert math.isnan(polite["polite,none"])
+    assert polite["polite,none"] is None
     with pytest.raises(JudgeError, match="judge_max_unscored=half is not a share"):
         evaluate(tmp_path, {"judge": "none", "judge_max_unscored": "half"})
 

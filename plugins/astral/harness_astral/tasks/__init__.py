@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import AssistantSpec, DataError, JudgedTask, JudgeError, Row
+from harness.host.lm_eval_seams import BYPASS
 from harness.statistics import Noting
 from harness_astral import metrics
 from harness_astral.metrics.calibration import read_labels
@@ -130,7 +131,7 @@ class SafetyTask(JudgedTask):
 
     def override_metric(self, metric_name: str) -> None:
         """Under ``--predict_only`` no oracle is asked."""
-        if metric_name == "bypass":
+        if metric_name == BYPASS:
             self.oracles = []
         super().override_metric(metric_name)
 

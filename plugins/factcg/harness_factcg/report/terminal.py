@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from harness.errors import shown
 from harness_factcg.assessing.assessment import Assessment, Part
 from harness_factcg.report.records import verdict_of
 from harness_factcg.report.summary import Summary
@@ -49,16 +50,16 @@ def full(one: Assessment) -> Iterator[RenderableType]:
     """The verdict, that on each sentence, and the deciding chunk with what it rests on."""
     from rich.text import Text
 
-    yield _verdict(one.supported, one.verdict.score).append(f"  {plain(one.claim.text)}", "bold")
+    yield _verdict(one.supported, one.verdict.score).append(f"  {shown(one.claim.text)}", "bold")
     for part in one.sentences:
         yield (
-            Text("  ").append(_verdict(part.supported, part.score)).append(f"  {plain(part.text)}")
+            Text("  ").append(_verdict(part.supported, part.score)).append(f"  {shown(part.text)}")
         )
-    shown = []
+    told = []
     for part in one.deciding:
         chunk = _chunk(one, part)
-        if chunk.plain not in shown:
-            shown.append(chunk.plain)
+        if chunk.plain not in told:
+            told.append(chunk.plain)
             yield Text()
             yield chunk
         yield from _reasons(one, part)
@@ -83,11 +84,11 @@ def _chunk(one: Assessment, part: Part) -> Text:
     if explanation.start > 0:
         found.append("… ")
     for start, end, drop in part.reasons:
-        found.append(plain(document[at:start]))
+        found.append(shown(document[at:start]))
         style = _AGAINST if (drop or 0) < 0 else _FOR
-        found.append(plain(document[start:end]), f"not dim {style}")
+        found.append(shown(document[start:end]), f"not dim {style}")
         at = end
-    found.append(plain(document[at : explanation.end]))
+    found.append(shown(document[at : explanation.end]))
     if explanation.end < len(document.rstrip()):
         found.append(" …")
     return found
@@ -98,7 +99,7 @@ def _reasons(one: Assessment, part: Part) -> Iterator[Text]:
     from rich.text import Text
 
     occluded = part.explanation is not None and part.explanation.passages
-    of = f" ({plain(part.text)})" if len(one.deciding) > 1 else ""
+    of = f" ({shown(part.text)})" if len(one.deciding) > 1 else ""
     if part.reasons:
         words = "rests on" if part.supported else "speaks against it"
         yield Text(f"\n{words}{of}, with what the log-odds lose without it:")
@@ -106,7 +107,7 @@ def _reasons(one: Assessment, part: Part) -> Iterator[Text]:
         yield Text(f"\nNo sentence speaks against it{of}; none supports all of it.")
     for start, end, drop in part.reasons:
         number = "" if drop is None else f"{drop:+.2f}"
-        sentence = " ".join(plain(one.claim.document[start:end]).split())
+        sentence = " ".join(shown(one.claim.document[start:end]).split())
         yield Text(f"{number:>7}  {sentence}")
 
 
@@ -124,7 +125,7 @@ def table(found: Sequence[Assessment]) -> Table:
     for one in found:
         wrong = one.claim.label is not None and one.supported != (one.claim.label == 1)
         reasons = [
-            " ".join(plain(one.claim.document[passage.start : passage.end]).split())
+            " ".join(shown(one.claim.document[passage.start : passage.end]).split())
             for part in one.deciding
             for passage in part.reasons
         ]
@@ -132,15 +133,10 @@ def table(found: Sequence[Assessment]) -> Table:
         if wrong:
             verdict.append(" (wrong)", "default")
         screen.add_row(
-            Text(plain(one.claim.id)),
+            Text(shown(one.claim.id)),
             verdict,
             f"{one.verdict.score:.3f}",
-            Text(plain(one.claim.text)),
+            Text(shown(one.claim.text)),
             Text(" … ".join(reasons)),
         )
     return screen
-
-
-def plain(text: str) -> str:
-    """Text without control characters, which a terminal would obey; line breaks stay."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text)
