@@ -26,6 +26,7 @@ _PATIENCE = 2.0
 _PLACES = 3
 _COMPARED = 20
 _CONTESTS = 12
+ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def leaderboard(
@@ -183,13 +184,13 @@ def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
         screen.add_column(name, justify="right", no_wrap=True)
     places = _COMPARED if table.shares else _PLACES
     for name, standing in contests:
-        arrow = {True: "↑", False: "↓", None: ""}[standing[0].row.higher_is_better]
+        arrow = ARROWS[standing[0].row.higher_is_better]
         screen.add_row("", Text(printable(f"{name} {arrow}"), "bold"))
         for entry in standing[:places]:
             rank = "–" if entry.rank is None else str(entry.rank)
             run = entry.row.run
             model = Path(run.model).name if run.model.startswith("/") else run.model
-            cells = (rank, model, run.method or run.model_type, *_numbers(entry.row, table.shares))
+            cells = (rank, model, run.method or run.model_type, *numbers(entry.row, table.shares))
             screen.add_row(*(Text(printable(cell)) for cell in cells))
         if len(standing) > places:
             screen.add_row("", Text(f"… {len(standing) - places} more in the files", "dim"))
@@ -197,7 +198,8 @@ def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
     return screen
 
 
-def _numbers(row: Row, shares: Sequence[str]) -> tuple[str, ...]:
+def numbers(row: Row, shares: Sequence[str] = ()) -> tuple[str, ...]:
+    """Value, interval and number of documents as they are shown; shares in the interval's place."""
     value = "–" if row.value is None else f"{row.value:.4g}"
     known = row.ci95_low is not None and row.ci95_high is not None
     interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else "–"

@@ -7,14 +7,13 @@ returns a ``Sourced``. Where the rows came from is then saved with the results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
 from harness._version import __version__
-from harness.data.sources import Sourced
+from harness.data.sources import Row, Sourced
 from harness.host.lm_eval_seams import BYPASS, give_rows
 from harness.statistics import reported
 
@@ -36,12 +35,14 @@ class SourcedTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         are the metric's.
         """
         super().override_metric(metric_name)
-        for name in ("process_results", "aggregation", "higher_is_better"):
-            setattr(self, name, partial(getattr(ConfigurableTask, name), self))
+        asked = ("process_results", "aggregation", "higher_is_better")
+        methods = {name: partial(getattr(ConfigurableTask, name), self) for name in asked}
         if metric_name == BYPASS:
-            self.process_results = self.predicted
+            methods["process_results"] = partial(self.predicted)
+        for name, method in methods.items():
+            setattr(self, name, method)
 
-    def predicted(self, doc: Mapping[str, Any], results: Any) -> dict[str, Any]:
+    def predicted(self, doc: Row, results: Any) -> dict[str, Any]:
         """What is kept of a document whose answer is not measured."""
         return {BYPASS: None}
 

@@ -8,7 +8,6 @@ judge. Of repeated runs the newest full one counts, as on the leaderboard.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run, TaskRun
-from harness.reports.values import mapping, text
+from harness.reports.values import mapping, number, text
 from harness_axbench.metrics import ABSENCE, SELECT, TEST
 from harness_axbench.metrics.concept_mean import Item
 from harness_axbench.metrics.ratings import NAMES
@@ -227,8 +226,7 @@ def _steering(row: Row, number: int, path: Path, task: str) -> Item:
 
 
 def _is_number(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
+    return number(value) is not None and not isinstance(value, bool)
 
 
 def _is_rating(value: object) -> bool:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from harness import DataError, Row, read_table
+from harness.artefacts.reading import fitting
 from harness.judging.run_files import read_results, read_samples, results_file
 from harness_axbench.metrics import ABSENCE, overall_score
 
@@ -14,6 +18,27 @@ KEY = "axbench_baseline"
 STEERING = ("axbench_steer", "axbench_steer_prompt")
 SUPPRESSION = ("axbench_suppress",)
 _ITEM = "overall_score"
+
+
+class _Concept(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    concept_id: int
+    concept: str
+
+
+class _Generation(BaseModel):
+    """What of a sample's item a score is made of."""
+
+    model_config = ConfigDict(strict=True)
+
+    concept_id: int
+    factor: FiniteFloat | None
+    split: Literal["select", "test"]
+    concept: Annotated[float, Field(ge=0, le=2)] | None
+    relatedness: Annotated[float, Field(ge=0, le=2)] | None
+    fluency: Annotated[float, Field(ge=0, le=2)] | None
+    absence: Annotated[float, Field(ge=0, le=2)] | None = None
 
 
 def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict[int, float | None]:
@@ -32,6 +57,9 @@ def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict
     """
     rows = _samples(place, SUPPRESSION if suppressed else STEERING)
     items = [row.get(_ITEM) for row in rows]
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, dict):
+            fitting(_Generation, item, f"{KEY}={place}: {_ITEM} of sample {number}")
     known = [item for item in items if isinstance(item, dict)]
     if len(known) < len(rows) or any((ABSENCE in item) != suppressed for item in known):
         task = " or ".join(SUPPRESSION if suppressed else STEERING)
@@ -39,7 +67,8 @@ def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict
     found = overall_score.values(known)
     if all(math.isnan(score) for score in found.values()):
         raise DataError(f"{KEY}={place}: nothing in it is scored; judge it first: harness score")
-    texts = {row["doc"]["concept_id"]: row["doc"]["concept"] for row in rows}
+    docs = [fitting(_Concept, row["doc"], f"{KEY}={place}: doc of a sample") for row in rows]
+    texts = {doc.concept_id: doc.concept for doc in docs}
     for number, text in concepts.items():
         if texts.get(number) != text:
             there = f"has {texts[number]!r}" if number in texts else "has nothing"

@@ -153,7 +153,7 @@ def by_group(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
     for name in dict.fromkeys(str(item["group"]) for item in items):
         rows = [item for item in items if item["group"] == name]
         figures = {one.name.rpartition(".")[2]: _known(one(rows)) for one in _TABLE}
-        interval = speedup_ci95(rows) or [None, None]
+        interval = [_known(bound) for bound in speedup.interval(rows)]
         found[name] = {"questions": len(rows), **figures, "speedup_ci95": interval}
     return found
 
