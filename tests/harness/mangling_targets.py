@@ -25,7 +25,7 @@ from harness.reports.values import compact, parse_model_args, printable, text
 TASKS = ("axbench_detect", "axbench_steer", "astral_safety", "taid_fidelity")
 
 
-def _run(folder: Path) -> Path:
+def run_of_testbed(folder: Path) -> Path:
     """Results and samples of testbed tasks, judged by the testbed's judge."""
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
@@ -59,7 +59,7 @@ def _run(folder: Path) -> Path:
 
 def targets(folder: Path) -> list[Target]:
     """Everything that reads a run's files; all share one run, in the folder."""
-    file = _run(folder / "run")
+    file = run_of_testbed(folder / "run")
     samples = {name: next(file.parent.glob(f"samples_{name}_*.jsonl")) for name in TASKS[:-1]}
     out = folder / "out"
 
