@@ -113,7 +113,7 @@ def test_whole_files_are_read(targets: dict[str, Target], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_mangled_files(targets: dict[str, Target], name: str, seed: int) -> None:
     rng = random.Random(seed)

@@ -345,6 +345,23 @@ def test_without_a_judge_responses_are_saved_unscored(tmp_path, none):
     assert (judgement.text, judgement.answers) == ("lol", {"polite": [], "short": []})
 
 
+def test_what_is_undefined_is_null_in_the_results_file(tmp_path):
+    """Of a task and of its group; JSON has no NaN, and strict readers refuse it."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    results = evaluate(tmp_path, {"judge": "none"}, task="manners")
+    (file,) = tmp_path.rglob("results_*.json")
+    saved = json.loads(file.read_text(), parse_constant=refuse)
+    for name in ("polite", "manners"):
+        assert saved["results"][name]["polite,none"] is None
+        assert saved["results"][name]["polite_stderr,none"] == "N/A"
+    from lm_eval.utils import make_table
+
+    assert "nan" not in make_table(results).lower()
+
+
 def test_predict_only_asks_nothing(tmp_path):
     with running() as server:
         results = evaluate(tmp_path, {"judge": judge_at(server.url)}, predict_only=True)
