@@ -127,6 +127,55 @@ def test_mangled_files(targets: dict[str, Target], name: str, seed: int) -> None
         file.write_bytes(content)
 
 
+RESULTS, FIRST, LAST = 0, 1, -1
+NESTED = "[" * 3000 + "]" * 3000
+KNOWN: list[tuple[str, int, tuple[Any, ...], Any]] = [
+    ("score", RESULTS, ("configs", "axbench_steer"), []),
+    ("score", RESULTS, ("configs",), [1]),
+    ("score", RESULTS, ("configs", "x" * 400), {"task": "x"}),
+    ("score", RESULTS, ("n-samples",), 3),
+    ("score", RESULTS, ("n-samples", "axbench_steer"), "many"),
+    ("score", RESULTS, ("results", "axbench_steer"), 1),
+    ("score", FIRST, ("filter",), ["none"]),
+    ("score", FIRST, ("resps",), []),
+    ("score", FIRST, ("resps",), 1),
+    ("score", FIRST, ("metrics",), None),
+    ("score", FIRST, ("filtered_resps", 0), NESTED),
+    ("score", FIRST, ("doc",), 7),
+    ("score", FIRST, ("doc", "concept"), None),
+    ("score", FIRST, ("doc", "factor"), "strong"),
+    ("score", LAST, ("doc", "prompt"), 1),
+    ("score", LAST, ("doc", "kind"), {}),
+    ("axbench report", LAST, ("overall_score", "fluency"), 10**400),
+    ("axbench report", FIRST, ("auroc", "score"), 10**400),
+    ("axbench report", FIRST, ("filter",), {}),
+    ("axbench baseline", FIRST, ("overall_score", "concept_id"), [0]),
+    ("axbench baseline", FIRST, ("overall_score", "split"), None),
+    ("axbench baseline", FIRST, ("doc",), "x"),
+    ("astral report", FIRST, ("filtered_resps", 0), NESTED),
+    ("taid report", RESULTS, ("config", "model_args"), NESTED),
+]
+
+
+@pytest.mark.parametrize(("name", "which", "place", "value"), KNOWN)
+def test_ways_that_once_were_tracebacks(
+    targets: dict[str, Target], name: str, which: int, place: tuple[Any, ...], value: Any
+) -> None:
+    file = targets[name].files[which]
+    content = file.read_bytes()
+    first, *rest = content.splitlines() if which else [content]
+    changed = json.loads(first)
+    inside = changed
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = value
+    try:
+        file.write_bytes(b"\n".join([json.dumps(changed).encode(), *rest]))
+        sound(targets[name].read)
+    finally:
+        file.write_bytes(content)
+
+
 @pytest.mark.parametrize("name", mangling_targets.PARSERS)
 @settings(deadline=1000)
 @given(text=st.text() | st.text('{}[]":,0123456789.-/ \nRating:truefalsn'))

@@ -6,7 +6,6 @@ the judges' reasons (they quote outputs) and what a provider said.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, HarnessError, Row
+from harness.artefacts.reading import loads
 from harness.judging import run_files
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run as Provenance
@@ -257,7 +257,7 @@ def _outcome(row: Row, place: str) -> dict[str, Any]:
     given = row["filtered_resps"]
     found: Any = given[0] if isinstance(given, list) and given else given
     try:
-        found = json.loads(found) if isinstance(found, str) else found
+        found = loads(found) if isinstance(found, str) else found
     except ValueError:
         found = None
     if mapping(found).get("outcome") not in OUTCOMES:

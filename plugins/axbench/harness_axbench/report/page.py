@@ -6,12 +6,12 @@ run: nothing is loaded, no style but the page's own holds.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import HarnessError
+from harness.artefacts.reading import loads
 from harness.artefacts.writing import replacing_text
 from harness.reports.files import write_cells
 from harness.reports.page import report_style, source, source_hash, template
@@ -89,7 +89,7 @@ def _shown(section: Section, order: list[Standing], name: str) -> _Shown:
 def _judge(judge: str) -> str:
     """A judge by its model; by all that is known of it, where that cannot be read."""
     try:
-        known = mapping(json.loads(judge)) if judge else {}
+        known = mapping(loads(judge)) if judge else {}
     except ValueError:
         return judge
     named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))

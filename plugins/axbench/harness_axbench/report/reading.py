@@ -7,7 +7,6 @@ judge. Of repeated runs the newest full one counts, as on the leaderboard.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, HarnessError, Row
+from harness.artefacts.reading import loads
 from harness.errors import one_line
 from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
@@ -290,7 +290,7 @@ def _layer(one: Series) -> str:
 def _arguments(one: Series) -> str:
     given = one.run.gen_kwargs
     try:
-        pairs = mapping(json.loads(given)) if given else {}
+        pairs = mapping(loads(given)) if given else {}
     except ValueError:
         return given
     return ", ".join(f"{key} {text(value)}" for key, value in pairs.items())
