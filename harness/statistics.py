@@ -8,6 +8,12 @@ a fixed list of functions. A ``Statistic`` brings its own, by the non-parametric
 over U resampling units (documents, or clusters of documents such as concepts), in one vectorised
 call: a statistic takes weights [B, n] and returns B values. SE = std(θ*), interval = the 2.5 % and
 97.5 % quantiles of θ* (Efron & Tibshirani 1993, ch. 6 and 13).
+
+Where the resamples have no spread (every claim right), these quantiles are the value itself, as if
+it were certain. A statistic with stated ``bounds`` [a, b] then has Wilson's interval for the share
+(θ − a)/(b − a) of n units: no variable within the bounds varies more than such a share does. With
+48 units all right it is 0.926 to 1. A statistic without bounds has no interval there, and none has
+one of fewer than ``FEWEST`` units.
 """
 
 from __future__ import annotations
@@ -22,7 +28,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Weighted = Callable[[Sequence[Any], Floats], Floats]
 
+Bounds = tuple[float, float]
+
 RESAMPLES = 1000
+FEWEST = 3
+"""Resampling units below which there is no interval."""
 _CHUNK_CELLS = 8_000_000
 
 
@@ -36,6 +46,9 @@ class Statistic:
         unit: Which cluster an item belongs to; by default each item is its own.
         resamples: Number of bootstrap resamples B.
         seed: Seed of the resampling.
+        bounds: The lowest and highest value that the statistic can have; infinite if there is none.
+        size: Independent units that a value rests on, where the resampling units count unequally;
+            the n of Wilson's interval, and what ``FEWEST`` is held against.
 
     Example:
         >>> average = Statistic("average", lambda items, w: w @ np.array(items) / w.sum(1))
@@ -51,8 +64,12 @@ class Statistic:
         unit: Callable[[Any], Hashable] | None = None,
         resamples: int = RESAMPLES,
         seed: int = 0,
+        bounds: Bounds | None = None,
+        size: Callable[[Sequence[Any]], float] | None = None,
     ) -> None:
         self.name = name
+        self.bounds = bounds
+        self._size = size
         self._weighted = weighted
         self._unit = unit
         self._resamples = resamples
@@ -70,7 +87,7 @@ class Statistic:
 
         Fewer than two resampling units give none, as one unit varies with nothing.
         """
-        labels = range(len(items)) if self._unit is None else [self._unit(i) for i in items]
+        labels = self._labels(items)
         index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
         if len(index) < 2:
             return np.empty(0)
@@ -79,6 +96,13 @@ class Statistic:
         values = np.concatenate([self._weighted(items, drawn[:, unit_of]) for drawn in draws])
         known: Floats = values[~np.isnan(values)]
         return known
+
+    def _labels(self, items: Sequence[Any]) -> Sequence[Hashable]:
+        return range(len(items)) if self._unit is None else [self._unit(i) for i in items]
+
+    def size(self, items: Sequence[Any]) -> float:
+        """Independent units that the value rests on."""
+        return len(set(self._labels(items))) if self._size is None else self._size(items)
 
     def draws(self, units: int, *, cells: int) -> Iterator[Floats]:
         """How often each of the units is drawn in each of the B resamples.
@@ -101,29 +125,43 @@ class Statistic:
         values = self.replicates(items)
         return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
-    def interval(self, items: Sequence[Any]) -> tuple[float, float]:
-        """95 % percentile interval (low, high)."""
-        values = self.replicates(items)
+    def interval(self, items: Sequence[Any]) -> Bounds:
+        """95 % interval (low, high), within the bounds; NaN where there is none."""
+        n = self.size(items)
+        values = self.replicates(items) if n >= FEWEST else np.empty(0)
         if len(values) < 2:
             return math.nan, math.nan
-        low, high = np.quantile(values, [0.025, 0.975])
-        return float(low), float(high)
+        low, high = (float(bound) for bound in np.quantile(values, [0.025, 0.975]))
+        spread = high - low > 1e-9 * max(1.0, abs(high))
+        return (low, high) if spread else self._without_spread(low, n)
+
+    def _without_spread(self, value: float, n: float) -> Bounds:
+        if self.bounds is None or not all(map(math.isfinite, self.bounds)):
+            return math.nan, math.nan
+        lowest, width = self.bounds[0], self.bounds[1] - self.bounds[0]
+        share = min(1.0, max(0.0, (value - lowest) / width))
+        low, high = (lowest + width * bound for bound in wilson(share * n, n))
+        return low, high
 
 
 class Measure(Protocol):
     """An aggregation that knows its own standard error and 95 % interval, however it has them."""
 
     name: str
+    bounds: Bounds | None
 
     def __call__(self, items: Sequence[Any]) -> float: ...
 
     def stderr(self, items: Sequence[Any]) -> float: ...
 
-    def interval(self, items: Sequence[Any]) -> tuple[float, float]: ...
+    def interval(self, items: Sequence[Any]) -> Bounds: ...
 
 
 class Interval:
-    """The aggregation ``<metric>_ci95``: ``[low, high]``, rounded to 4 digits for the table."""
+    """The aggregation ``<metric>_ci95``: ``[low, high]``, rounded to 4 digits for the table.
+
+    None where there is no interval.
+    """
 
     def __init__(self, statistic: Measure) -> None:
         self._statistic = statistic
@@ -131,8 +169,9 @@ class Interval:
     def __repr__(self) -> str:
         return f"{self._statistic.name}_ci95"
 
-    def __call__(self, items: Sequence[Any]) -> list[float]:
-        return [round(bound, 4) for bound in self._statistic.interval(items)]
+    def __call__(self, items: Sequence[Any]) -> list[float] | None:
+        bounds = self._statistic.interval(items)
+        return [round(bound, 4) for bound in bounds] if all(map(math.isfinite, bounds)) else None
 
 
 class Noting:
@@ -150,6 +189,7 @@ class Noting:
         self._statistic = statistic
         self._note = note
         self.stderr = statistic.stderr
+        self.bounds = statistic.bounds
 
     def __repr__(self) -> str:
         return repr(self._statistic)
@@ -159,8 +199,10 @@ class Noting:
         return self._statistic(items)
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959964) -> Bounds:
     """Wilson score interval of a share (Wilson 1927), 95 % by default.
+
+    Neither need be a whole number.
 
     Raises:
         ValueError: ``successes`` is not within 0 … n, or n is 0.
@@ -170,9 +212,16 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     share, zz = successes / n, z * z / n
     centre = (share + zz / 2) / (1 + zz)
     half = z / (1 + zz) * math.sqrt(share * (1 - share) / n + zz / (4 * n))
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def reported(value: Any) -> Any:
+    """An aggregated value as JSON can hold it: None for NaN, infinity, and pairs that have some."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    real = [part for part in parts if isinstance(part, (float, np.floating))]
+    return value if all(map(math.isfinite, real)) else None
 
 
 def auroc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:

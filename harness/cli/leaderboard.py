@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, shown
+from harness.reports.values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ _PATIENCE = 2.0
 _PLACES = 3
 _COMPARED = 20
 _CONTESTS = 12
+ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def leaderboard(
@@ -32,7 +34,7 @@ def leaderboard(
         list[Path],
         typer.Argument(
             metavar="RESULTS",
-            help="Results files of lm_eval, or folders to search for results_*.json.",
+            help="Results files of lm_eval, or folders to search for them.",
             show_default=False,
         ),
     ],
@@ -56,6 +58,10 @@ def leaderboard(
     ] = None,
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Leaderboard",
     *,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail, and write nothing, if a file had to be skipped."),
+    ] = False,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +87,7 @@ def leaderboard(
     ranked above full ones.
     """
     from harness.leaderboard import compared, read_results, write_csv, write_html, write_wide
+    from harness.leaderboard.reading import told
     from harness.leaderboard.relative import paths_of
 
     if base is not None and teacher is None:
@@ -92,6 +99,8 @@ def leaderboard(
     with _progress() as on_file:
         paths = paths_of(results, (teacher, base))
         table = read_results(paths, on_file=on_file, on_skip=_report)
+    if strict and table.skipped:
+        raise HarnessError(f"--strict: {told(table.skipped)}")
     if teacher is not None:
         table = compared(table, teacher=teacher, base=base)
     if csv is not None:
@@ -104,12 +113,7 @@ def leaderboard(
 
 
 def _report(skipped: Skipped) -> None:
-    print(_plain(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
-
-
-def _plain(text: str) -> str:
-    """Text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    print(printable(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
 
 
 @contextmanager
@@ -143,16 +147,18 @@ def _summarise(table: Table, written: list[Path]) -> None:
     named = labels(ranked)
     console.print(_screen([(named[c], ranked[c]) for c in list(ranked)[:_CONTESTS]], table))
     left = [f"{len(ranked) - _CONTESTS} more comparisons"] if len(ranked) > _CONTESTS else []
-    counts = [
-        _counted(len(table.runs), "run"),
-        _counted(len(table.rows), "row"),
-        *left,
-        *([_counted(table.duplicates, "duplicate") + " left out"] if table.duplicates else []),
-        *([_counted(len(table.skipped), "file") + " skipped"] if table.skipped else []),
-    ]
-    print(", ".join(counts))
+    predicted = len({row.run.run_id for row in table.rows if row.predicted})
+    told = (
+        (predicted, "run", " predicted only"),
+        (table.duplicates, "duplicate", " left out"),
+        (len(table.skipped), "file", " skipped"),
+        (table.others, "other JSON file", " without results"),
+    )
+    counts = [_counted(len(table.runs), "run"), _counted(len(table.rows), "row"), *left]
+    counts += [_counted(count, noun) + what for count, noun, what in told if count]
     for path in written:
-        print(f"wrote {path}")
+        print(shown(f"wrote {path}"))
+    print(", ".join(counts))
 
 
 def _counted(count: int, noun: str) -> str:
@@ -178,25 +184,27 @@ def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
         screen.add_column(name, justify="right", no_wrap=True)
     places = _COMPARED if table.shares else _PLACES
     for name, standing in contests:
-        arrow = {True: "↑", False: "↓", None: ""}[standing[0].row.higher_is_better]
-        screen.add_row("", Text(_plain(f"{name} {arrow}"), "bold"))
+        arrow = ARROWS[standing[0].row.higher_is_better]
+        screen.add_row("", Text(printable(f"{name} {arrow}"), "bold"))
         for entry in standing[:places]:
             rank = "–" if entry.rank is None else str(entry.rank)
             run = entry.row.run
             model = Path(run.model).name if run.model.startswith("/") else run.model
-            cells = (rank, model, run.method or run.model_type, *_numbers(entry.row, table.shares))
-            screen.add_row(*(Text(_plain(cell)) for cell in cells))
+            cells = (rank, model, run.method or run.model_type, *numbers(entry.row, table.shares))
+            screen.add_row(*(Text(printable(cell)) for cell in cells))
         if len(standing) > places:
             screen.add_row("", Text(f"… {len(standing) - places} more in the files", "dim"))
         screen.add_section()
     return screen
 
 
-def _numbers(row: Row, shares: Sequence[str]) -> tuple[str, ...]:
+def numbers(row: Row, shares: Sequence[str] = ()) -> tuple[str, ...]:
+    """Value, interval and number of documents as they are shown; shares in the interval's place."""
     value = "–" if row.value is None else f"{row.value:.4g}"
     known = row.ci95_low is not None and row.ci95_high is not None
-    interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else ""
+    interval = f"{row.ci95_low:.3g} to {row.ci95_high:.3g}" if known else "–"
     mark = " limited" if row.task.limited else ""
+    mark += " predicted only" if row.predicted else ""
     count = ("" if row.n is None else f"{row.n:,}") + mark
     behind = [_percent(getattr(row, name)) for name in shares] or [interval]
     return value, *behind, count

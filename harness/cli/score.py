@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness.cli.leaderboard import ARROWS, numbers
+from harness.errors import shown
+from harness.reports.values import printable
 
 
 def score(
@@ -42,7 +46,17 @@ def score(
         results, judge=judge, out=out, max_unscored=max_unscored, include_path=include_path or ()
     )
 
-    from lm_eval.utils import make_table
+    for line in _lines(written):
+        print(line)
+    print(shown(f"wrote {written}"))
 
-    print(make_table(json.loads(written.read_text(encoding="utf-8"))))
-    print(f"wrote {written}")
+
+def _lines(written: Path) -> Iterator[str]:
+    """A line a metric of what was scored: its value and its interval."""
+    from harness.leaderboard import read_results
+
+    for row in read_results([written]).rows:
+        if row.task.judge or row.task.group:
+            name = f"{row.task.task} {row.metric} {ARROWS[row.higher_is_better]}"
+            value, interval, _ = numbers(row)
+            yield printable(f"{name} {value}{'' if interval == '–' else f' ({interval})'}")

@@ -90,7 +90,11 @@ class Sourced:
 
         if not self.rows:
             raise DataError(f"{self.source}: no rows in split '{self.split}'")
-        return datasets.Dataset.from_list(list(self.rows))
+        try:
+            return datasets.Dataset.from_list(list(self.rows))
+        except (ValueError, TypeError, OverflowError) as cause:  # Arrow's, of each kind
+            what = one_line(cause, 200)
+            raise DataError(f"{self.source}: rows that make no table: {what}") from cause
 
 
 def choose(

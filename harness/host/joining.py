@@ -2,9 +2,10 @@
 
 Called by the import hook in ``_autoload``. Besides adding names to lm-eval's registries and task
 index it wraps some functions of lm-eval: ``stderr_for_metric``, so that an aggregation may bring
-its own standard error; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that
-a name nobody provides, and one that leads nowhere, is explained; ``LM.create_from_arg_…``, so that
-a misspelt argument is told before a model is loaded; and ``EvaluatorConfig._parse_dict_args``, so
+its own standard error; ``_process_results``, so that what our statistics leave undefined is null in
+the results, not NaN; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that a
+name nobody provides, and one that leads nowhere, is explained; ``LM.create_from_arg_…``, so that a
+misspelt argument is told before a model is loaded; and ``EvaluatorConfig._parse_dict_args``, so
 that secrets among the arguments are sealed before anything is printed or saved.
 """
 
@@ -101,6 +102,23 @@ def join_metrics(module: ModuleType) -> None:
         return own if own and bootstrap_iters > 0 else stock(metric, bootstrap_iters)
 
     module.stderr_for_metric = stderr_for_metric  # type: ignore[attr-defined]
+
+
+@_carefully
+def join_results(module: ModuleType) -> None:
+    """Keep NaN out of the results of our tasks and their groups; after ``evaluator_utils``."""
+    stock = module._process_results
+
+    @functools.wraps(stock)
+    def process_results(accumulated: Any, groups: Any = None, *args: Any, **kwargs: Any) -> Any:
+        result = stock(accumulated, groups, *args, **kwargs)
+        own = seams.own_tasks({name: one["task"] for name, one in accumulated.items()})
+        for name in result.metrics:
+            if name in own or (name in result.groups and own & seams.leaves(result.groups[name])):
+                result.metrics[name] = seams.writable(result.metrics[name])
+        return result
+
+    module._process_results = process_results  # type: ignore[attr-defined]
 
 
 @_carefully

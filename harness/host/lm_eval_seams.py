@@ -139,6 +139,8 @@ def complete_metric(name: str, aggregation: object, higher_is_better: bool) -> N
 
 # -- tasks
 
+BYPASS = "bypass"
+"""The metric under ``--predict_only``: nothing is measured, and the value is a placeholder."""
 _LISTS = ("_all_tasks", "_all_subtasks", "_all_groups", "_all_tags")
 
 
@@ -255,6 +257,35 @@ def aggregate(task: Any, values: Mapping[Any, list[Any]], iterations: int) -> di
     compute = import_module("lm_eval.evaluator_utils")._compute_task_aggregations
     metrics: dict[str, Any] = compute(task, dict(values), iterations)[0]
     return metrics
+
+
+def own_tasks(tasks: Mapping[str, Any]) -> set[str]:
+    """Those tasks of which an aggregation knows its own standard error (``Statistic``)."""
+    return {
+        name
+        for name, task in tasks.items()
+        if any(hasattr(one, "stderr") for one in task.aggregation().values())
+    }
+
+
+def leaves(group: Any) -> set[str]:
+    """The tasks in a group, at any depth."""
+    return {task.task_name for task in group.get_all_tasks()}
+
+
+def writable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's or group's metrics without NaN and infinity, which JSON does not have.
+
+    A value becomes None, a standard error "N/A", as lm-eval writes one that is not known.
+    """
+    from harness.statistics import reported  # numpy: lm-eval has it by now
+
+    found = {}
+    for key, value in metrics.items():
+        kept = reported(value)
+        unknown = kept is None and key.partition(",")[0].endswith("_stderr")
+        found[key] = "N/A" if unknown else kept
+    return found
 
 
 def model_class(name: str) -> Any:

@@ -160,6 +160,12 @@ def _aggregations() -> None:
     compute = import_module("lm_eval.evaluator_utils")._compute_task_aggregations
     given = [*inspect.signature(compute).parameters]
     _expect(len(given) >= 3 and given[2] == "bootstrap_iters", f"its arguments are {given}")
+    users, evaluator = import_module("lm_eval.evaluator_utils"), import_module("lm_eval.evaluator")
+    stock = inspect.unwrap(users._process_results)
+    given = [*inspect.signature(stock).parameters][:2]
+    _expect(given == ["eval_results_acc", "groups"], f"_process_results takes {given}")
+    _expect(evaluator._process_results is users._process_results, "the evaluator takes another")
+    _expect({"metrics", "groups"} <= set(users.EvalAcc.__dataclass_fields__), "EvalAcc")
     wanted = {"group", "task", "aggregate_metric_list"}
     _expect(wanted <= seams.group_fields(), "fields of a group are missing")
 

@@ -45,7 +45,7 @@ from harness.asking.store import cache_folder
 from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
 from harness.errors import HarnessError, JudgeError
-from harness.host.lm_eval_seams import append_filter
+from harness.host.lm_eval_seams import BYPASS, append_filter
 from harness.judging.options import SILENT, judge_options
 from harness.judging.ratings import (
     BoundedMean,
@@ -123,10 +123,13 @@ class JudgedTask(SourcedTask):
 
     Attributes:
         judge_keys: Keys of a run's ``judge`` that are the task's own.
+        row_kind: What a row is, as pydantic checks it: saved samples that come from elsewhere are
+            held against it before they are judged.
         judging: The run's options of judging.
     """
 
     judge_keys: ClassVar[frozenset[str]] = frozenset()
+    row_kind: ClassVar[Any] = dict
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float] = 2.0
 
@@ -181,11 +184,16 @@ class JudgedTask(SourcedTask):
 
     def override_metric(self, metric_name: str) -> None:
         """Under ``--predict_only`` nothing is asked: every response is unscored."""
-        if metric_name != "bypass":
-            super().override_metric(metric_name)
-            return
-        self.assistant = None
-        self.note_judge()
+        super().override_metric(metric_name)
+        if metric_name == BYPASS:
+            self._aggregation_list["n_unscored"] = count_unscored
+            self._higher_is_better["n_unscored"] = False
+            self.assistant = None
+            self.note_judge()
+
+    def predicted(self, doc: Row, results: Sequence[Judgement]) -> dict[str, Any]:
+        """Nothing, and that the response is unscored."""
+        return super().predicted(doc, results) | {"n_unscored": results[0].unscored}
 
     def aggregation(self) -> dict[str, Any]:
         """The YAML's aggregations, and the count of responses without a rating."""

@@ -21,18 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
+from harness.artefacts.reading import fitting, loads
 from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
 from harness.errors import DataError, JudgeError, one_line
 from harness.host import discovery
-from harness.host.lm_eval_seams import aggregate, group_fields, load_yaml
+from harness.host.lm_eval_seams import aggregate, group_fields, load_yaml, writable
 from harness.judging.judged_task import JudgedTask, Judgement
 from harness.judging.run_files import read_results, read_samples, results_file, write_run
 from harness.models.responses import Completion
+from harness.reports.values import number, whole
 
 SAME = "same"
 """The run's own judge, confirmed."""
 _HARMLESS = frozenset({"model", "pretrained", "revision", "dtype", "max_length", "num_concurrent"})
+_MOST_VOTES = 100
 _RESAMPLES = 100_000  # lm-eval's default
 
 
@@ -83,7 +86,7 @@ def rescore(
         raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
     if judge is None:
         raise JudgeError(_whom(path, saved["configs"], judged))
-    samples = {name: read_samples(path, saved, name) for name in judged}
+    samples = {name: _rows(path, saved, name, found["class"]) for name, found in judged.items()}
     scored = {
         name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
         for (name, found), rows in zip(judged.items(), samples.values(), strict=True)
@@ -97,11 +100,23 @@ def rescore(
     )
 
 
+def _rows(path: Path, saved: Row, name: str, kind: type[JudgedTask]) -> list[Row]:
+    """A task's samples, each with a row that the task can ask about.
+
+    Raises:
+        DataError: They are missing or damaged, or a row is none of the task's.
+    """
+    rows = read_samples(path, saved, name)
+    for place, row in enumerate(rows, start=1):
+        fitting(kind.row_kind, row["doc"], f"{path}: sample {place} of {name}: doc")
+    return rows
+
+
 def _given(judge: str) -> Any:
     if not judge.lstrip().startswith(("{", "[")):
         return judge
     try:
-        return json.loads(judge)
+        return loads(judge)
     except ValueError as cause:
         raise JudgeError(f"--judge is neither a model's name nor valid JSON: {cause}") from None
 
@@ -190,12 +205,18 @@ def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> An
         return [_same_judge(one, name, keys, override) for one in note]
     if not isinstance(note, Mapping) or note.get("model") in (None, "none"):
         raise JudgeError(f"task '{name}' was not judged before: name a judge with --judge")
-    if note.get("hidden"):
+    if hidden := note.get("hidden"):
+        names = ", ".join(map(str, hidden)) if isinstance(hidden, list) else hidden
         raise JudgeError(
-            f"the run's judge had arguments that are not saved ({', '.join(note['hidden'])}): "
+            f"the run's judge had arguments that are not saved ({names}): "
             "give the judge again with --judge"
         )
-    args = note.get("model_args") or {}
+    args, votes = note.get("model_args") or {}, note.get("votes", 1)
+    if not isinstance(args, Mapping) or not isinstance(votes, int) or votes > _MOST_VOTES:
+        raise JudgeError(
+            f"task '{name}': the run's judge has no arguments by name, or more than {_MOST_VOTES} "
+            "votes: give the judge with --judge"
+        )
     if foreign := sorted(set(args) - _HARMLESS):
         raise JudgeError(
             f"task '{name}': the run's judge has {', '.join(foreign)}, which a results file does "
@@ -214,11 +235,21 @@ def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> An
 def _responses(sample: Row) -> Iterator[Completion]:
     """The responses of one document, with the traces that an earlier judgement kept."""
     for given, filtered in zip(sample["resps"], sample["filtered_resps"], strict=True):
-        try:
-            judgement = json.loads(filtered)
-            yield Completion(judgement["text"], judgement["trace"])
-        except (ValueError, TypeError, KeyError):
-            yield Completion(given[0] if isinstance(given, list) else given)
+        kept = _judgement(filtered)
+        response = given[0] if isinstance(given, list) and given else given
+        if kept is None and not isinstance(response, str):
+            raise DataError(f"document {sample.get('doc_id')}: its response is no text")
+        yield kept or Completion(response)
+
+
+def _judgement(filtered: Any) -> Completion | None:
+    """The response with its trace that an earlier judgement kept; None if this is none."""
+    try:
+        found = loads(filtered) if isinstance(filtered, str) else None
+    except ValueError:
+        return None
+    text, trace = (found.get(key) if isinstance(found, dict) else None for key in ("text", "trace"))
+    return Completion(text, trace) if isinstance(text, str) and isinstance(trace, dict) else None
 
 
 def _score(task: JudgedTask, samples: list[Row]) -> Scored:
@@ -243,12 +274,13 @@ def _update(saved: Row, name: str, scored: Scored, source: str) -> None:
     """Put one task's new metrics and judge into the results."""
     given = saved.get("config", {}).get("bootstrap_iters")
     iterations = min(given, _RESAMPLES) if isinstance(given, int) else _RESAMPLES
-    metrics = aggregate(scored.task, scored.values, iterations)
+    metrics = writable(aggregate(scored.task, scored.values, iterations))
     before = saved["results"].get(name, {})
     stays = {key: value for key, value in before.items() if "," not in key}
-    saved["results"][name] = stays | metrics
+    saved["results"][name] = stays | {"sample_len": len(scored.samples)} | metrics
     saved.setdefault("higher_is_better", {})[name] = scored.task.higher_is_better()
-    saved["configs"][name]["metadata"] = scored.task.config.metadata | {"scored_from": source}
+    metadata = scored.task.dump_config()["metadata"]
+    saved["configs"][name]["metadata"] = metadata | {"scored_from": source}
 
 
 def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
@@ -259,11 +291,14 @@ def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
 
     children: Mapping[str, list[str]] = saved.get("group_subtasks", {})
 
-    def leaves(name: str) -> list[str]:
+    def leaves(name: str, above: tuple[str, ...] = ()) -> list[str]:
         if name not in children:
             return [name]
-        return [leaf for child in children[name] for leaf in leaves(child)]
+        if name in above:
+            raise DataError(f"group '{name}' is said to be a part of itself")
+        return [leaf for child in children[name] for leaf in leaves(child, (*above, name))]
 
+    measured = {name: _measured(entry) for name, entry in saved["results"].items()}
     for name in saved.get("groups", {}):
         tasks = [SimpleNamespace(task_name=leaf) for leaf in leaves(name)]
         if not changed & {task.task_name for task in tasks}:
@@ -274,4 +309,12 @@ def _update_groups(saved: Row, changed: set[str], library: _Library) -> None:
         config = {k: v for k, v in load_yaml(path).items() if k in group_fields()}
         group = Group.from_config(config)
         group.get_all_tasks = lambda recursive=True, tasks=tasks: tasks
-        saved["groups"][name] = saved["results"][name] = group.aggregate(saved["results"])
+        saved["groups"][name] = saved["results"][name] = writable(group.aggregate(measured))
+
+
+def _measured(entry: Mapping[str, Any]) -> Row:
+    """Of a task's entry what can be averaged."""
+    numbers = {key: number(value) for key, value in entry.items()}
+    found: Row = {key: value for key, value in numbers.items() if value is not None}
+    found |= {key: "N/A" for key in entry if "_stderr," in key and key not in found}
+    return found | {"sample_len": max(1, whole(entry.get("sample_len")) or 1)}

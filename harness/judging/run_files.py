@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from harness.artefacts.reading import fitting, loads, read_bytes
-from harness.artefacts.writing import write_lines, write_text
-from harness.data.sources import Row, read_table
+from harness.artefacts.reading import fitting, loads, read_bytes, regular
+from harness.artefacts.writing import replacing, write_lines, write_text
+from harness.data.lines import numbered
+from harness.data.sources import Row
 from harness.errors import DataError, one_line
+
+_LONGEST = 200
+"""Bytes of a task's name, which is part of a file's name."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Config(_Strict):
+    metadata: dict[str, Any] | None = None
+
+
+class _Count(_Strict):
+    effective: int | None = None
+
+
+class _Results(_Strict):
+    """What judging and reports read of lm-eval's results."""
+
+    results: dict[str, dict[str, Any]]
+    configs: dict[str, _Config]
+    config: dict[str, Any] = Field({})
+    groups: dict[str, dict[str, Any]] = Field({})
+    group_subtasks: dict[str, list[str]] = Field({})
+    higher_is_better: dict[str, Any] = Field({})
+    samples: dict[str, _Count] = Field({}, alias="n-samples")
+
+
+class _Sample(_Strict):
+    """What they read of a line of samples."""
+
+    doc: dict[str, Any]
+    resps: list[Any]
+    filtered_resps: list[Any]
+    filter: str
+    metrics: list[str]
 
 
 def results_file(path: Path) -> Path:
@@ -41,32 +80,16 @@ def read_results(path: Path) -> Row:
         DataError: The file is missing, damaged or something else.
     """
     try:
-        saved = loads(read_bytes(path))
+        saved: Row = loads(read_bytes(path))
     except (OSError, ValueError) as cause:
-        raise DataError(f"{path} cannot be read as lm-eval's results: {cause}") from cause
+        why = getattr(cause, "strerror", None) or one_line(cause, 200)
+        raise DataError(f"{path} cannot be read as lm-eval's results: {why}") from cause
     if not isinstance(saved, dict) or not {"results", "configs"} <= set(saved):
         raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
-    fitting(_Saved, saved, path)
+    fitting(_Results, saved, path)
     for name in saved["configs"]:
         _samples(path, name)
     return saved
-
-
-class _Saved(BaseModel):
-    """What is read of results by name; all else is looked at where it is shown."""
-
-    results: dict[str, dict[str, Any]]
-    configs: dict[str, dict[str, Any]]
-    samples: dict[str, dict[str, int]] = Field(default_factory=dict, alias="n-samples")
-
-
-class _Sample(BaseModel):
-    """What is read of a line of samples by name."""
-
-    doc: dict[str, Any]
-    resps: list[Any]
-    filtered_resps: list[Any]
-    filter: str
 
 
 def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
@@ -76,10 +99,14 @@ def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
         DataError: They were not saved, or are damaged or incomplete.
     """
     file = _samples(path, name)
-    if not file.is_file():
+    if not file.exists():
         raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
-    rows = read_table(file, ("doc", "resps", "filtered_resps", "filter", "metrics"))
-    fitting(list[_Sample], rows, file)
+    rows = []
+    for number, row in numbered(file):
+        fitting(_Sample, row, f"{file}, line {number}")
+        if len(row["resps"]) != len(row["filtered_resps"]):
+            raise DataError(f"{file}, line {number}: resps and filtered_resps are not as many")
+        rows.append(row)
     expected = saved.get("n-samples", {}).get(name, {}).get("effective")
     for key in {row["filter"] for row in rows} or {"none"}:
         count = sum(row["filter"] == key for row in rows)
@@ -98,7 +125,8 @@ def _samples(results: Path, name: str) -> Path:
     Raises:
         DataError: The name leads elsewhere, or a link lies there.
     """
-    if Path(name).name != name:
+    whole = name.isprintable() and 0 < len(name.encode()) <= _LONGEST
+    if Path(name).name != name or not whole:
         raise DataError(f"{results}: '{one_line(name, 80)}' is no name of a task")
     file = results.with_name(f"samples_{name}_{_date(results)}.jsonl")
     if file.is_symlink():
@@ -126,11 +154,28 @@ def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list
         new = folder / f"samples_{name}_{date}.jsonl"
         if name in samples:
             write_lines(new, samples[name], dumps=_json)
-        elif old.is_file():
-            shutil.copyfile(old, new, follow_symlinks=False)
+        elif old.exists():
+            _copy(old, new)
     results = folder / f"{source.stem.rpartition('_')[0]}_{date}.json"
     write_text(results, _json(saved, indent=2))
     return results
+
+
+def _copy(old: Path, new: Path) -> None:
+    """Copy a regular file, whole or not at all.
+
+    Raises:
+        DataError: It is none, a link among them, or cannot be read.
+    """
+    try:
+        with (
+            regular(old, links=False) as content,
+            replacing(new) as draft,
+            draft.open("wb") as file,
+        ):
+            shutil.copyfileobj(content, file)
+    except OSError as cause:
+        raise DataError(f"{old} cannot be copied: {cause.strerror}") from cause
 
 
 def write_unscored(
@@ -171,4 +216,25 @@ def write_unscored(
 def _json(value: Any, indent: int | None = None) -> str:
     from lm_eval.utils import handle_non_serializable
 
-    return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
+    def dumped(what: Any) -> str:
+        return json.dumps(
+            what,
+            indent=indent,
+            default=handle_non_serializable,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+
+    try:
+        return dumped(value)
+    except ValueError:  # NaN or infinity, which JSON does not have
+        return dumped(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    """A value with null in the place of numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,7 @@
 (() => {
   const phone = matchMedia("(max-width: 46rem)").matches;
   const PER_PAGE = phone ? 20 : 50, MOST = 200, MORE = 12, CHARTS = phone ? 2 : 6, BARS = phone ? 5 : 8;
-  const LIMITED = 1, CURRENT = 2, HEADLINE = 4;
+  const LIMITED = 1, CURRENT = 2, HEADLINE = 4, PREDICTED = 8;
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
   const named = (fields, values) => Object.fromEntries(fields.map((name, i) => [name, values[i]]));
@@ -85,6 +85,7 @@
     row.limited = Boolean(row.flags & LIMITED);
     row.current = Boolean(row.flags & CURRENT);
     row.headline = Boolean(row.flags & HEADLINE);
+    row.predicted = Boolean(row.flags & PREDICTED);
     return row;
   });
   const limitText = (row) => (row.run.limit === null ? "part of the data" : `limit ${row.run.limit}`);
@@ -243,6 +244,7 @@
     });
     const model = cell("model", open, make("span", "under", row.run.how));
     if (row.limited) model.append(make("span", "badge", limitText(row)));
+    if (row.predicted) model.append(make("span", "badge", "predicted only"));
     if (!row.current) model.append(make("span", "badge", "replaced"));
     const task = make("span", "lead", row.contest.task);
     const under = make("span", "under", row.contest.where);

@@ -46,7 +46,7 @@ RUN_FIELDS = (
     "file",
 )
 ROW_FIELDS = ("run", "contest", "value", "low", "high", "n", "unscored", "rank", "flags")
-LIMITED, CURRENT, HEADLINE = 1, 2, 4
+LIMITED, CURRENT, HEADLINE, PREDICTED = 1, 2, 4, 8
 
 
 def write_html(table: Table, path: str | os.PathLike[str], *, title: str = "Leaderboard") -> None:
@@ -129,6 +129,7 @@ def payload(table: Table) -> dict[str, Any]:
 
 def _cells(row: Row, run: int, contest: int, rank: int | None, *, current: bool) -> list[Any]:
     flags = LIMITED * row.task.limited + CURRENT * current + HEADLINE * row.headline
+    flags += PREDICTED * row.predicted
     numbers = (row.value, row.ci95_low, row.ci95_high)
     return [run, contest, *numbers, row.n, row.n_unscored, rank, flags]
 

@@ -11,7 +11,8 @@ The shape, shortened, as lm-eval 0.4.13 writes it (older versions lack some keys
      "config":   {"model": "hf-steered", "model_args": {…}, "method": "diffmean", …},
      "date": 1763631565.1, "pretty_env_info": "…", …}
 
-``<metric>_ci95`` and ``n_unscored`` describe other metrics and never become rows.
+``<metric>_ci95`` and ``n_unscored`` describe other metrics and never become rows. A task that was
+only predicted (``--predict_only``) has a row without a value: lm-eval's placeholder is none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.host.lm_eval_seams import BYPASS
+from harness.leaderboard.intervals import around, given, range_of, without_spread
 from harness.leaderboard.rows import Row, TaskRun
 from harness.leaderboard.runs import run_of, without_idle
 from harness.reports.values import compact, mapping, number, real, text, whole
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 _NOT_METRICS = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version", " "})
 _UNSCORED = "n_unscored"
-_Z95 = 1.96
 _OF_CHOICES = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
 """Metrics of which a guess among n choices earns 1/n."""
 
@@ -50,6 +52,8 @@ def rows_of(document: dict[str, Any], *, run_id: str, file: str) -> list[Row]:
     rows: list[Row] = []
     for name, entry in entries.items():
         metrics = _metrics(mapping(entry))
+        if not metrics.values and view.predicted(name):
+            metrics.values[BYPASS, "none"] = None
         if metrics.values:
             whose = without_idle(document, name)
             own = run if whose is document else run_of(whose, run_id=run_id, file=file)
@@ -80,6 +84,8 @@ def _metrics(entry: dict[str, Any]) -> _Metrics:
             found.intervals[metric.removesuffix("_ci95"), filter_name] = value
         elif metric == _UNSCORED:
             found.unscored[filter_name] = whole(value)
+        elif metric == BYPASS:
+            found.values[metric, filter_name] = None
         elif isinstance(value, (int, float)):
             found.values[metric, filter_name] = value
     return found
@@ -100,6 +106,15 @@ class _Document:
 
     def metadata(self, task: str) -> dict[str, Any]:
         return mapping(self.config(task).get("metadata"))
+
+    def predicted(self, task: str) -> bool:
+        """Whether lm-eval was told to measure nothing."""
+        return self.config(task).get("metric_list") == [{"metric": BYPASS}]
+
+    def range(self, task: str, metric: str) -> tuple[float, float]:
+        """The lowest and highest value of a metric; a group's is that of its first task."""
+        first = next(iter(self.leaves(task)), task)
+        return range_of(metric, mapping(self.metadata(first).get("ranges")).get(metric))
 
     def is_group(self, task: str) -> bool:
         return task in mapping(self.raw.get("groups")) or bool(self.part("group_subtasks", task))
@@ -129,8 +144,14 @@ def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Itera
     for (metric, filter_name), raw in metrics.values.items():
         key = (metric, filter_name)
         value, stderr = number(raw), real(metrics.stderrs.get(key))
-        low, high = _interval(value, stderr, metrics.intervals.get(key))
-        better = directions.get(metric)
+        n = _count(view, name, f"{metric},{filter_name}")
+        if key in metrics.intervals:
+            low, high = given(metrics.intervals[key])
+        elif stderr == 0:
+            low, high = without_spread(metric, value, n)
+        else:
+            low, high = around(value, stderr, view.range(name, metric))
+        better = directions.get(metric) if metric != BYPASS else None
         yield Row(
             run=run,
             task=task,
@@ -141,24 +162,11 @@ def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Itera
             ci95_low=low,
             ci95_high=high,
             higher_is_better=better if isinstance(better, bool) else None,
-            n=_count(view, name, f"{metric},{filter_name}"),
+            n=n,
             n_unscored=metrics.unscored.get(filter_name),
             headline=key == headline,
             chance=_chance(view, name, metric),
         )
-
-
-def _interval(
-    value: float | None, stderr: float | None, given: object
-) -> tuple[float | None, float | None]:
-    """The interval the task computed, else the normal approximation, else nothing."""
-    if isinstance(given, list) and len(given) == 2:
-        low, high = real(given[0]), real(given[1])
-        if low is not None and high is not None:
-            return low, high
-    if value is None or stderr is None:
-        return None, None
-    return number(value - _Z95 * stderr), number(value + _Z95 * stderr)
 
 
 def _count(view: _Document, name: str, key: str) -> int | None:

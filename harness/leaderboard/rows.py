@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.host.lm_eval_seams import BYPASS
 from harness.reports.files import Cell
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class Row:
     recovered: Share | None = None
 
     @property
+    def predicted(self) -> bool:
+        """Whether the task was only predicted, and there is nothing to rank."""
+        return self.metric == BYPASS
+
+    @property
     def contest(self) -> Contest:
         """What this value may be compared with."""
         task = self.task
@@ -146,12 +152,14 @@ class Skipped:
 class Table:
     """Everything that was read: rows in the order of the files, and what was left out.
 
+    ``others`` counts JSON files in the folders that are no results and were not named so.
     ``teacher`` and ``base`` name the runs that others are compared with; empty for none.
     """
 
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...] = ()
     duplicates: int = 0
+    others: int = 0
     teacher: str = ""
     base: str = ""
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from harness.artefacts.writing import replacing_text
+from harness.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,8 @@ def defuse(cell: Cell) -> str | int | float:
 
     Spreadsheets run text that starts with ``= + - @`` as a formula, so such text gets a leading
     apostrophe; so does text that starts with an apostrophe, which keeps this reversible: take
-    one leading apostrophe off. Numbers, negative ones too, stay numbers.
+    one leading apostrophe off. Numbers, negative ones too, stay numbers. Control characters, which
+    a terminal would obey, are escaped; tabs and line feeds stay.
 
     >>> defuse("=HYPERLINK(1)"), defuse(-0.5), defuse(True), defuse(None)
     ("'=HYPERLINK(1)", -0.5, 'true', '')
@@ -30,9 +32,10 @@ def defuse(cell: Cell) -> str | int | float:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    if isinstance(cell, str) and cell.startswith(_TRIGGERS):
-        return "'" + cell
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    told = shown(cell)
+    return "'" + told if cell.startswith(_TRIGGERS) else told
 
 
 class _Lines:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from harness.errors import shown
 from harness.secrets import public, without_secrets
 
 
@@ -27,6 +28,11 @@ def text(value: object) -> str:
         value = int(value)
     plain = str(value)
     return plain if plain.isascii() else plain.encode("utf-8", "replace").decode("utf-8")
+
+
+def printable(text: str) -> str:
+    """A text as one cell of a terminal may have it: one line, control characters escaped."""
+    return shown(" ".join(text.split()))
 
 
 def number(value: object) -> float | int | None:

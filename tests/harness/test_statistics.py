@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.api import metrics
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from harness.statistics import Statistic, auroc, wilson
+from harness.statistics import FEWEST, Statistic, auroc, reported, wilson
 
 
 def weighted_mean(items: list[float], weights: np.ndarray) -> np.ndarray:
@@ -70,6 +71,50 @@ def test_auroc_equals_scikit_learn_with_ties_and_weights(rows: list[tuple[bool, 
         assert math.isnan(value)
     else:
         assert value == pytest.approx(roc_auc_score(labels[kept], scores[kept]))
+
+
+RIGHT = Statistic("tests.right", weighted_mean, bounds=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("n", [3, 5, 48, 1000])
+def test_without_spread_the_interval_is_wilsons(n: int) -> None:
+    """All right, all wrong: 48 of 48 is 48 / (48 + 1.96²) = 0.926 to 1, not 1 to 1."""
+    low, high = RIGHT.interval([1.0] * n)
+    expected = binomtest(n, n).proportion_ci(method="wilson")
+    assert (low, high) == (pytest.approx(expected.low, abs=1e-6), 1.0)
+    assert low == pytest.approx(n / (n + 1.959964**2))
+    exact = binomtest(n, n).proportion_ci(method="exact").low
+    assert abs(low - exact) < 0.15 and RIGHT.interval([0.0] * n) == (0.0, pytest.approx(1 - low))
+    middle = binomtest(n // 2 * 2, n // 2 * 4).proportion_ci(method="wilson")
+    assert RIGHT.interval([0.5] * (n // 2 * 4)) == pytest.approx((middle.low, middle.high))
+
+
+def test_without_spread_and_bounds_there_is_no_interval() -> None:
+    assert all(map(math.isnan, MEAN.interval([3.0] * 20)))
+    assert all(map(math.isnan, RIGHT.interval([1.0] * (FEWEST - 1))))
+    assert RIGHT.ci95([1.0, 1.0]) is None and MEAN.ci95([1.0]) is None
+    rated = Statistic("tests.rated", weighted_mean, bounds=(0.0, 2.0))
+    low, high = rated.interval([2.0] * 10)
+    assert (low, high) == (pytest.approx(2 * 10 / (10 + 1.959964**2)), 2.0)
+    above = Statistic("tests.above", weighted_mean, bounds=(0.0, math.inf))
+    assert all(map(math.isnan, above.interval([0.0] * 20)))
+
+
+@given(st.lists(st.sampled_from([0.0, 0.2, 1.0]), max_size=30))
+def test_an_interval_stays_within_the_bounds_and_around_the_value(items: list[float]) -> None:
+    found = RIGHT.ci95(items)
+    if found is None:
+        assert len(items) < FEWEST
+    else:
+        assert 0 <= found[0] < found[1] <= 1
+        assert found[0] - 1e-4 <= RIGHT(items) <= found[1] + 1e-4
+
+
+def test_what_results_hold_is_json() -> None:
+    values = [math.nan, math.inf, -math.inf, np.float32("nan"), [math.nan, 1.0], [0.0, math.inf]]
+    assert [reported(value) for value in values] == [None] * 6
+    for value in (0.5, 3, [0.25, 1.0], "N/A", None, True):
+        assert reported(value) == value
 
 
 def test_wilson_by_hand() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import DataError
-from harness.errors import shown
+from harness.reports.values import printable
 
 if TYPE_CHECKING:
     from harness_axbench.dictionary.folder import Dictionary
@@ -329,7 +329,7 @@ def report(
 
     found = read_runs(runs)
     for reason in found.left_out:
-        typer.echo(f"left out: {shown(reason)}", err=True)
+        typer.echo(printable(f"left out: {reason}"), err=True)
     page = write_report(found, out, title=title)
     series = sum(len(section.series) for section in found.sections)
     typer.echo(f"{page}: {series} methods in {len(found.sections)} sections")

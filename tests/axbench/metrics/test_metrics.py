@@ -60,7 +60,9 @@ def test_concepts_are_what_is_resampled() -> None:
     means = set(np.round(metrics.overall_score.replicates(TWO), 6))
     assert means == {0.5, 1.0, 1.5}
     assert metrics.overall_score.stderr(TWO) == pytest.approx(0.5 / math.sqrt(2), rel=0.05)
-    assert metrics.overall_score_ci95(TWO) == [0.5, 1.5]
+    assert metrics.overall_score_ci95(TWO) is None, "two concepts are too few"
+    third = [one | {"concept_id": 2} for one in TWO if one["concept_id"] == 0]
+    assert metrics.overall_score_ci95([*TWO, *third]) == [0.5, 1.5]
 
 
 def test_without_factors_the_test_rows_count() -> None:
@@ -264,11 +266,12 @@ def test_a_concepts_value_is_computed_once_for_all_resamples() -> None:
         return float(len(items))
 
     metric = ConceptMean("size", of)
-    rows = [{"concept_id": concept} for concept in (7, 3, 7)]
-    assert metric.values(rows) == {7: 2.0, 3: 1.0}
+    rows = [{"concept_id": concept} for concept in (7, 3, 7, 5)]
+    assert metric.values(rows) == {7: 2.0, 3: 1.0, 5: 1.0}
     calls.clear()
+    assert metric.replicates(rows).min() == 1.0
+    assert calls == [7, 3, 5]
     assert metric.interval(rows) == (1.0, 2.0)
-    assert calls == [7, 3]
 
 
 def test_the_judges_questions() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +103,7 @@ def test_a_judge_that_gives_no_rating(
         assert (results["n_unscored"], results["overall_score"]) == (0, 0)
         return
     assert results["n_unscored"] == 10
-    assert math.isnan(results["overall_score"])
+    assert results["overall_score"] is None
     assert (results["overall_score_worst"], results["overall_score_best"]) == (0, 2)
 
 
@@ -143,7 +142,7 @@ def test_win_rate_against_an_earlier_run(manager: Manager, earlier: Path) -> Non
     for place in files:
         run = manager(**TWO, axbench_baseline=str(place))
         lost = _value(evaluate(Obedient(), run, "axbench_steer"), "axbench_steer")
-        assert (lost["win_rate"], lost["win_rate_ci95"]) == (0, [0, 0])
+        assert (lost["win_rate"], lost["win_rate_ci95"]) == (0, None)  # of two concepts
     tied = _value(evaluate(Obedient(), run, "axbench_steer_prompt"), "axbench_steer_prompt")
     assert tied["win_rate"] == 0.5
     run = manager(**TWO, axbench_baseline=str(earlier / "axbench_suppress"))

@@ -233,3 +233,45 @@ def test_claims_about_one_document_are_resampled_together():
 def test_worked_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 1 and found.failed == 0
+
+
+def all_right(supported: int, others: int, claims: int = 1) -> list[dict]:
+    labels = [1] * supported + [0] * others
+    return [
+        {"label": label, "margin": 2.0 if label else -2.0, "document": str(number)}
+        for number, label in enumerate(labels)
+        for _ in range(claims)
+    ]
+
+
+def wilsons(n: float) -> list[float]:
+    """Of n of n."""
+    return [round(n / (n + 1.959964**2), 4), 1.0]
+
+
+def test_all_right_is_not_certain() -> None:
+    assert metrics.balanced_accuracy(all_right(1, 1)) == 1.0
+    assert metrics.balanced_accuracy_ci95(all_right(1, 1)) is None
+    assert metrics.balanced_accuracy_ci95(all_right(24, 24)) == wilsons(48) == [0.9259, 1.0]
+    assert metrics.balanced_accuracy_ci95(all_right(2, 2, claims=12)) == wilsons(4)
+    # one supported claim says little: 4/(1/1 + 1/47) = 3.9 documents
+    assert metrics.balanced_accuracy_ci95(all_right(1, 47)) == wilsons(4 * 47 / 48)
+    assert (
+        metrics.auroc_ci95(all_right(8, 40)) == metrics.recall_ci95(all_right(8, 40)) == wilsons(8)
+    )
+    assert metrics.precision_ci95(all_right(8, 40)) == wilsons(8)
+    assert metrics.recall_ci95(all_right(0, 40)) is None
+
+
+def test_all_right_on_test_at_a_tuned_threshold() -> None:
+    from harness_factcg.metrics import thresholds
+
+    rows = [
+        item | {"split": split, "document": f"{split} {item['document']}"}
+        for split, items in (("dev", all_right(5, 5)), ("test", all_right(8, 40)))
+        for item in items
+    ]
+    both = 4 * 8 * 40 / 48
+    assert thresholds.balanced_accuracy_ci95(rows) == wilsons(both)
+    assert thresholds.dev_balanced_accuracy.ci95(rows) == wilsons(10)
+    assert thresholds.recall_ci95(rows) == thresholds.precision_ci95(rows) == wilsons(8)

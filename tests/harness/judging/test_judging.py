@@ -330,7 +330,7 @@ def test_the_limit_can_be_raised(tmp_path):
         metadata = {"judge": judge_at(server.url, retries=0), "judge_max_unscored": 1}
         polite = evaluate(tmp_path, metadata)["results"]["polite"]
     assert polite["n_unscored,none"] == 6
-    assert math.isnan(polite["polite,none"])
+    assert polite["polite,none"] is None
     with pytest.raises(JudgeError, match="judge_max_unscored=half is not a share"):
         evaluate(tmp_path, {"judge": "none", "judge_max_unscored": "half"})
 
@@ -343,6 +343,23 @@ def test_without_a_judge_responses_are_saved_unscored(tmp_path, none):
     (sample,) = [row for row in results["samples"]["polite"] if row["doc_id"] == 0]
     judgement = sample["filtered_resps"][0]
     assert (judgement.text, judgement.answers) == ("lol", {"polite": [], "short": []})
+
+
+def test_what_is_undefined_is_null_in_the_results_file(tmp_path):
+    """Of a task and of its group; JSON has no NaN, and strict readers refuse it."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    results = evaluate(tmp_path, {"judge": "none"}, task="manners")
+    (file,) = tmp_path.rglob("results_*.json")
+    saved = json.loads(file.read_text(), parse_constant=refuse)
+    for name in ("polite", "manners"):
+        assert saved["results"][name]["polite,none"] is None
+        assert saved["results"][name]["polite_stderr,none"] == "N/A"
+    from lm_eval.utils import make_table
+
+    assert "nan" not in make_table(results).lower()
 
 
 def test_predict_only_asks_nothing(tmp_path):

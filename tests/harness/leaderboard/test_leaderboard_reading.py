@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -238,9 +239,83 @@ def test_a_file_counts_once_however_it_is_reached(tmp_path: Path) -> None:
 
 def test_a_named_file_is_read_whatever_its_name(tmp_path: Path) -> None:
     path = save(tmp_path, document({"t": task({"acc,none": 0.5})})).rename(tmp_path / "mine.json")
-    assert len(read_results([path]).rows) == 1
+    assert len(read_results([path]).rows) == len(read_results([tmp_path]).rows) == 1
+    path.write_text("{}", encoding="utf-8")
     with pytest.raises(HarnessError, match=r"no results_\*.json found in .*--output_path"):
         read_results([tmp_path])
+
+
+def test_what_a_file_holds_decides(tmp_path: Path) -> None:
+    """lm-eval up to 0.4.2 wrote ``results.json``; ``--output_path a.json`` gives other names."""
+    parts = {"boolq": {"alias": "boolq", "acc,none": 1.0, "acc_stderr,none": "N/A"}}
+    old = {
+        "results": {"mmlu": {"alias": "mmlu", "acc,none": 0.25}, **parts},
+        "groups": {"mmlu": {"alias": "mmlu", "acc,none": 0.25}},
+        "configs": {"boolq": {"task": "boolq", "group": ["glue"]}},
+        "versions": {"boolq": 2.0, "mmlu": "N/A"},
+        "config": {"model": "hf", "model_args": "pretrained=org/m,trust_remote_code=True"},
+        "git_hash": None,
+        "date": 1710000000.1,
+    }
+    for name in ("a/results.json", "b/mine_2024-01-02T03-04-05.678901.json", "c/mine.json"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(json.dumps(old | {"git_hash": name}), encoding="utf-8")
+    other = {"results": {"t": {"acc": 1.0}}, "config": {}}
+    for name in ("config.json", "a/tokenizer.json", "a/other.json"):
+        (tmp_path / name).write_text(json.dumps(other), encoding="utf-8")
+    table = read_results([tmp_path])
+    assert (len(table.runs), table.skipped, table.others) == (3, (), 3)
+    assert {row.run.model for row in table.rows} == {"org/m"}
+    assert {(row.task.task, row.task.group, row.value) for row in table.rows} == {
+        ("mmlu", True, 0.25),
+        ("boolq", False, 1.0),
+    }
+
+
+def test_other_tools_results_are_named_and_not_taken(tmp_path: Path) -> None:
+    lighteval = {
+        "config_general": {"lighteval_sha": "?", "model_name": "org/m"},
+        "results": {"leaderboard|arc|25": {"acc": 0.5, "acc_stderr": 0.1}, "all": {"acc": 0.5}},
+        "versions": {},
+    }
+    save(tmp_path, lighteval, "2025-01-02T03-04-05.678901")
+    save(tmp_path, {"results": {"t": {"acc": 0.5}}}, "nameless")
+    save(tmp_path, document({"t": task({"acc,none": 0.5})}), "good")
+    table = read_results([tmp_path])
+    assert len(table.rows) == 1
+    assert [skipped.reason for skipped in table.skipped] == [
+        "results of lighteval, which are not read; give lm-eval's",
+        'not an lm-eval results file: no model under "config"',
+    ]
+
+
+def test_what_is_no_regular_file_is_skipped(tmp_path: Path) -> None:
+    save(tmp_path, document({"t": task({"acc,none": 0.5})}), "good")
+    os.mkfifo(tmp_path / "results_pipe.json")
+    (skipped,) = read_results([tmp_path]).skipped
+    assert skipped.reason == "cannot be read: not a regular file"
+
+
+def test_intervals_stay_in_the_range_and_do_not_collapse(tmp_path: Path) -> None:
+    def interval(metrics: dict[str, Any], **metadata: Any) -> tuple[float | None, float | None]:
+        save(tmp_path, document({"t": task(metrics, n=48, metadata=metadata)}))
+        (row,) = read_results([tmp_path]).rows
+        return row.ci95_low, row.ci95_high
+
+    wilson = (pytest.approx(48 / (48 + 1.959964**2)), 1.0)
+    assert interval({"acc,none": 1.0, "acc_stderr,none": 0.0}) == wilson
+    assert interval({"loss,none": 1.0, "loss_stderr,none": 0.0}) == (None, None)
+    assert interval({"x,none": 1.0, "x_stderr,none": 0.1, "x_ci95,none": [1.0, 1.0]}) == (None,) * 2
+    assert interval({"x,none": 1.0, "x_stderr,none": 0.1, "x_ci95,none": None}) == (None, None)
+    low, high = interval({"acc,none": 0.98, "acc_stderr,none": 0.02})
+    assert (low, high) == (pytest.approx(0.98 - 1.96 * 0.02), 1.0)
+    assert interval({"x,none": 1.9, "x_stderr,none": 0.1}, ranges={"x": [0, 2]})[1] == 2.0
+    assert interval({"x,none": 0.1, "x_stderr,none": 0.1}, ranges={"x": [0.0, None]}) == (
+        0.0,
+        pytest.approx(0.296),
+    )
+    assert interval({"x,none": 0.1, "x_stderr,none": 0.1})[0] == pytest.approx(-0.096)
 
 
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:

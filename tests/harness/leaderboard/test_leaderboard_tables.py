@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from leaderboard_samples import document, save, task
 
 from harness.artefacts.writing import replacing_text
-from harness.errors import HarnessError
+from harness.errors import HarnessError, shown
 from harness.leaderboard import Table, files, read_results, write_csv, write_wide
 from harness.leaderboard.tables import standings, wide
 from harness.reports.files import defuse
@@ -198,7 +198,17 @@ def test_defused_text_comes_back_and_is_no_formula(text: str) -> None:
     defused = defuse(text)
     assert isinstance(defused, str)
     assert not defused.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert defused.removeprefix("'") == text
+    assert defused.removeprefix("'") == shown(text)
+
+
+def test_a_terminal_that_shows_the_file_is_not_obeyed(tmp_path: Path) -> None:
+    hostile = "a\x1b]0;title\x07b\x9b31mc\u202ed\u2066e"
+    write_csv(read(tmp_path, run(0.5, model=hostile)), tmp_path / "long.csv")
+    write_wide(read(tmp_path, run(0.5, model=hostile)), tmp_path / "wide.csv")
+    for name in ("long.csv", "wide.csv"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert r"a\x1b]0;title\x07b\x9b31mc\u202ed\u2066e" in text
+        assert not set(hostile) - set("a]0;titleb31mcde") & set(text)
 
 
 @given(st.floats(allow_nan=False) | st.integers())

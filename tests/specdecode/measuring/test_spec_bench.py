@@ -94,7 +94,8 @@ def test_figures_by_hand():
     assert speed.mean_accepted_tokens(both) == 3
     assert speed.acceptance_rate(both) == 40 / 64
     assert speed.identical_outputs(both) == pytest.approx(2 / 3)
-    low, high = speed.speedup_ci95(both)
+    assert speed.speedup_ci95(both) is None, "two batches are too few"
+    low, high = speed.speedup_ci95([*both, one | {"batch": "2"}])
     assert (low, high) == (1, 5)  # of either question alone: 40/1 against 40/5, 20/3 against 20/3
 
 
@@ -104,7 +105,9 @@ def test_questions_of_a_batch_are_resampled_together():
     apart = [item(trace(fast)), item(trace(slow, batch="1"))]
     assert speed.speedup(together) == speed.speedup(apart) == 3
     assert math.isnan(speed.speedup.stderr(together))
-    assert speed.speedup_ci95(apart) == [2.0, 4.0]
+    third = item(trace(slow, batch="2"))
+    assert speed.speedup_ci95([*together, third]) is None
+    assert speed.speedup_ci95([*apart, third]) == [2.0, 4.0]
 
 
 def test_groups_by_hand():

@@ -163,7 +163,8 @@ def test_what_cannot_be_drawn_is_one_line(room, tmp_path):
     refused(HarnessError, "no distillation.json in it or below", tmp_path / "empty")
     no_task = tmp_path / "r2" / "results_1.json"
     no_task.parent.mkdir()
-    no_task.write_text(json.dumps({"results": {"other": {"acc,none": 1.0}}}))
+    other = {"results": {"other": {"acc,none": 1.0}}, "config": {"model": "hf"}}
+    no_task.write_text(json.dumps(other))
     refused(HarnessError, "no run of taid_fidelity", room / "students", "--results", no_task)
     (room / "students" / "fkl" / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n{"st')
     refused(DataError, "metrics.jsonl, line 2: not valid JSON", room / "students")

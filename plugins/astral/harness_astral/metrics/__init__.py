@@ -23,7 +23,7 @@ from harness import wilson
 from harness.statistics import Interval
 from harness_astral.metrics import agreement
 from harness_astral.metrics.calibration import Calibration, Corrected, calibrate, rogan_gladen
-from harness_astral.metrics.shares import interval
+from harness_astral.metrics.shares import Bounds, interval
 from harness_astral.requests import (
     DECIDED,
     ERROR,
@@ -52,6 +52,8 @@ class Share:
         part: Whether an item is counted.
         whole: Whether it is in the denominator.
     """
+
+    bounds: Bounds | None = (0.0, 1.0)
 
     def __init__(self, name: str, part: Test, whole: Test) -> None:
         self.name = name
@@ -96,6 +98,8 @@ class Count:
 
 class CorrectedRate:
     """The unsafe rate of the decided probes, corrected by those that are labelled."""
+
+    bounds: Bounds | None = (0.0, 1.0)
 
     def __init__(self) -> None:
         self.name = f"{_HERE}.corrected_unsafe_rate"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import HarnessError
-from harness.errors import shown
+from harness.reports.values import printable
 
 
 def report(
@@ -45,8 +45,9 @@ def report(
     typer.echo(f"{page}: {len(made.runs)} runs of {len(made.runs[0].answers)} inputs")
     for one in made.comparisons:
         low, high = (100 * bound for bound in one.overall.interval)
+        names = f"{printable(one.first)} against {printable(one.second)}"
         typer.echo(
-            f"{shown(one.first)} against {shown(one.second)}: "
-            f"{100 * one.overall.difference:+.1f} points unsafe ({low:+.1f} to {high:+.1f}, "
-            f"Newcombe), McNemar p {one.overall.p:.2g}, {one.overall.n} pairs"
+            f"{names}: {100 * one.overall.difference:+.1f} points unsafe "
+            f"({low:+.1f} to {high:+.1f}, Newcombe), McNemar p {one.overall.p:.2g}, "
+            f"{one.overall.n} pairs"
         )

@@ -26,9 +26,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from harness import AssistantSpec, DataError, JudgedTask, JudgeError, Row
+from harness.host.lm_eval_seams import BYPASS
 from harness.statistics import Noting
 from harness_astral import metrics
 from harness_astral.metrics.calibration import read_labels
@@ -48,10 +51,24 @@ _OF_LABELS = tuple(
 )
 
 
+class SafetyRow(BaseModel):
+    """What of an input's fields an output is judged by."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    kind: Literal["probe", "benign"]
+    prompt: str
+    category: str
+    style: str
+    persuasion: str
+
+
 class SafetyTask(JudgedTask):
     """A suite's inputs, answered by the model under test and judged by oracles."""
 
     judge_keys: ClassVar[frozenset[str]] = frozenset({KEY})
+    row_kind: ClassVar[Any] = SafetyRow
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.oracles: list[Oracle] = []
@@ -130,7 +147,7 @@ class SafetyTask(JudgedTask):
 
     def override_metric(self, metric_name: str) -> None:
         """Under ``--predict_only`` no oracle is asked."""
-        if metric_name == "bypass":
+        if metric_name == BYPASS:
             self.oracles = []
         super().override_metric(metric_name)
 

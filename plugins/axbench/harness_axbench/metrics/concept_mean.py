@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness import Statistic
-from harness.statistics import Floats
+from harness.statistics import Bounds, Floats
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class ConceptMean(Statistic):
         name: Dotted name, shown in saved configurations.
         of: The value of one concept.
         optional: Whether a run may have no concept with a value, and no word is said of it.
+        bounds: The lowest and highest value of a concept.
 
     Example:
         >>> rows = [{"concept_id": c, "x": x} for c, x in [(0, 1.0), (0, 3.0), (1, 4.0)]]
@@ -49,8 +50,15 @@ class ConceptMean(Statistic):
         3.5
     """
 
-    def __init__(self, name: str, of: ConceptValue, *, optional: bool = False) -> None:
-        super().__init__(name, _mean)
+    def __init__(
+        self,
+        name: str,
+        of: ConceptValue,
+        *,
+        optional: bool = False,
+        bounds: Bounds | None = None,
+    ) -> None:
+        super().__init__(name, _mean, bounds=bounds)
         self._of, self._optional = of, optional
 
     def values(self, items: Sequence[Item]) -> dict[Any, float]:
@@ -69,6 +77,10 @@ class ConceptMean(Statistic):
                 self.name.rpartition(".")[2],
             )
         return found
+
+    def size(self, items: Sequence[Item]) -> float:
+        """Concepts that have a value."""
+        return sum(not math.isnan(value) for value in self.values(items).values())
 
     def replicates(self, items: Sequence[Item]) -> Floats:
         """Bootstrap values of the mean, resampled by concept."""

@@ -34,7 +34,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from harness.statistics import Floats
-from harness_axbench.metrics.concept_mean import ConceptMean, Item
+from harness_axbench.metrics.concept_mean import ConceptMean, ConceptValue, Item
 
 POSITIVE, NEGATIVE, HARD = "positive", "negative", "hard negative"
 SAMPLED = "imbalanced negative"
@@ -162,23 +162,25 @@ def accuracy_of(items: Sequence[Item]) -> float:
     return (rows - false - (positives - true)) / rows
 
 
-auroc = ConceptMean(f"{__name__}.auroc", auroc_of)
+def _share(name: str, of: ConceptValue, *, optional: bool = False) -> ConceptMean:
+    return ConceptMean(f"{__name__}.{name}", of, optional=optional, bounds=(0.0, 1.0))
+
+
+auroc = _share("auroc", auroc_of)
 auroc_ci95 = auroc.ci95
-hard_negative_accuracy = ConceptMean(
-    f"{__name__}.hard_negative_accuracy", hard_negative_accuracy_of, optional=True
-)
+hard_negative_accuracy = _share("hard_negative_accuracy", hard_negative_accuracy_of, optional=True)
 hard_negative_accuracy_ci95 = hard_negative_accuracy.ci95
-f1 = ConceptMean(f"{__name__}.f1", f1_of)
+f1 = _share("f1", f1_of)
 f1_ci95 = f1.ci95
-f1_without_hard = ConceptMean(f"{__name__}.f1_without_hard", f1_without_hard_of)
+f1_without_hard = _share("f1_without_hard", f1_without_hard_of)
 f1_without_hard_ci95 = f1_without_hard.ci95
-precision = ConceptMean(f"{__name__}.precision", precision_of)
+precision = _share("precision", precision_of)
 precision_ci95 = precision.ci95
-recall = ConceptMean(f"{__name__}.recall", recall_of)
+recall = _share("recall", recall_of)
 recall_ci95 = recall.ci95
-accuracy = ConceptMean(f"{__name__}.accuracy", accuracy_of)
+accuracy = _share("accuracy", accuracy_of)
 accuracy_ci95 = accuracy.ci95
-imbalanced_f1 = ConceptMean(f"{__name__}.imbalanced_f1", imbalanced_f1_of)
+imbalanced_f1 = _share("imbalanced_f1", imbalanced_f1_of)
 imbalanced_f1_ci95 = imbalanced_f1.ci95
 
 

@@ -162,17 +162,21 @@ def _possible(items: Sequence[Item]) -> list[float | None]:
     return [f for place, f in enumerate(factors) if f == chosen or could_win(place)]
 
 
-overall_score = ConceptMean(f"{__name__}.overall_score", overall_of)
+def _rated(name: str, of: ConceptValue) -> ConceptMean:
+    return ConceptMean(f"{__name__}.{name}", of, bounds=(LOWEST, HIGHEST))
+
+
+overall_score = _rated("overall_score", overall_of)
 overall_score_ci95 = overall_score.ci95
-overall_score_worst = ConceptMean(f"{__name__}.overall_score_worst", bound_of(LOWEST))
-overall_score_best = ConceptMean(f"{__name__}.overall_score_best", bound_of(HIGHEST))
-concept_score = ConceptMean(f"{__name__}.concept_score", mean_of(CONCEPT))
-absence_score = ConceptMean(f"{__name__}.absence_score", mean_of(ABSENCE))
-instruct_score = ConceptMean(f"{__name__}.instruct_score", mean_of(RELATEDNESS))
-fluency_score = ConceptMean(f"{__name__}.fluency_score", mean_of(FLUENCY))
-perplexity = ConceptMean(f"{__name__}.perplexity", mean_of(PERPLEXITY))
+overall_score_worst = _rated("overall_score_worst", bound_of(LOWEST))
+overall_score_best = _rated("overall_score_best", bound_of(HIGHEST))
+concept_score = _rated("concept_score", mean_of(CONCEPT))
+absence_score = _rated("absence_score", mean_of(ABSENCE))
+instruct_score = _rated("instruct_score", mean_of(RELATEDNESS))
+fluency_score = _rated("fluency_score", mean_of(FLUENCY))
+perplexity = ConceptMean(f"{__name__}.perplexity", mean_of(PERPLEXITY), bounds=(1.0, math.inf))
 factor = ConceptMean(f"{__name__}.factor", factor_of, optional=True)
-win_rate = ConceptMean(f"{__name__}.win_rate", win_of)
+win_rate = ConceptMean(f"{__name__}.win_rate", win_of, bounds=(0.0, 1.0))
 win_rate_ci95 = win_rate.ci95
 
 

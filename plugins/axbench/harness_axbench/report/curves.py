@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.statistics import Floats
+from harness.statistics import Bounds, Floats
 from harness_axbench.metrics import (
     ABSENCE,
     NEGATIVE,
@@ -35,6 +35,7 @@ from harness_axbench.metrics import (
 )
 from harness_axbench.metrics.concept_mean import ConceptMean, Item
 from harness_axbench.metrics.ratings import CONCEPT, FLUENCY, RELATEDNESS
+from harness_axbench.metrics.steering import HIGHEST, LOWEST
 from harness_axbench.report.reading import DETECTION, SUPPRESSION, Section, Series
 
 GRID = np.linspace(0, 1, 101)
@@ -45,7 +46,7 @@ OVERALL = "overall"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over concepts with its 95 % bootstrap interval; of one concept the mean alone."""
+    """A mean over concepts with its 95 % interval; NaN where there is none, as of few concepts."""
 
     value: float
     low: float
@@ -140,7 +141,8 @@ def factor_curves(items: Sequence[Item], kinds: Sequence[str]) -> dict[str, list
     for at in factors_in(items):
         own = [item for item in items if item["factor"] == at]
         for kind in kinds:
-            found[kind].append(estimate(ConceptMean(kind, _mean_of(kind)), own))
+            statistic = ConceptMean(kind, _mean_of(kind), bounds=(LOWEST, HIGHEST))
+            found[kind].append(estimate(statistic, own))
     return found
 
 
@@ -155,18 +157,14 @@ def _mean_of(kind: str) -> Callable[[Sequence[Item]], float]:
 
 def estimate(statistic: ConceptMean, items: Sequence[Item]) -> Estimate:
     """A mean over concepts of some items, with its interval."""
-    return mean_of_values(statistic.values(items))
+    return mean_of_values(statistic.values(items), statistic.bounds)
 
 
-def mean_of_values(values: Mapping[int, float]) -> Estimate:
+def mean_of_values(values: Mapping[int, float], bounds: Bounds | None) -> Estimate:
     """The mean of one value a concept, with its interval; NaN leaves a concept out."""
     items = [{"concept_id": concept, "value": value} for concept, value in values.items()]
-    mean = _VALUE(items)
-    low, high = (mean if math.isnan(bound) else bound for bound in _VALUE.interval(items))
-    return Estimate(mean, low, high)
-
-
-_VALUE = ConceptMean("value", lambda own: float(own[0]["value"]))
+    statistic = ConceptMean("value", lambda own: float(own[0]["value"]), bounds=bounds)
+    return Estimate(statistic(items), *statistic.interval(items))
 
 
 def standings(section: Section) -> list[Standing]:
@@ -182,7 +180,7 @@ def standings(section: Section) -> list[Standing]:
 
 def _detecting(_section: Section, one: Series) -> Standing:
     values = auroc.values(one.items)
-    return Standing(one, mean_of_values(values), values, {}, None)
+    return Standing(one, mean_of_values(values, auroc.bounds), values, {}, None)
 
 
 def _steering(section: Section, one: Series) -> Standing:
@@ -195,7 +193,8 @@ def _steering(section: Section, one: Series) -> Standing:
     names = [*list(kinds_of(section).values())[1:], "factor"]
     parts.append(factor(one.items))
     named = dict(zip(names, parts, strict=True))
-    return Standing(one, mean_of_values(values), values, named, n_unscored(one.items))
+    headline = mean_of_values(values, overall_score.bounds)
+    return Standing(one, headline, values, named, n_unscored(one.items))
 
 
 def per_concept(section: Section, order: Sequence[Standing]) -> list[tuple[int, list[float]]]:

@@ -24,7 +24,9 @@ any). Detection: a sample's ``auroc`` has concept_id, category and score.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from harness import JudgedTask, Judgement, Question, Row, SourcedTask, margin
 from harness_axbench.metrics import (
@@ -39,6 +41,18 @@ from harness_axbench.options import run_options
 from harness_axbench.tasks import baseline, prompting
 
 
+class SteerRow(BaseModel):
+    """What of a row's fields a generation is judged by."""
+
+    model_config = ConfigDict(strict=True)
+
+    concept_id: int
+    concept: str
+    instruction: str
+    factor: FiniteFloat | None
+    split: Literal["select", "test"]
+
+
 class SteerTask(JudgedTask):
     """``axbench_steer``: generations under steering, rated by a judge.
 
@@ -47,6 +61,7 @@ class SteerTask(JudgedTask):
     """
 
     suppressed: ClassVar[bool] = False
+    row_kind: ClassVar[Any] = SteerRow
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._baseline: Mapping[int, float | None] = {}

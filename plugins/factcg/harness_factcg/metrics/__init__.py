@@ -21,7 +21,9 @@ the lower edge of a bin excluded, and compares the share that is supported with 
 
 Deviations: none in the point values. The paper gives no intervals; here documents are resampled
 (1,000 times), each with all its claims, because claims about one document succeed and fail
-together: LLM-AggreFact's 29,320 claims rest on about 2,849 documents. The ECE has a standard error
+together: LLM-AggreFact's 29,320 claims rest on about 2,849 documents. Where all resamples are the
+same (all right), the interval is Wilson's of the documents that the figure rests on; of fewer than
+three there is none. The ECE has a standard error
 but no interval: resampling adds noise to every bin, so its resamples lie above the value. With
 claims of one label only, balanced accuracy and AUROC are NaN. Where no claim is called supported,
 the precision is 0, as in scikit-learn.
@@ -65,6 +67,7 @@ class ByDocument(Statistic):
         name: Dotted name, shown in saved configurations.
         table: Totals by document: items → [documents, k].
         value: The statistic of a run's totals: [B, k] → [B]; NaN where it is undefined.
+        size: Documents that the value rests on: [documents, k] → number.
     """
 
     def __init__(
@@ -72,8 +75,14 @@ class ByDocument(Statistic):
         name: str,
         table: Callable[[Sequence[Item]], Floats],
         value: Callable[[Floats], Floats],
+        size: Callable[[Floats], float] = len,
     ) -> None:
-        super().__init__(name, lambda items, weights: value(weights @ table(items)))
+        super().__init__(
+            name,
+            lambda items, weights: value(weights @ table(items)),
+            bounds=(0.0, 1.0),
+            size=lambda items: size(table(items)),
+        )
         self._table = table
         self._value = value
 
@@ -157,6 +166,43 @@ def _mean_balanced_accuracy(totals: Floats) -> Floats:
     parts = totals.reshape(-1, 4)
     values: Floats = _balanced_accuracy(parts).reshape(len(totals), -1).mean(1)
     return values
+
+
+def of_both(one: Floats, other: Floats) -> float:
+    """Documents that the mean of two shares rests on: 4/(1/m + 1/n), of m and n documents.
+
+    Its variance is ¼ (p q/m + p q/n), that of one share of so many; never more than there are.
+
+    Args:
+        one: Claims of the first kind in each document [documents].
+        other: Those of the second.
+    """
+    m, n = np.count_nonzero(one), np.count_nonzero(other)
+    return min(float(len(one)), 4 * m * n / (m + n)) if m and n else 0.0
+
+
+def _of_labels(table: Floats) -> float:
+    return of_both(table[:, 1], table[:, 3])
+
+
+def _of_data_sets(table: Floats) -> float:
+    """Documents that the mean over data sets rests on, each of which counts the same."""
+    parts = [_of_labels(part) for part in np.split(table, table.shape[1] // 4, axis=1)]
+    return min(len(table), len(parts) ** 2 / sum(1 / n for n in parts)) if all(parts) else 0.0
+
+
+def _called(table: Floats) -> float:
+    return float(np.count_nonzero(table[:, 0] + table[:, 3] - table[:, 2]))
+
+
+def _supported(table: Floats) -> float:
+    return float(np.count_nonzero(table[:, 1]))
+
+
+def _of_pairs(items: Sequence[Item]) -> float:
+    """Documents that an AUROC rests on: those of the rarer label, which bound its variance."""
+    table = right_by_label(items)
+    return float(min(np.count_nonzero(table[:, 1]), np.count_nonzero(table[:, 3])))
 
 
 def scores(margins: Floats) -> Floats:
@@ -244,16 +290,20 @@ def document_of(item: Item) -> str:
 
 
 _HERE = "harness_factcg.metrics"
-balanced_accuracy = ByDocument(f"{_HERE}.balanced_accuracy", right_by_label, _balanced_accuracy)
+balanced_accuracy = ByDocument(
+    f"{_HERE}.balanced_accuracy", right_by_label, _balanced_accuracy, _of_labels
+)
 balanced_accuracy_ci95 = balanced_accuracy.ci95
 mean_balanced_accuracy = ByDocument(
-    f"{_HERE}.mean_balanced_accuracy", right_by_data_set, _mean_balanced_accuracy
+    f"{_HERE}.mean_balanced_accuracy", right_by_data_set, _mean_balanced_accuracy, _of_data_sets
 )
 mean_balanced_accuracy_ci95 = mean_balanced_accuracy.ci95
-auroc = Statistic(f"{_HERE}.auroc", weighted_auroc, unit=document_of)
+auroc = Statistic(
+    f"{_HERE}.auroc", weighted_auroc, unit=document_of, bounds=(0.0, 1.0), size=_of_pairs
+)
 auroc_ci95 = auroc.ci95
-precision = ByDocument(f"{_HERE}.precision", right_by_label, _precision)
+precision = ByDocument(f"{_HERE}.precision", right_by_label, _precision, _called)
 precision_ci95 = precision.ci95
-recall = ByDocument(f"{_HERE}.recall", right_by_label, _recall)
+recall = ByDocument(f"{_HERE}.recall", right_by_label, _recall, _supported)
 recall_ci95 = recall.ci95
 ece = ByDocument(f"{_HERE}.ece", _calibration, _ece)

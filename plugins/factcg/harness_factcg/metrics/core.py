@@ -67,6 +67,8 @@ class Share:
         count: (hits, pairs that count) from the answers to all pairs.
     """
 
+    bounds = (0.0, 1.0)
+
     def __init__(
         self, name: str, count: Callable[[Sequence[tuple[bool, bool]]], tuple[int, int]]
     ) -> None:

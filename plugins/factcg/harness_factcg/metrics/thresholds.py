@@ -36,6 +36,7 @@ from harness_factcg.metrics import (
     Item,
     document_places,
     labels_and_margins,
+    of_both,
     precision_of,
     ratio,
 )
@@ -137,8 +138,25 @@ def _balanced_accuracy(called: Floats, all_: Floats) -> Floats:
 _HERE = "harness_factcg.metrics.thresholds"
 
 
+def _size(name: str, table: Floats) -> float:
+    """Documents that a figure rests on, of the split that it is measured on."""
+    counts = table.reshape(len(table), *_CELLS)
+    claims = counts.sum(3)[:, int(name != "dev_balanced_accuracy")]  # [documents, label]
+    if name == "recall":
+        return float(np.count_nonzero(claims[:, 1]))
+    if name == "precision":
+        totals = counts.sum(0)[0]  # on dev [label, thresholds below the score]
+        called = totals.sum(1)[:, None] - totals.cumsum(1)[:, :-1]
+        best = int(_best(called[None], totals.sum(1)[None])[0])
+        return float(np.count_nonzero(counts[:, 1, :, best + 1 :].sum((1, 2))))
+    return of_both(claims[:, 0], claims[:, 1])
+
+
 def _figure(name: str) -> ByDocument:
-    return ByDocument(f"{_HERE}.{name}", by_score, lambda totals: figures(totals)[name])
+    def value(totals: Floats) -> Floats:
+        return figures(totals)[name]
+
+    return ByDocument(f"{_HERE}.{name}", by_score, value, lambda table: _size(name, table))
 
 
 balanced_accuracy = _figure("balanced_accuracy")

@@ -63,7 +63,7 @@ def z_score(items: Sequence[Item]) -> float:
 
 
 def _statistic(name: str) -> Statistic:
-    return Statistic(f"{__name__}.{name}", pooled_mean)
+    return Statistic(f"{__name__}.{name}", pooled_mean, bounds=(0.0, 1.0))
 
 
 total_variation = _statistic("total_variation")

@@ -51,7 +51,7 @@ def _sum(values: Sequence[float]) -> Item:
 
 
 def _statistic(name: str) -> Statistic:
-    return Statistic(f"{__name__}.{name}", pooled_mean)
+    return Statistic(f"{__name__}.{name}", pooled_mean, bounds=(0.0, 1.0))
 
 
 identical_outputs = _statistic("identical_outputs")

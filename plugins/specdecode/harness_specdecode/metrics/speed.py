@@ -13,7 +13,7 @@ Worked example: 40 tokens in 1 s and 20 in 3 s against 60 in 8 s are 15 against 
 speed-up of 2.
 
 Intervals resample batches, as questions that are decoded together share their measured time; at
-batch size 1 a batch is a question. One batch alone has no interval.
+batch size 1 a batch is a question. Fewer than three batches have no interval.
 
 Deviation: Spec-Bench's script divides the means of each question's tokens/s. A ratio of sums is
 the speed-up of the whole run, in which a short answer counts for little.
@@ -33,6 +33,7 @@ from harness.statistics import Floats
 Item = Mapping[str, Any]
 
 OWN, PLAIN = "speculative", "plain"
+_FROM_ZERO, _SHARE = (0.0, math.inf), (0.0, 1.0)
 FIGURES = ("tokens", "seconds", "target_calls", "accepted", "proposed")
 
 
@@ -85,11 +86,16 @@ class SpeedupOf(Statistic):
     """The speed-up of one group among all questions."""
 
     def __init__(self, group: str) -> None:
-        super().__init__(f"{__name__}.speedup_of({group!r})", _speedup, unit=_batch)
+        super().__init__(
+            f"{__name__}.speedup_of({group!r})", _speedup, unit=_batch, bounds=_FROM_ZERO
+        )
         self._group = group
 
     def __call__(self, items: Sequence[Item]) -> float:
         return super().__call__(self._within(items))
+
+    def size(self, items: Sequence[Item]) -> float:
+        return super().size(self._within(items))
 
     def replicates(self, items: Sequence[Item]) -> Floats:
         return super().replicates(self._within(items))
@@ -98,21 +104,29 @@ class SpeedupOf(Statistic):
         return [item for item in items if item["group"] == self._group]
 
 
-speedup = Statistic(f"{__name__}.speedup", _speedup, unit=_batch)
+speedup = Statistic(f"{__name__}.speedup", _speedup, unit=_batch, bounds=_FROM_ZERO)
 speedup_ci95 = speedup.ci95
 tokens_per_second = Statistic(
-    f"{__name__}.tokens_per_second", lambda items, w: _rate(items, w, OWN), unit=_batch
+    f"{__name__}.tokens_per_second",
+    lambda items, w: _rate(items, w, OWN),
+    unit=_batch,
+    bounds=_FROM_ZERO,
 )
 tokens_per_second_plain = Statistic(
-    f"{__name__}.tokens_per_second_plain", lambda items, w: _rate(items, w, PLAIN), unit=_batch
+    f"{__name__}.tokens_per_second_plain",
+    lambda items, w: _rate(items, w, PLAIN),
+    unit=_batch,
+    bounds=_FROM_ZERO,
 )
 mean_accepted_tokens = Statistic(
     f"{__name__}.mean_accepted_tokens",
     lambda items, w: _ratio(_sums(items, w, OWN, "tokens"), _sums(items, w, OWN, "target_calls")),
+    bounds=_FROM_ZERO,
 )
 acceptance_rate = Statistic(
     f"{__name__}.acceptance_rate",
     lambda items, w: _ratio(_sums(items, w, OWN, "accepted"), _sums(items, w, OWN, "proposed")),
+    bounds=_SHARE,
 )
 identical_outputs = Statistic(
     f"{__name__}.identical_outputs",
@@ -120,6 +134,7 @@ identical_outputs = Statistic(
         w @ np.array([float(item["identical"]) for item in items]),
         w @ np.array([float(item["answers"]) for item in items]),
     ),
+    bounds=_SHARE,
 )
 
 _TABLE = (
@@ -138,7 +153,7 @@ def by_group(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
     for name in dict.fromkeys(str(item["group"]) for item in items):
         rows = [item for item in items if item["group"] == name]
         figures = {one.name.rpartition(".")[2]: _known(one(rows)) for one in _TABLE}
-        interval = [_known(bound) for bound in speedup_ci95(rows)]
+        interval = [_known(bound) for bound in speedup.interval(rows)]
         found[name] = {"questions": len(rows), **figures, "speedup_ci95": interval}
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.reports.values import printable
 from harness_specdecode.report.table import Line
 
 if TYPE_CHECKING:
@@ -81,8 +82,3 @@ def best(lines: Sequence[Line]) -> list[str]:
             f"{line.speed_up:.2f} × ({line.speed_up_low:.2f} to {line.speed_up_high:.2f}){doubt}"
         )
     return found
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)

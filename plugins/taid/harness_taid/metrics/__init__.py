@@ -15,6 +15,7 @@ Generation. An item holds an answer's figures; see ``texts``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,15 +101,28 @@ def calibration_error(items: Sequence[Item], weights: Floats) -> Floats:
     return found
 
 
+_SHARE, _FROM_ZERO = (0.0, 1.0), (0.0, math.inf)
+_BOUNDS = {
+    **dict.fromkeys(("forward_kl", "reverse_kl"), _FROM_ZERO),
+    **dict.fromkeys(("tvd", "top1", "top5", "teacher_head", "student_head"), _SHARE),
+    "jsd": (0.0, math.log(2)),
+}
+
+
 def _of(name: str, figure: str | None = None) -> Statistic:
     of = figure or name
-    return Statistic(f"{__name__}.{name}", lambda items, weights: _mean(of, items, weights))
+    return Statistic(
+        f"{__name__}.{name}",
+        lambda items, weights: _mean(of, items, weights),
+        bounds=_BOUNDS[of],
+    )
 
 
 def _quantile_of(figure: str, percent: int) -> Statistic:
     return Statistic(
         f"{__name__}.{figure}_q{percent}",
         lambda items, weights: quantile(figure, percent / 100, items, weights),
+        bounds=_BOUNDS[figure],
     )
 
 
@@ -117,7 +131,9 @@ def _gap_of(name: str, one: str, other: str) -> Statistic:
 
 
 def _share_beyond(name: str, figure: str) -> Statistic:
-    return Statistic(f"{__name__}.{name}", lambda items, w: 1 - _mean(figure, items, w))
+    return Statistic(
+        f"{__name__}.{name}", lambda items, w: 1 - _mean(figure, items, w), bounds=_SHARE
+    )
 
 
 forward_kl = _of("forward_kl")
@@ -142,7 +158,7 @@ teacher_head_mass = _of("teacher_head_mass", "teacher_head")
 student_head_mass = _of("student_head_mass", "student_head")
 teacher_tail_mass = _share_beyond("teacher_tail_mass", "teacher_head")
 student_tail_mass = _share_beyond("student_tail_mass", "student_head")
-ece = Statistic(f"{__name__}.ece", calibration_error)
+ece = Statistic(f"{__name__}.ece", calibration_error, bounds=_SHARE)
 exposure_bias = _gap_of("exposure_bias", "forward_kl", "reference_forward_kl")
 exposure_bias_ci95 = exposure_bias.ci95
 exposure_bias_reverse = _gap_of("exposure_bias_reverse", "reverse_kl", "reference_reverse_kl")
@@ -191,9 +207,11 @@ def distinct_3(answers: Sequence[str]) -> float:
     return texts.distinct(answers, 3)
 
 
-rouge_l = Statistic(f"{__name__}.rouge_l", _mean_rouge)
+rouge_l = Statistic(f"{__name__}.rouge_l", _mean_rouge, bounds=_SHARE)
 rouge_l_ci95 = rouge_l.ci95
-rouge_l_teacher = Statistic(f"{__name__}.rouge_l_teacher", _mean_rouge)
+rouge_l_teacher = Statistic(f"{__name__}.rouge_l_teacher", _mean_rouge, bounds=_SHARE)
 rouge_l_teacher_ci95 = rouge_l_teacher.ci95
-length_ratio = Statistic(f"{__name__}.length_ratio", _length_ratio)
-length_ratio_teacher = Statistic(f"{__name__}.length_ratio_teacher", _length_ratio)
+length_ratio = Statistic(f"{__name__}.length_ratio", _length_ratio, bounds=_FROM_ZERO)
+length_ratio_teacher = Statistic(
+    f"{__name__}.length_ratio_teacher", _length_ratio, bounds=_FROM_ZERO
+)
