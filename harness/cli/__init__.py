@@ -5,20 +5,27 @@ from __future__ import annotations
 import sys
 
 from harness.errors import HarnessError, one_line
-
-_INTERRUPTED = 130
+from harness.host import edge
 
 
 def main() -> None:
-    """Run the command; a ``HarnessError`` is one line on stderr and exit status 1."""
-    from harness.cli.app import build
+    """Run the command; an error of the user's, and an interruption, is one line on stderr.
 
+    The exit status is 1 after a ``HarnessError``, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    edge.sigterm_interrupts()
     try:
+        from harness.cli.app import build
+
         build()(prog_name="harness")
-    except HarnessError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
-            print("interrupted; the same command again goes on with what is kept", file=sys.stderr)
+    except BaseException as error:
+        stop = edge.interruption(error)
+        if stop is not None:
+            print(edge.said(stop), file=sys.stderr)
+            sys.exit(edge.status(stop))
+        if isinstance(error, HarnessError):
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            sys.exit(1)
         raise
+    finally:
+        edge.die_at_once()

@@ -240,14 +240,16 @@ def test_responses_of_a_run_that_its_judge_lets_down_are_scored_later(tmp_path, 
     assert traces == [{"factor": n} for n in range(6)]
 
 
-def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, monkeypatch, caplog):
+def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with running() as server:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
             patch.setattr("harness.asking.assistant.Assistant.ask", interrupted)
             evaluate(tmp_path, {"judge": judge_at(server.url)})
-        saved = Path(caplog.text.partition("harness score ")[2].partition("`")[0])
+        saved = Path(
+            " ".join(stopped.value.__notes__).partition("harness score ")[2].partition("`")[0]
+        )
         after = rescore(saved, out=tmp_path / "late", judge=json.dumps(judge_at(server.url)))
     assert json.loads(after.read_text())["results"]["polite"]["n_unscored,none"] == 0

@@ -94,6 +94,16 @@ class Parts:
             raise ArtefactError(f"{path} is damaged (its checksum is another)")
         return Stored(tensors=tensors, **json.loads(text))
 
+    def told(self) -> str:
+        """What of an interrupted training is kept, as a part of a sentence."""
+        count = len(list(self.folder.glob("[!.]*.safetensors")))
+        if not count:
+            return "no method was finished, and nothing is kept"
+        return (
+            f"what was finished, {count} files, is kept in {self.folder}: the same command learns "
+            "only the rest, for which it reads the texts again"
+        )
+
     def remove(self) -> None:
         """Remove all units."""
         shutil.rmtree(self.folder, ignore_errors=True)

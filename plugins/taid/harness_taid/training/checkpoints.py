@@ -36,6 +36,8 @@ WEIGHTS, OPTIMISER, REPLAY, STATE = (
     "state.json",
 )
 _PREFIX = "step-"
+CHECKPOINTS = "checkpoints"
+"""Their folder in a distillation's work."""
 
 
 class Checkpoints:
@@ -56,6 +58,13 @@ class Checkpoints:
         """The last step that has one."""
         found = [int(p.name.removeprefix(_PREFIX)) for p in self.folder.glob(f"{_PREFIX}*")]
         return max(found, default=None)
+
+    def told(self) -> str:
+        """What there is, as a part of a sentence."""
+        last = self.last()
+        if last is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint, of step {last}, is kept in {self.folder}"
 
     def state(self, step: int) -> dict[str, Any]:
         """A checkpoint's ``state.json``.
