@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 
 from harness.errors import HarnessError, one_line
@@ -21,11 +22,11 @@ def main() -> None:
     except BaseException as error:
         stop = edge.interruption(error)
         if stop is not None:
-            print(edge.said(stop), file=sys.stderr)
+            edge.tell(edge.said(stop))
             sys.exit(edge.status(stop))
         if isinstance(error, HarnessError):
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            edge.tell(f"error: {one_line(error)}")
             sys.exit(1)
         raise
     finally:
-        edge.die_at_once()
+        atexit.register(edge.die_at_once)

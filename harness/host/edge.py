@@ -113,6 +113,14 @@ def status(stop: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
+def tell(line: str) -> None:
+    """Print a line on stderr, below the progress bars that are still open."""
+    bars = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
+    print(line, file=sys.stderr)
+
+
 def show_own_errors_in_one_line() -> None:
     """Print an uncaught ``HarnessError`` and an interruption as one line; all else as before."""
     previous = sys.excepthook
@@ -124,11 +132,11 @@ def show_own_errors_in_one_line() -> None:
     ) -> None:
         stop = interruption(error)
         if stop is not None:
-            print(said(stop, _KEPT), file=sys.stderr)
+            tell(said(stop, _KEPT))
             if kind is not KeyboardInterrupt:  # after which Python ends by the signal itself
                 raise SystemExit(status(stop))
         elif isinstance(error, HarnessError):
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            tell(f"error: {one_line(error)}")
         else:
             previous(kind, error, traceback)
 
