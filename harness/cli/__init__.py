@@ -14,8 +14,8 @@ def main() -> None:
 
     The exit status is 1 after a ``HarnessError``, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    edge.sigterm_interrupts()
     try:
+        edge.sigterm_interrupts()
         from harness.cli.app import build
 
         build()(prog_name="harness")

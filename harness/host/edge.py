@@ -51,11 +51,10 @@ def sigterm_interrupts() -> bool:
     Returns:
         Whether the handler is set now and was not before.
     """
-    from multiprocessing import parent_process
-
+    started = sys.modules.get("multiprocessing.process")  # slow to import, as early as this
     if (
         threading.current_thread() is not threading.main_thread()
-        or parent_process() is not None
+        or (started is not None and started.parent_process() is not None)
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     ):
         return False
