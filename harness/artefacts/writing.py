@@ -59,6 +59,8 @@ def appearing(folder: Path) -> Iterator[Path]:
             yield draft
             move(draft, folder)
     except OSError as cause:
+        if cause.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise ArtefactError(f"{folder} cannot be written: it is there already") from cause
         raise ArtefactError(f"{folder} cannot be written: {cause}") from cause
     except HarnessError as cause:  # of a file in it
         if not isinstance(cause.__cause__, OSError):

@@ -24,6 +24,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,7 +101,7 @@ class Store(Mapping[str, Any]):
             *(self.path, torn),
         )
 
-    def _read(self, file: IO[bytes]) -> int:
+    def _read(self, file: IO[bytes] | FileIO) -> int:
         """Take in the whole lines behind those already read; returns how many bytes are behind."""
         earlier: dict[str, Any] = {}
         found = os.fstat(file.fileno())
@@ -174,7 +175,7 @@ class Store(Mapping[str, Any]):
         return self._values[key]
 
     def _append(self, key: str, value: Any) -> None:
-        line = json.dumps({"key": key, "value": value})  # as it comes back
+        line = json.dumps({"key": key, "value": value}).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with shared_file(self.path), self._opened() as file:
             torn = self._read(file)
@@ -183,23 +184,28 @@ class Store(Mapping[str, Any]):
                 file.truncate(self._read_to)
             if key in self._values:
                 return
-            entry = json.loads(line)
             new = self._read_to == 0
-            self._read_to += jsonlines.Writer(file, dumps=json.dumps).write(entry)
-            file.flush()
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:  # a full disk, mostly
+                file.truncate(self._read_to)
+                raise
+            self._read_to += len(line)
             self._lines += 1
-            self._values[key] = entry["value"]
+            self._values[key] = json.loads(line)["value"]
             if new or time.monotonic() >= self._on_disk + _PAUSE:
                 os.fsync(file.fileno())
                 self._on_disk = time.monotonic()
             if new:
                 sync(self.path.parent)
 
-    def _opened(self) -> IO[bytes]:
+    def _opened(self) -> FileIO:
         """The file, to read and to append to, made if it is not there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.fdopen(os.open(self.path, flags, 0o666), "a+b")
+        file = os.fdopen(os.open(self.path, flags, 0o666), "a+b", buffering=0)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
             raise OSError(errno.EINVAL, "not a regular file")

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.writing import check_writable
 from harness.models.trainings import alone, in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
 from harness_axbench.data.concepts import ConceptData, load
@@ -36,6 +37,8 @@ def train(options: Options) -> Dictionary:
     """
     options = replace(options, methods=list(dict.fromkeys(options.methods)))
     kinds = _checked(options)
+    if not options.out.exists():
+        check_writable(options.out)
     found = load(options.run)
     recipe = _recipe(options, kinds, found)
     parts = Parts.beside(options.out, recipe)
