@@ -12,7 +12,7 @@ is to be stopped is a new Python instead, and may be stopped in its imports.
 
 One line a command: kills by kind, how many ended before they were stopped, how many results are
 equal, and what was left over. Each fault has a line of its own; the exit status is 1 if there was
-any. Twenty kills of each command take about … minutes on one core.
+any. Twenty kills of each command take about 25 minutes on one core.
 """
 
 from __future__ import annotations

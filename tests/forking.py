@@ -74,7 +74,8 @@ class Started:
     @property
     def errors(self) -> str:
         """What it has printed on stderr."""
-        return (self.folder / f"{self.name}.err").read_text()
+        place = self.folder / f"{self.name}.err"
+        return place.read_text() if place.exists() else ""
 
 
 class Forking:

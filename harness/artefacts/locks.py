@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -67,23 +67,38 @@ def _held(path: Path, *, wait: bool) -> Iterator[None]:
         place, mode=0o666, blocking=wait, poll_interval=_POLL, on_acquired=opened.append
     )
     try:
-        while True:
-            lock.acquire()
-            if _is(place, opened[-1]):
-                break
+        try:
+            while True:
+                lock.acquire()
+                if _is(place, opened[-1]):
+                    break
+                lock.release()
+        except OSError as cause:
             lock.release()
-    except OSError as cause:
-        lock.release()
-        if cause.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, f"{place} is a link") from cause
-        if cause.errno not in _NO_LOCKS:
+            if cause.errno == errno.ELOOP:
+                raise OSError(errno.ELOOP, f"{place} is a link") from cause
+            if cause.errno not in _NO_LOCKS:
+                raise
+            place.unlink(missing_ok=True)
+            _tell(place.parent)
+        except KeyboardInterrupt:
+            if not lock.is_locked:
+                _clear(place)
             raise
-        _tell(place.parent)
-    try:
         yield
     finally:
-        place.unlink(missing_ok=True)
-        lock.release()
+        if lock.is_locked:
+            if _is(place, opened[-1]):
+                place.unlink()
+            lock.release()
+
+
+def _clear(place: Path) -> None:
+    """Take away a lock that nobody holds."""
+    opened: list[int] = []
+    with suppress(OSError), FileLock(place, blocking=False, on_acquired=opened.append):
+        if _is(place, opened[-1]):
+            place.unlink()
 
 
 @cache

@@ -24,11 +24,11 @@ def making(out: Path, what: str, stays: Callable[[], str]) -> Iterator[None]:
         HarnessError: The folder cannot be written, or another process makes it or has just made it.
     """
     check_writable(out)
-    with alone(out, what):
-        if out.is_dir() and any(out.iterdir()):
-            raise HarnessError(f"another {what} has just written {out}; run the command again")
-        try:
+    try:
+        with alone(out, what):
+            if out.is_dir() and any(out.iterdir()):
+                raise HarnessError(f"another {what} has just written {out}; run the command again")
             yield
-        except KeyboardInterrupt as stop:
-            stop.add_note(stays())
-            raise
+    except KeyboardInterrupt as stop:
+        stop.add_note(stays())
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -156,3 +157,20 @@ def test_a_folder_that_cannot_appear_is_told(place: str, tmp_path: Path) -> None
     with pytest.raises(HarnessError, match=f"^--out {out}: .* no folder that can be written to"):
         check_writable(out)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_worked_on_and_told(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    lock(tmp_path / "out")
+    for text in ("1", "2"):
+        write_text(tmp_path / "out", text)
+    put(tmp_path / "store")
+    assert (tmp_path / "out").read_text() == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+    assert caplog.text.count("its file system has no locks") == 1
