@@ -127,6 +127,21 @@ def test_work_that_a_kill_left_beside_the_result_is_removed(name, start, tmp_pat
     assert left(tmp_path) == []
 
 
+def test_a_capture_killed_before_its_last_step_is_finished(start, tmp_path):
+    run = start("taid capture")
+    run.until(lambda: list(tmp_path.glob(DRAFTS["taid capture"])))
+    run.send(signal.SIGKILL)
+    run.wait()
+    (work,) = tmp_path.glob(".out.capturing-*")
+    assert start("taid capture").wait() == 0
+    made = content(tmp_path / "out")
+    (tmp_path / "out").rename(work)
+    (work / ".capture.json.draft").write_text("half")
+    again = start("taid capture")
+    assert again.wait() == 0 and "written" in again.output, again.errors
+    assert content(tmp_path / "out") == made and left(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_what_cannot_be_written_is_told_before_the_work(name, start, tmp_path):
     (tmp_path / "file").touch()

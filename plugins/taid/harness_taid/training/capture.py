@@ -198,5 +198,5 @@ def _shards(work: Path, items: Sequence[Item], reader: _Reader) -> None:
                 f"{place} cannot be written ({cause.__cause__ or cause}); the {number} shards "
                 "before it are kept: make room and run the same command again"
             ) from cause
-    for draft in (*work.glob(".shard-*"), *work.glob("*.part")):  # what a kill has left
+    for draft in (*work.glob(".*"), *work.glob("*.part")):  # what a kill has left
         draft.unlink()
