@@ -2,7 +2,8 @@
 
 ``harness.pth`` in site-packages is read at every Python start, so it is one line that touches no
 file: a finder that waits for the name ``lm_eval`` and then imports this module. From then on each
-module named below runs one function of ``harness.host.joining`` right after its own code. With
+module named below runs one function of ``harness.host.joining`` right after its own code. The
+command ``lm_eval`` ends in one line when it is interrupted, from its first import on. With
 ``PAPERHARNESS_AUTOLOAD=0`` in the environment lm-eval stays as it is.
 """
 
@@ -61,5 +62,17 @@ def in_place() -> bool:
     return any(getattr(f, "__name__", "") == "PaperharnessAutoload" for f in sys.meta_path)
 
 
+def _is_the_command() -> bool:
+    """Whether this process runs ``lm_eval`` or ``python -m lm_eval``, by whatever launcher."""
+    script = sys.argv[0].rpartition(os.sep)[2] if sys.argv else ""
+    module = ("-m", "lm_eval") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+    return module or script in ("lm_eval", "lm-eval")
+
+
 if switched_on() and _Finder not in sys.meta_path:
     sys.meta_path.insert(0, _Finder)
+    if _is_the_command():
+        from harness.host import edge
+
+        edge.show_own_errors_in_one_line()
+        edge.sigterm_interrupts()

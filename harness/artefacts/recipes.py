@@ -186,7 +186,8 @@ def write_manifest(
         name: The manifest's file.
     """
     manifest: dict[str, Any] = {"format": form, "recipe": dict(recipe)}
-    files = sorted(path for path in draft.rglob("*") if path.is_file())
+    own = draft / name  # of an earlier try, where a folder is filled over several runs
+    files = sorted(path for path in draft.rglob("*") if path.is_file() and path != own)
     manifest["files"] = {file.relative_to(draft).as_posix(): digest(file) for file in files}
     manifest |= {**facts, "versions": versions(libraries)}
     write_json(draft / name, manifest)

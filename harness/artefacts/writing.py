@@ -1,37 +1,47 @@
 """Files and folders that appear whole: written beside their place, then one rename.
 
-A kill at any moment leaves what was there before, and nothing half-written under its name.
+A kill at any moment leaves what was there before, and nothing half-written under its name; the
+draft it may leave, ``.NAME.draft``, is removed by the next writer of that name. Writers of one name
+take turns, by a lock, so that a draft is never that of a living process.
+
+A power loss too: a draft, every file of a folder, is on disk (``fsync``) before the rename, and the
+rename before the writer goes on. Measured (ext4, a local disk): 16 ms for a small file, 0.2 s for
+512 MiB.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from harness.artefacts.locks import shared_file
 from harness.errors import ArtefactError, HarnessError
 
 _dumps: Callable[[Any], str] = partial(json.dumps, ensure_ascii=False)
 
 
-def check_writable(folder: Path, option: str = "--out") -> None:
-    """See early that a folder can appear.
+def check_writable(place: Path, option: str = "--out") -> None:
+    """See early that a file or folder can appear.
 
     Raises:
         HarnessError: It cannot.
     """
-    parent = next(place for place in folder.absolute().parents if place.exists())
+    parent = next(above for above in place.absolute().parents if above.exists())
+    probe = parent / f".{place.name}.writable"
     try:
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=parent).cleanup()
+        probe.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process asks the same
+            probe.rmdir()
     except OSError as cause:
         raise HarnessError(
-            f"{option} {folder}: {parent} is no folder that can be written to ({cause.strerror})"
+            f"{option} {place}: {parent} is no folder that can be written to ({cause.strerror})"
         ) from cause
 
 
@@ -42,20 +52,20 @@ def appearing(folder: Path) -> Iterator[Path]:
     Raises:
         ArtefactError: The folder has appeared meanwhile, or cannot be written.
     """
-    draft = _beside(folder)
-    shutil.rmtree(draft, ignore_errors=True)
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        draft.rename(folder)
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with _draft_of(folder) as draft:
+            draft.mkdir()
+            yield draft
+            move(draft, folder)
     except OSError as cause:
+        if cause.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise ArtefactError(f"{folder} cannot be written: it is there already") from cause
         raise ArtefactError(f"{folder} cannot be written: {cause}") from cause
     except HarnessError as cause:  # of a file in it
         if not isinstance(cause.__cause__, OSError):
             raise
         raise ArtefactError(f"{folder} cannot be written: {cause.__cause__}") from cause
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager
@@ -71,16 +81,62 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise HarnessError(f"cannot write {path}: it is not a file")
-    draft = _beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(target)
+        with _draft_of(target) as draft:
+            draft.touch(exist_ok=False)
+            yield draft
+            move(draft, target)
     except OSError as cause:
         raise HarnessError(f"cannot write {path}: {cause.strerror or cause}") from cause
+
+
+def move(draft: Path, place: Path) -> None:
+    """Rename a file, or a folder of files, once it is on disk; the name is, too, on return.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    for path in [*draft.rglob("*"), draft]:
+        sync(path)
+    draft.replace(place)
+    sync(place.absolute().parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on disk.
+
+    Raises:
+        OSError: It cannot be read, or not written.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as cause:
+        if cause.errno != errno.EINVAL:  # a file system that does not do this for folders
+            raise
     finally:
-        with suppress(OSError):
-            draft.unlink()
+        os.close(descriptor)
+
+
+@contextmanager
+def _draft_of(place: Path) -> Iterator[Path]:
+    """Where this process alone writes what is to appear at a place; what a kill left is removed."""
+    draft = place.with_name(f".{place.name}.draft")
+    with shared_file(draft):
+        _remove(draft)
+        try:
+            yield draft
+        finally:
+            with suppress(OSError):
+                _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir() and not draft.is_symlink():
+        shutil.rmtree(draft)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -151,8 +207,3 @@ def append_line(
 def whole(text: str) -> str:
     """A text without half surrogate pairs, which no file could hold: each becomes "?"."""
     return text.encode(errors="replace").decode()
-
-
-def _beside(place: Path) -> Path:
-    """Where a process writes what is to appear at a place."""
-    return place.with_name(f".{place.name}.{os.getpid()}")

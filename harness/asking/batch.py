@@ -256,7 +256,9 @@ class Batch:
             self._usage.update(answers=1, answer_characters=len(answer))
         if isinstance(answer, str) and self._counts(key, answer):
             stays = self._keep(key, answer)
-            self._take(key, stays if self._counts(key, stays) else answer)
+            while not self._counts(key, stays):  # a run with another rule was first
+                stays = self._keep(key, answer)
+            self._take(key, stays)
             return
         self._tries[key] += 1
         self._usage["rejected"] += 1

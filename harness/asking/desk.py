@@ -89,6 +89,14 @@ def local(spec: AssistantSpec) -> AssistantSpec:
     return replace(spec, model_args=args, store=store)
 
 
+def answers_kept(*desks: Desk) -> str:
+    """What a run that is interrupted finds again, as a part of a sentence."""
+    places = dict.fromkeys(desk.assistant.kept for desk in desks if desk.assistant.kept)
+    if not places:
+        return "no answer is kept"
+    return f"{' '.join(places)} The same command asks only what is missing"
+
+
 class Desk:
     """One model, asked step by step; keeps the account of each step.
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 
 from harness.errors import HarnessError, one_line
+from harness.host import edge
 from harness.secrets import struck
-
-_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command; a ``HarnessError`` is one line on stderr and exit status 1."""
-    from harness.cli.app import build
+    """Run the command; an error of the user's, and an interruption, is one line on stderr.
 
+    The exit status is 1 after a ``HarnessError``, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     try:
+        edge.sigterm_interrupts()
+        from harness.cli.app import build
+
         build()(prog_name="harness")
-    except HarnessError as error:
-        print(f"error: {struck(one_line(error))}", file=sys.stderr)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
-            print("interrupted; the same command again goes on with what is kept", file=sys.stderr)
+    except BaseException as error:
+        stop = edge.interruption(error)
+        if stop is not None:
+            edge.tell(edge.said(stop))
+            sys.exit(edge.status(stop))
+        if isinstance(error, HarnessError):
+            edge.tell(f"error: {struck(one_line(error))}")
+            sys.exit(1)
         raise
+    finally:
+        atexit.register(edge.die_at_once)

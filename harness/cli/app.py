@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness._version import __version__
 from harness.cli import demo, doctor, leaderboard, plugins, score, testbed
 from harness.errors import PluginError
 from harness.host import discovery
+from harness.secrets import struck
+
+
+class _Tree(TyperGroup):
+    """Shows no secret where words are none that a command knows."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _struck():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _struck():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _struck() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(getattr(error, "message", None), str):  # typer's, of a wrong usage
+            error.message = struck(error.message)  # type: ignore[attr-defined]
+        raise
 
 
 def build() -> Callable[..., Any]:
     """The whole command tree, ready to be called."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        cls=_Tree, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
     app.callback()(_root)
     app.command("plugins")(plugins.plugins)
     app.command("doctor")(doctor.doctor)

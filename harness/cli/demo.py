@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import HarnessError
+from harness.host.edge import Terminated
 
 LAYER = 2
 TASKS = "axbench_steer,llm_aggrefact"
@@ -71,8 +72,13 @@ def _run(title: str, command: list[str]) -> None:
     shown = shlex.join(command).replace(f"{sys.executable} -m ", "", 1)
     console.rule(f"[bold]{title}", align="left")
     console.print(f"$ {shown}\n", style="dim", soft_wrap=True, markup=False, highlight=False)
-    finished = subprocess.run(command, env=os.environ | SETTINGS, check=False)  # noqa: S603 -- our own words
-    if finished.returncode:
-        raise HarnessError(
-            f"the demo stopped: `{shown}` ended with status {finished.returncode}; see above"
-        )
+    started = subprocess.Popen(command, env=os.environ | SETTINGS)  # noqa: S603 -- our own words
+    try:
+        status = started.wait()
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated):  # Ctrl-C a terminal sends to both
+            started.terminate()
+        started.wait()
+        raise
+    if status:
+        raise HarnessError(f"the demo stopped: `{shown}` ended with status {status}; see above")

@@ -86,6 +86,7 @@ def leaderboard(
     Without --csv, --wide or --html, only the summary is printed. Runs with --limit are never
     ranked above full ones.
     """
+    from harness.artefacts.writing import check_writable
     from harness.leaderboard import compared, read_results, write_csv, write_html, write_wide
     from harness.leaderboard.reading import told
     from harness.leaderboard.relative import paths_of
@@ -96,6 +97,9 @@ def leaderboard(
     targets = [path for path in (csv, wide, html) if path is not None]
     if len({path.resolve() for path in targets}) < len(targets):
         raise HarnessError("--csv, --wide and --html must name different files")
+    for option, path in (("--csv", csv), ("--wide", wide), ("--html", html)):
+        if path is not None:
+            check_writable(path, option)
     with _progress() as on_file:
         paths = paths_of(results, (teacher, base))
         table = read_results(paths, on_file=on_file, on_skip=_report)

@@ -1,26 +1,142 @@
-"""The command's edge: errors the user can put right are one line there, not a traceback."""
+"""The command's edge: errors the user can put right are one line there, not a traceback.
+
+Ctrl-C and SIGTERM, which SLURM, Kubernetes and ``timeout`` send, end a command alike: what was
+begun is taken back, what is worth it is kept (responses while they are judged), one line says so,
+and the exit status is 128 and the signal's number.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from types import TracebackType
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 
 from harness.errors import HarnessError, one_line
 from harness.secrets import struck
 
+_KEPT = "what response_cache= and judges keep is not asked again"
+_ONE = 2.0
+"""Seconds in which SIGTERM counts once: ``timeout`` sends it to the process and to its group."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; what sees to Ctrl-C sees to it."""
+
+
+class _Sigterm:
+    """The handler of SIGTERM."""
+
+    came: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.came is None or now > self.came + _ONE:
+            self.came = now
+            raise Terminated
+
+
+_sigterm = _Sigterm()
+
+
+def sigterm_interrupts() -> bool:
+    """Let SIGTERM raise ``Terminated`` in the main thread, where nothing else sees to it.
+
+    A library's own handler stays, and so does the default in the processes that Python's
+    ``multiprocessing`` has started or will start.
+
+    Returns:
+        Whether the handler is set now and was not before.
+    """
+    started = sys.modules.get("multiprocessing.process")  # slow to import, as early as this
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or (started is not None and started.parent_process() is not None)
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        return False
+    signal.signal(signal.SIGTERM, _sigterm)
+    return True
+
+
+def _let_go() -> None:
+    if signal.getsignal(signal.SIGTERM) is _sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def sigterm_interrupting() -> Iterator[None]:
+    """``sigterm_interrupts`` while the context lasts."""
+    own = sigterm_interrupts()
+    try:
+        yield
+    finally:
+        if own:
+            _let_go()
+
+
+def die_at_once() -> None:
+    """Nothing is left to be taken back: signals end the process without a word from Python."""
+    _let_go()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM that an exception is, or comes from."""
+    seen: set[int] = set()
+    found = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, KeyboardInterrupt):
+            return found
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    strange = not isinstance(error, (HarnessError, SystemExit))
+    return Terminated() if strange and _sigterm.came is not None else None
+
+
+def said(stop: KeyboardInterrupt, otherwise: str = "") -> str:
+    """The line for an interruption: what its notes say is kept."""
+    notes = "; ".join(getattr(stop, "__notes__", ())) or otherwise
+    return one_line(f"interrupted; {notes}" if notes else "interrupted")
+
+
+def status(stop: KeyboardInterrupt) -> int:
+    """The exit status after an interruption, as shells count it."""
+    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr, below the progress bars that are still open."""
+    bars = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
+    print(line, file=sys.stderr)
+
 
 def show_own_errors_in_one_line() -> None:
-    """Print an uncaught ``HarnessError`` and Ctrl-C as one line; all else as before."""
+    """Print an uncaught ``HarnessError`` and an interruption as one line; all else as before."""
     previous = sys.excepthook
+    if getattr(previous, "__module__", "") == __name__:
+        return
 
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, HarnessError):
-            print(f"error: {struck(one_line(error))}", file=sys.stderr)
-        elif isinstance(error, KeyboardInterrupt):
-            kept = "what response_cache= and judges keep is not asked again"
-            print(f"interrupted; {kept}", file=sys.stderr)
+        stop = interruption(error)
+        if stop is not None:
+            tell(said(stop, _KEPT))
+            if kind is not KeyboardInterrupt:  # after which Python ends by the signal itself
+                raise SystemExit(status(stop))
+        elif isinstance(error, HarnessError):
+            tell(f"error: {struck(one_line(error))}")
         else:
             previous(kind, error, traceback)
 

@@ -45,6 +45,7 @@ from harness.asking.store import cache_folder
 from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
 from harness.errors import HarnessError, JudgeError
+from harness.host.edge import sigterm_interrupting
 from harness.host.lm_eval_seams import BYPASS, append_filter
 from harness.judging.options import SILENT, judge_options
 from harness.judging.ratings import (
@@ -284,9 +285,13 @@ class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
         """
         texts = [r[0] if isinstance(r, list) else r for r in resps]
         try:
-            return list(self._task.judge(docs, texts))
+            with sigterm_interrupting():
+                return list(self._task.judge(docs, texts))
         except HarnessError as error:
             raise type(error)(f"{error}. {self._save(docs, texts)}") from error
+        except KeyboardInterrupt as stop:
+            stop.add_note(self._save(docs, texts))
+            raise
         except BaseException:
             log.error("%s", self._save(docs, texts))
             raise

@@ -22,6 +22,7 @@ from typing import Any
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
 from harness.artefacts.reading import fitting, loads
+from harness.artefacts.writing import check_writable
 from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
 from harness.errors import DataError, JudgeError, one_line
@@ -87,6 +88,7 @@ def rescore(
     if judge is None:
         raise JudgeError(_whom(path, saved["configs"], judged))
     samples = {name: _rows(path, saved, name, found["class"]) for name, found in judged.items()}
+    check_writable((out or path.parent) / path.name)
     scored = {
         name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
         for (name, found), rows in zip(judged.items(), samples.values(), strict=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from harness.artefacts import locks
+from harness.artefacts.making import making
 
 MEGABATCH = 20
 """Batches whose rows are sorted by length together."""
@@ -33,17 +33,13 @@ def settle() -> None:
 
 
 @contextmanager
-def alone(work: Path, what: str = "training") -> Iterator[None]:
-    """Keep a second training out of a folder; of several processes the one in charge sees to it.
-
-    Args:
-        work: The folder, made if it is not there.
-        what: What works in it, for the message.
+def alone(out: Path, what: str, stays: Callable[[], str]) -> Iterator[None]:
+    """``making``; of several processes the one in charge sees to it.
 
     Raises:
-        HarnessError: There is one already.
+        HarnessError: The folder cannot be written, or another process makes it or has just made it.
     """
-    with locks.alone(work, what) if in_charge() else nullcontext():
+    with making(out, what, stays) if in_charge() else nullcontext():
         yield
 
 

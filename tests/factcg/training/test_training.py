@@ -26,7 +26,6 @@ from typer.testing import CliRunner
 
 from factcg.made_up import CITIES, NAMES, write_jsonl
 from harness.errors import ArtefactError, DataError, HarnessError
-from harness.models import trainings
 
 
 def pairs(count, start=0):
@@ -392,15 +391,6 @@ def test_rows_of_one_label_are_refused(tmp_path):
     data = write_jsonl(tmp_path / "one.jsonl", [row for row in pairs(9) if row["label"] == 1])
     with pytest.raises(DataError, match="all 9 rows have the label 1"):
         train.train(options(tmp_path, data))
-
-
-def test_two_trainings_of_one_checkpoint_do_not_meet(tmp_path):
-    with (
-        trainings.alone(tmp_path / "work"),
-        pytest.raises(HarnessError, match="another training works in"),
-        trainings.alone(tmp_path / "work"),
-    ):
-        pass
 
 
 def test_the_command_trains(tmp_path, data):

@@ -95,7 +95,7 @@ def test_a_second_process_is_refused_and_a_killed_one_lets_go(tmp_path: Path) ->
         [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "in\n"
-        with pytest.raises(HarnessError, match=f"another test works in {tmp_path}; wait for it"):
+        with pytest.raises(HarnessError, match=f"another test works on {tmp_path}; wait for it"):
             alone(tmp_path, "test").__enter__()
         os.kill(child.pid, signal.SIGKILL)
     with alone(tmp_path, "test"):

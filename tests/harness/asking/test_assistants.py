@@ -178,10 +178,11 @@ def test_a_disk_that_is_full_stops_the_asking(tmp_path, concurrent):
         assistant = Assistant(spec(server, concurrent, store=str(store)))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
         try:
-            with pytest.raises(JudgeError, match=r"written \(File too large\); .*\. Nothing more"):
+            with pytest.raises(JudgeError, match=r"written \(File too large\); .*Nothing more"):
                 assistant.ask(prompts(100), accept)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert store.read_bytes().endswith(b"\n"), "no half line is left"
         asked = server.total
         assert asked <= len(Store(store)) + 1 + concurrent
         answers = Assistant(spec(server, concurrent, store=str(store))).ask(prompts(100), accept)
@@ -299,6 +300,19 @@ def test_a_question_may_have_a_rule_of_its_own(tmp_path):
         assert answers == [rate("Rate item 1"), taken]
         answers, _ = first(server, lambda answer: False)
         assert answers == [None, taken], "a stored answer is held to the rule too"
+
+
+def test_an_answer_that_another_runs_rule_was_before_is_kept_behind_it(tmp_path):
+    kept = str(tmp_path / "answers.jsonl")
+    with running(
+        answer=lambda prompt: "no verdict" if server.total == 1 else "Rating: 1"
+    ) as server:
+        late = Assistant(spec(server, store=kept))
+        assert late.ask([], accept) == [] and len(late._opened()) == 0
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), bool) == ["no verdict"]
+        assert late.ask(prompts(1), accept) == ["Rating: 1"]
+        assert Assistant(spec(server, store=kept)).ask(prompts(1), accept) == ["Rating: 1"]
+        assert server.total == 2, "what was paid for is not asked again"
 
 
 def test_answers_of_any_text_survive(tmp_path):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import random
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness.artefacts.locks import shared_file
 from harness.asking.store import Store, cache_folder, key_of
 from harness.errors import ArtefactError
 
@@ -115,3 +121,128 @@ def test_another_kind_of_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="another kind of file"):
         Store(path)
     assert path.read_bytes() == b"\xff\xd8 no line break in here"
+
+
+WHOLE = b'{"key": "a", "value": 1}\n{"key": "b", "value": 2}\n'
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\0" * 4096,
+        b'{"key": "c", "val',
+        b'{"key": "c", "val' + b"\0" * 100,
+        b'{"key": "c", "val' + b"\0" * 100 + b"\n",
+        b"\0" * 100 + b'ue": 3}\n',
+        b'{"k',
+    ],
+    ids=["zeros", "cut", "cut and zeros", "a hole", "zeros and an end", "hardly begun"],
+)
+@pytest.mark.parametrize("before", [WHOLE, b""], ids=["behind lines", "alone"])
+def test_what_a_power_loss_leaves_at_the_end_is_dropped_and_told(tmp_path, caplog, before, tail):
+    path = tmp_path / "store.jsonl"
+    path.write_bytes(before + tail)
+    store = Store(path)
+    known = {"a": 1, "b": 2} if before else {}
+    assert dict(store) == known
+    assert f"the last {len(tail)} bytes are no whole line" in caplog.text
+    assert store.put("c", 4) == 4
+    assert path.read_bytes() == before + b'{"key": "c", "value": 4}\n'
+    assert dict(Store(path)) == known | {"c": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (WHOLE + b'{"key": "c", \0\0\0\n' + WHOLE, 3),
+        (b'{"key": "a"}\n' + WHOLE, 1),
+        (WHOLE + b'{"key": "c", "value": oops}\n', 3),
+        (WHOLE + b'{"key": "c", "value": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", 3),
+    ],
+    ids=["zeros", "no value", "no power loss", "deep"],
+)
+def test_other_damage_is_an_error_that_names_the_line(tmp_path, content, line):
+    path = tmp_path / "store.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=rf"store\.jsonl, line {line} is damaged"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_line_that_is_being_written_is_not_told_as_cut(tmp_path, caplog):
+    path = tmp_path / "store.jsonl"
+    Store(path).put("a", 1)
+    with shared_file(path), path.open("ab") as file:
+        file.write(b'{"key": "b", ')
+        file.flush()
+        reader = threading.Thread(target=lambda: found.update(Store(path)))
+        found: dict[str, int] = {}
+        reader.start()
+        time.sleep(0.1)
+        file.write(b'"value": 2}\n')
+    reader.join()
+    assert found == {"a": 1, "b": 2} and not caplog.text
+
+
+def test_a_store_that_another_has_taken_the_place_of_is_read_anew(tmp_path):
+    path = tmp_path / "store.jsonl"
+    store = Store(path)
+    store.put("a", 1)
+    Store(tmp_path / "other").put("long", "x" * 100)
+    Store(tmp_path / "other").put("b", 2)
+    (tmp_path / "other").replace(path)
+    assert store.put("b", 3) == 2 and store.put("c", 4) == 4
+    assert dict(Store(path)) == {"long": "x" * 100, "b": 2, "c": 4}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_no_store(tmp_path, there):
+    target = tmp_path / "target"
+    if there:
+        Store(target).put("a", 1)
+    before = target.read_bytes() if there else None
+    (tmp_path / "store").symlink_to(target)
+    with pytest.raises(ArtefactError, match="store is a link; name the file that it leads to"):
+        Store(tmp_path / "store").ready()
+    assert (target.read_bytes() if there else None) == before and target.exists() == there
+
+
+def test_a_pipe_is_no_store(tmp_path):
+    os.mkfifo(tmp_path / "store")
+    with pytest.raises(ArtefactError, match="not a regular file"):
+        Store(tmp_path / "store")
+
+
+def _agree(path: Path, owner: int, answers: Any) -> None:
+    store = Store(path)
+    numbers = list(range(100))
+    random.Random(owner).shuffle(numbers)
+    answers.put({f"shared {number}": store.put(f"shared {number}", owner) for number in numbers})
+
+
+def test_processes_that_share_a_store_have_the_answers_that_are_on_disk(tmp_path):
+    path = tmp_path / "store.jsonl"
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    workers = [context.Process(target=_agree, args=(path, owner, answers)) for owner in range(4)]
+    for worker in workers:
+        worker.start()
+    given = [answers.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    on_disk = {line["key"]: line["value"] for line in lines}
+    assert len(lines) == len(on_disk) == 100
+    assert all(own == on_disk for own in given)
+    assert len(set(on_disk.values())) > 1, "each was first somewhere"
+    assert [place.name for place in tmp_path.iterdir()] == ["store.jsonl"]
+
+
+def test_the_disk_is_waited_for_once_a_second(tmp_path, monkeypatch):
+    waits = []
+    stock = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda place: (waits.append(place), stock(place)))
+    store = Store(tmp_path / "store.jsonl")
+    for number in range(50):
+        store.put(str(number), number)
+    assert 2 <= len(waits) <= 4, "the first line, its folder's entry, and a second later at most"

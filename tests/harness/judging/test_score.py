@@ -12,7 +12,7 @@ from faulty_server import running
 from judged_tasks import PoliteTask, evaluate, judge_at
 
 from harness.cli import main
-from harness.errors import JudgeError
+from harness.errors import HarnessError, JudgeError
 from harness.judging import rescore as rescoring
 from harness.models.responses import Completion
 
@@ -240,14 +240,29 @@ def test_responses_of_a_run_that_its_judge_lets_down_are_scored_later(tmp_path, 
     assert traces == [{"factor": n} for n in range(6)]
 
 
-def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, monkeypatch, caplog):
+def test_a_folder_that_cannot_be_written_costs_no_question(tmp_path):
+    evaluate(tmp_path, {"judge": "none"})
+    (tmp_path / "file").touch()
+    with running() as server:
+        with pytest.raises(HarnessError, match="file is no folder that can be written to"):
+            rescore(
+                results_of(tmp_path),
+                judge=json.dumps(judge_at(server.url)),
+                out=tmp_path / "file" / "out",
+            )
+        assert server.total == 0
+
+
+def test_responses_of_a_run_interrupted_while_it_is_judged_are_saved(tmp_path, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with running() as server:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
             patch.setattr("harness.asking.assistant.Assistant.ask", interrupted)
             evaluate(tmp_path, {"judge": judge_at(server.url)})
-        saved = Path(caplog.text.partition("harness score ")[2].partition("`")[0])
+        saved = Path(
+            " ".join(stopped.value.__notes__).partition("harness score ")[2].partition("`")[0]
+        )
         after = rescore(saved, out=tmp_path / "late", judge=json.dumps(judge_at(server.url)))
     assert json.loads(after.read_text())["results"]["polite"]["n_unscored,none"] == 0

@@ -35,6 +35,15 @@ def test_real_files_to_all_three_outputs(real_results: Path, tmp_path: Path) -> 
         assert path.stat().st_size > 0
 
 
+def test_what_cannot_be_written_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for option in ("--csv", "--wide", "--html"):
+        result = run(tmp_path / "nothing", option, tmp_path / "file" / "x")
+        assert isinstance(result.exception, HarnessError)
+        assert str(result.exception).startswith(f"{option} {tmp_path}/file/x: ")
+        assert "no folder that can be written to" in str(result.exception)
+
+
 def test_only_the_summary(many: Path) -> None:
     result = run(many)
     assert result.exit_code == 0 and "wrote" not in result.stdout

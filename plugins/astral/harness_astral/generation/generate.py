@@ -34,8 +34,9 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.making import making
 from harness.artefacts.writing import appearing, write_lines
-from harness.asking.desk import Desk
+from harness.asking.desk import Desk, answers_kept
 from harness.asking.store import Store, cache_folder, key_of
 from harness_astral.generation import questions, web
 from harness_astral.generation.manifest import facts_of, spent
@@ -82,33 +83,36 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
         classifier = Desk("classifier", options.verify, options.max_missing, say)
     recipe = _recipe(options, factors, seeds, desk, classifier)
     recipe["web"] = _web_recipe(options, provider, given)
+    file = _run_file(options, recipe)
     if recipes.kept(options.out, recipe, name=MANIFEST) is not None:
+        file.unlink(missing_ok=True)  # a kill may have left it
         inputs, manifest = read_suite(options.out)
         return Made(options.out, inputs, manifest, already_there=True)
     desks = [one for one in (desk, classifier) if one is not None]
-    for one in desks:
-        one.prepare()
-    say(str(plan))
-    begin = time.monotonic()
-    run = _run_store(options, recipe)
-    snippets = _snippets(options, factors, provider, given, run)
-    setting = _setting(options, factors, seeds, snippets, desk, created=_created(run))
-    pipeline = Pipeline(desk, setting)
-    probes = pipeline.probes(plan)
-    _check_missing(options, plan, probes, pipeline, desk)
-    twins = pipeline.twins(probes) if options.benign else []
-    desk.dismiss()
-    labels = _labels(classifier, factors, probes)
-    facts = facts_of(plan, factors, probes, labels) | pipeline.account() | spent(desks)
-    facts["seconds"] = round(time.monotonic() - begin, 1)
-    with appearing(options.out) as draft:
-        if snippets:
-            write_lines(draft / web.FILE, web.as_rows(snippets))
-        if labels is not None:
-            write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
-        inputs, manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
-    run.path.unlink(missing_ok=True)
-    return Made(options.out, inputs, manifest)
+    with making(options.out, "generation", lambda: answers_kept(*desks)):
+        for one in desks:
+            one.prepare()
+        say(str(plan))
+        begin = time.monotonic()
+        run = Store(file)
+        snippets = _snippets(options, factors, provider, given, run)
+        setting = _setting(options, factors, seeds, snippets, desk, created=_created(run))
+        pipeline = Pipeline(desk, setting)
+        probes = pipeline.probes(plan)
+        _check_missing(options, plan, probes, pipeline, desk)
+        twins = pipeline.twins(probes) if options.benign else []
+        desk.dismiss()
+        labels = _labels(classifier, factors, probes)
+        facts = facts_of(plan, factors, probes, labels) | pipeline.account() | spent(desks)
+        facts["seconds"] = round(time.monotonic() - begin, 1)
+        with appearing(options.out) as draft:
+            if snippets:
+                write_lines(draft / web.FILE, web.as_rows(snippets))
+            if labels is not None:
+                write_lines(draft / LABELS, [{"id": k, **own} for k, own in labels.items()])
+            inputs, manifest = write_suite(draft, [*probes, *twins], recipe=recipe, facts=facts)
+        file.unlink(missing_ok=True)
+        return Made(options.out, inputs, manifest)
 
 
 def _recipe(
@@ -147,10 +151,10 @@ def _web_recipe(
     return found | {"provider": provider, "found": options.found}
 
 
-def _run_store(options: Options, recipe: dict[str, Any]) -> Store:
-    """What a run that is interrupted has to find again, besides the answers."""
+def _run_file(options: Options, recipe: dict[str, Any]) -> Path:
+    """The store of what a run that is interrupted has to find again, besides the answers."""
     name = key_of(recipe=recipe, out=str(options.out.absolute()))[:24]
-    return Store(cache_folder() / "astral" / f"{name}.jsonl")
+    return cache_folder() / "astral" / f"{name}.jsonl"
 
 
 def _created(run: Store) -> str:

@@ -36,8 +36,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import AssistantSpec, HarnessError, Source
+from harness.artefacts.making import making
 from harness.artefacts.writing import check_writable
-from harness.asking.desk import Desk
+from harness.asking.desk import Desk, answers_kept
 from harness.asking.store import key_of
 from harness_axbench.data.concepts import instructions as steering_instructions
 from harness_axbench.generation import folder, questions, seeds
@@ -102,36 +103,37 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     present = folder.kept(options.out, recipe)
     if present is not None:
         return present
-    for desk in (writer, target):
-        desk.prepare()
-    begin = time.monotonic()
-    made = Pipeline(
-        *(writer, target, pools, cutter, options.sizes),
-        genres=options.genres,
-        seed=options.seed,
-        max_missing=options.max_missing,
-    )
-    made.run(concepts)
-    writer.dismiss()
-    facts = {
-        "revisions": {desk.role: desk.revision for desk in (writer, target)},
-        "instructions_left_out": pools.left_out,
-        "responses": made.counts,
-        "dropped_concepts": made.dropped,
-        "missing_rows": made.missing,
-        "costs": {
-            desk.role: {k: dict(c) for k, c in desk.costs.items()} for desk in (writer, target)
-        },
-        "seconds": round(time.monotonic() - begin, 1),
-    }
-    return folder.write(
-        options.out,
-        recipe=recipe,
-        concepts=made.concepts,
-        rows=made.rows,
-        steering=steering,
-        facts=facts,
-    )
+    with making(options.out, "generation", lambda: answers_kept(writer, target)):
+        for desk in (writer, target):
+            desk.prepare()
+        begin = time.monotonic()
+        made = Pipeline(
+            *(writer, target, pools, cutter, options.sizes),
+            genres=options.genres,
+            seed=options.seed,
+            max_missing=options.max_missing,
+        )
+        made.run(concepts)
+        writer.dismiss()
+        facts = {
+            "revisions": {desk.role: desk.revision for desk in (writer, target)},
+            "instructions_left_out": pools.left_out,
+            "responses": made.counts,
+            "dropped_concepts": made.dropped,
+            "missing_rows": made.missing,
+            "costs": {
+                desk.role: {k: dict(c) for k, c in desk.costs.items()} for desk in (writer, target)
+            },
+            "seconds": round(time.monotonic() - begin, 1),
+        }
+        return folder.write(
+            options.out,
+            recipe=recipe,
+            concepts=made.concepts,
+            rows=made.rows,
+            steering=steering,
+            facts=facts,
+        )
 
 
 def _check(options: Options) -> None:

@@ -109,6 +109,16 @@ class Parts:
         own = fitting(_Told, told, path, ArtefactError)
         return Stored(tensors=tensors, values=own.values, facts=own.facts, each=own.each)
 
+    def told(self) -> str:
+        """What of an interrupted training is kept, as a part of a sentence."""
+        count = len(list(self.folder.glob("[!.]*.safetensors")))
+        if not count:
+            return "no method was finished, and nothing is kept"
+        return (
+            f"what was finished, {count} files, is kept in {self.folder}: the same command learns "
+            "only the rest, for which it reads the texts again"
+        )
+
     def remove(self) -> None:
         """Remove all units."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from typing import Any
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.writing import check_writable
-from harness.models.trainings import in_charge, settle
+from harness.models.trainings import alone, in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
 from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.dictionary.folder import Dictionary, Entry, kept, read, write
@@ -41,13 +41,27 @@ def train(options: Options) -> Dictionary:
     """
     options = replace(options, methods=list(dict.fromkeys(options.methods)))
     kinds = _checked(options)
+    if not options.out.exists():
+        check_writable(options.out)
     found = load(options.run)
     recipe = _recipe(options, kinds, found)
+    parts = Parts.beside(options.out, recipe)
     present = kept(options.out, recipe)
     if present is not None:
+        parts.remove()  # a kill may have left them
         return present
-    check_writable(options.out)
-    parts = Parts.beside(options.out, recipe)
+    with alone(options.out, "training", parts.told):
+        return _trained(options, kinds, found, recipe, parts)
+
+
+def _trained(
+    options: Options,
+    kinds: Mapping[str, type[Method]],
+    found: ConceptData,
+    recipe: Mapping[str, Any],
+    parts: Parts,
+) -> Dictionary:
+    """The dictionary, from the units that are there and those that are missing."""
     trainer = ShardTrainer(options, found, parts)
     run(trainer, range(options.n_shards(found)))
     if not in_charge():

@@ -37,8 +37,9 @@ from typing import Any
 
 from harness import AssistantSpec, DataError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.making import making
 from harness.artefacts.writing import check_writable
-from harness.asking.desk import Desk
+from harness.asking.desk import Desk, answers_kept
 from harness.asking.store import key_of
 from harness.testbed import resolve
 from harness_factcg.generation import folder, questions, sources
@@ -103,6 +104,20 @@ def generate(
     present = folder.kept(options.out, recipe) if scores is None else None
     if present is not None:
         return present
+    with making(options.out, "generation", lambda: answers_kept(writer)):
+        return _made(options, items, writer, recipe=recipe, say=say, scores=scores)
+
+
+def _made(
+    options: Options,
+    items: Sequence[Item],
+    writer: Desk,
+    *,
+    recipe: dict[str, Any],
+    say: Callable[[str], None],
+    scores: Scores | None,
+) -> Generated:
+    """The pairs, written anew."""
     writer.prepare()
     begin = time.monotonic()
     made = Pipeline(

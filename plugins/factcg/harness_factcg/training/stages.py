@@ -242,7 +242,8 @@ def _chosen(state: Any) -> dict[str, Any]:
         if entry["step"] == best and "eval_balanced_accuracy" in entry
     )
     figures = {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_")}
-    return {"steps": state.global_step, "chosen_step": best, "dev": figures}
+    dev = dict(sorted(figures.items()))  # a history read from a checkpoint has another order
+    return {"steps": state.global_step, "chosen_step": best, "dev": dev}
 
 
 def judged(checkpoint: Checkpoint, family: Family, rows: Sequence[Row]) -> Mapping[str, float]:

@@ -33,7 +33,7 @@ from harness import ArtefactError, HarnessError, Row
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.reading import fitting
-from harness.artefacts.writing import appearing, check_writable
+from harness.artefacts.writing import appearing
 from harness.asking.store import key_of
 from harness.errors import shown
 from harness.models.trainings import alone, in_charge, settle
@@ -83,20 +83,23 @@ def train(options: Options) -> Made:
     }
     dev_files = [Source.of(path, skip_withheld=options.skip_withheld) for path in options.dev]
     recipe = _recipe(options, files, dev_files)
+    work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
+        shutil.rmtree(work, ignore_errors=True)  # a kill may have left it
         return Made(out, present, True, in_charge())
-    check_writable(out)
-    dev = training_data.read(dev_files)
-    if dev:
-        training_data.check_labels(dev, "the rows of --dev")
-    rows = {name: _split(options, training_data.read(found), dev) for name, found in files.items()}
-    work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
-    done = _stages(options, rows, work)
-    if in_charge():
-        _write(out, work, recipe, rows, done)
-        shutil.rmtree(work)
-    settle()
+    with alone(out, "training", lambda: _told(work)):
+        dev = training_data.read(dev_files)
+        if dev:
+            training_data.check_labels(dev, "the rows of --dev")
+        rows = {
+            name: _split(options, training_data.read(found), dev) for name, found in files.items()
+        }
+        done = _stages(options, rows, work)
+        if in_charge():
+            _write(out, work, recipe, rows, done)
+            shutil.rmtree(work)
+        settle()
     manifest = recipes.kept(out, recipe, name=MANIFEST)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
@@ -200,6 +203,13 @@ def _split(options: Options, rows: list[Row], dev: list[Row]) -> tuple[list[Row]
     return training_data.split(rows, options.dev_share, options.seed)
 
 
+def _told(work: Path) -> str:
+    """What of an interrupted training is kept, as a part of a sentence."""
+    if not any(work.glob("*/checkpoint-*/trainer_state.json")) and not any(work.glob("*.json")):
+        return "there is no checkpoint yet, and nothing is kept"
+    return f"the last checkpoint is kept in {work}: the same command goes on from there"
+
+
 def _stages(
     options: Options, rows: dict[str, tuple[list[Row], list[Row]]], work: Path
 ) -> list[Trained]:
@@ -214,11 +224,10 @@ def _stages(
         options.model, revision=options.revision, max_length=options.max_length, seed=options.seed
     )
     done: list[Trained] = []
-    with alone(work):
-        for name, (train, dev) in rows.items():
-            stage = Stage(name, train, dev, work, options)
-            done.append(run(stage, start, texts, done))
-            start = replace(start, name=str(done[-1].folder))
+    for name, (train, dev) in rows.items():
+        stage = Stage(name, train, dev, work, options)
+        done.append(run(stage, start, texts, done))
+        start = replace(start, name=str(done[-1].folder))
     return done
 
 

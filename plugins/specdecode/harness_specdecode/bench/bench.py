@@ -16,8 +16,8 @@ import torch
 from tqdm import tqdm
 
 from harness import HarnessError, compose
+from harness.artefacts.making import making
 from harness.artefacts.recipes import kept
-from harness.artefacts.writing import check_writable
 from harness.asking.store import Store, key_of
 from harness_specdecode.bench.options import Options
 from harness_specdecode.data.prompts import coupling_prompts
@@ -45,24 +45,34 @@ def run(options: Options) -> Result:
     rows = coupling_prompts(specbench_data=options.prompts).rows[: options.limit]
     prompts = [row["prompt"] for row in rows]
     recipe = options.recipe(prompts)
+    place = options.out.absolute()
+    store = Store(place.with_name(f".{place.name}.units.jsonl"))
     manifest = kept(options.out, recipe, name=MANIFEST)
     if manifest is not None:
+        store.path.unlink(missing_ok=True)  # a kill may have left it
         lines = [Line(**line) for line in manifest["lines"]]
         return Result(lines, dict(manifest), {}, present=True)
-    check_writable(options.out)
-    bench = _Bench(options, prompts, recipe)
-    result = bench.measured()
-    write_report(options.out, recipe, result)
-    bench.store.path.unlink(missing_ok=True)
+    with making(options.out, "bench", lambda: _told(store)):
+        result = _Bench(options, prompts, recipe, store).measured()
+        write_report(options.out, recipe, result)
+        store.path.unlink(missing_ok=True)
     return result
+
+
+def _told(store: Store) -> str:
+    """What of an interrupted bench is kept, as a part of a sentence."""
+    if not store:
+        return "no unit was finished, and nothing is kept"
+    return f"{len(store)} units are kept in {store.path}: the same command does only the rest"
 
 
 class _Bench:
     """The models, the requests, and the units that are done."""
 
-    def __init__(self, options: Options, prompts: Sequence[str], recipe: Mapping[str, Any]) -> None:
-        place = options.out.absolute()
-        self.store = Store(place.with_name(f".{place.name}.units.jsonl"))
+    def __init__(
+        self, options: Options, prompts: Sequence[str], recipe: Mapping[str, Any], store: Store
+    ) -> None:
+        self.store = store
         self.options = options
         arguments: dict[str, Any] = {}
         if options.dtype != "auto":

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
-from harness.artefacts.writing import check_writable, replacing
+from harness.artefacts.writing import move, replacing
 from harness.asking.store import key_of
 from harness.models.checkpoints import content_of
 from harness.models.trainings import alone, without_bars
@@ -63,11 +63,22 @@ def capture(options: CaptureOptions) -> Captured:
     out = options.out.expanduser().absolute()
     sources = check_capture(options)
     recipe = _recipe(options, sources)
+    work = out.with_name(f".{out.name}.capturing-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
         return Captured(out, present, True)
-    check_writable(out)
-    work = out.with_name(f".{out.name}.capturing-{key_of(**recipe)[:12]}")
+    with alone(out, "capture", lambda: _told(work)):
+        told = _captured(options, sources, recipe, work)
+    manifest = recipes.kept(out, recipe, name=MANIFEST)
+    assert manifest is not None
+    return Captured(out, manifest, False, told)
+
+
+def _captured(
+    options: CaptureOptions, sources: Sequence[Source], recipe: dict[str, Any], work: Path
+) -> str | None:
+    """Write the folder; returns what is to be told of the data."""
+    out = options.out.expanduser().absolute()
     device = "cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
     with without_bars():
@@ -80,7 +91,7 @@ def capture(options: CaptureOptions) -> Captured:
     rows = model.get_output_embeddings().weight.shape[0]
     vocabulary = min(1 + max(tokenizer.get_vocab().values()), rows)
     reader = _Reader(LiveTeacher(model, vocabulary), options, tokenizer, device)
-    with alone(work, "capture"), without_bars():
+    with without_bars():
         _shards(work, items, reader)
         facts = {
             "vocabulary": vocabulary,
@@ -89,17 +100,22 @@ def capture(options: CaptureOptions) -> Captured:
             "tokens": sum(item.counted(options.loss_on) for item in items),
             "data_sha256": content_hash(items),
         }
-        (work / "lock").unlink()
         model.config.save_pretrained(work)
         tokenizer.save_pretrained(work)
         recipes.write_manifest(work, FORM, recipe, facts, _LIBRARIES, name=MANIFEST)
         try:
-            work.rename(out)
+            move(work, out)
         except OSError as cause:
             raise ArtefactError(f"{out} cannot be written: {cause}") from cause
-    manifest = recipes.kept(out, recipe, name=MANIFEST)
-    assert manifest is not None
-    return Captured(out, manifest, False, encoded.told("data"))
+    return encoded.told("data")
+
+
+def _told(work: Path) -> str:
+    """What of an interrupted capture is kept, as a part of a sentence."""
+    count = len(list(work.glob("shard-*.safetensors")))
+    if not count:
+        return "no shard was finished, and nothing is kept"
+    return f"{count} shards are kept in {work}: the same command makes only the rest"
 
 
 def summary(made: Captured) -> str:
@@ -182,5 +198,5 @@ def _shards(work: Path, items: Sequence[Item], reader: _Reader) -> None:
                 f"{place} cannot be written ({cause.__cause__ or cause}); the {number} shards "
                 "before it are kept: make room and run the same command again"
             ) from cause
-    for draft in (*work.glob(".shard-*"), *work.glob("*.part")):  # what a kill has left
+    for draft in (*work.glob(".*"), *work.glob("*.part")):  # what a kill has left
         draft.unlink()

@@ -46,6 +46,8 @@ _PREFIX = "step-"
 _WORDS = recipes.Words(missing="is missing", changed="is damaged: it was changed since it was kept")
 
 Say = Callable[[str], None]
+CHECKPOINTS = "checkpoints"
+"""Their folder in a distillation's work."""
 
 
 class Checkpoints:
@@ -70,6 +72,13 @@ class Checkpoints:
     def last(self) -> int | None:
         """The last step that has one."""
         return next(iter(self.steps()), None)
+
+    def told(self) -> str:
+        """What there is, as a part of a sentence."""
+        last = self.last()
+        if last is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint, of step {last}, is kept in {self.folder}"
 
     def newest(self, say: Say) -> int | None:
         """The last step whose checkpoint is whole; None where there is none at all.

@@ -64,19 +64,13 @@ class Diary:
     def not_finite(self, what: str, step: int) -> str:
         """The words for a training that has come to NaN or infinity."""
         return (
-            f"the {what} of step {step} is not finite; {self._kept()}. Train with a lower --lr, or "
-            "with --dtype float32"
+            f"the {what} of step {step} is not finite; {self._checkpoints.told()}. Train with a "
+            "lower --lr, or with --dtype float32"
         )
 
     def _full(self, cause: object) -> str:
         why = getattr(cause, "strerror", cause)
         return (
-            f"{self.file} cannot be written ({why}); {self._kept()}: make room and run the same "
-            "command again"
+            f"{self.file} cannot be written ({why}); {self._checkpoints.told()}: make room and run "
+            "the same command again"
         )
-
-    def _kept(self) -> str:
-        last = self._checkpoints.last()
-        if last is None:
-            return "there is no checkpoint yet"
-        return f"the last good checkpoint, of step {last}, is kept in {self._checkpoints.folder}"

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +30,6 @@ import torch
 
 from harness import HarnessError
 from harness.artefacts import recipes
-from harness.artefacts.writing import check_writable
 from harness.asking.store import key_of
 from harness.models.trainings import alone, in_charge, settle, without_bars
 from harness_taid import objectives
@@ -41,6 +39,7 @@ from harness_taid.network.batching import Layout
 from harness_taid.network.network import Network, check_packing, sampled_by
 from harness_taid.network.offline_teacher import Capture
 from harness_taid.training.cast import Cast, Say, cast_of
+from harness_taid.training.checkpoints import CHECKPOINTS, Checkpoints
 from harness_taid.training.course import Course
 from harness_taid.training.loop import Loop
 from harness_taid.training.optimisation import optimiser_for
@@ -83,24 +82,16 @@ def distill(options: Options, say: Say = print) -> Made:
     work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST)
     if present is not None:
-        _tidy(work)
+        shutil.rmtree(work, ignore_errors=True)  # a kill may have left it
         return Made(out, present, True, in_charge())
-    check_writable(out)
-    with alone(work, "distillation"), without_bars():
+    with alone(out, "distillation", lambda: _told(work)), without_bars():
         _run(options, sources, recipe, work, say if in_charge() else _silent)
-    settle()
-    if in_charge():
-        shutil.rmtree(work, ignore_errors=True)
+        settle()
+        if in_charge():
+            shutil.rmtree(work, ignore_errors=True)
     manifest = recipes.kept(out, recipe, name=MANIFEST)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
-
-
-def _tidy(work: Path) -> None:
-    """Remove what a kill right behind the result's rename has left, unless another works there."""
-    if in_charge() and work.is_dir():
-        with suppress(HarnessError), alone(work, "distillation"):
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def summary(made: Made) -> str:
@@ -111,6 +102,13 @@ def summary(made: Made) -> str:
         f"{facts['recipe']['objective']}, {facts['data']['train_rows']} exchanges, step "
         f"{facts['chosen_step']} of {facts['steps']}" + (f", {figures}" if figures else "")
     )
+
+
+def _told(work: Path) -> str:
+    """What of an interrupted distillation is kept, as a part of a sentence."""
+    checkpoints = Checkpoints(work / CHECKPOINTS)
+    begins = "begins anew" if checkpoints.last() is None else "goes on from there"
+    return f"{checkpoints.told()}: the same command {begins}"
 
 
 def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, say: Say) -> None:

@@ -26,7 +26,7 @@ from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Pass, collate, shares
 from harness_taid.network.network import Network, Teacher, TeacherOf
 from harness_taid.training import validation
-from harness_taid.training.checkpoints import Checkpoints, Say
+from harness_taid.training.checkpoints import CHECKPOINTS, Checkpoints, Say
 from harness_taid.training.course import Batches, Course, seed_of
 from harness_taid.training.diary import Diary
 from harness_taid.training.optimisation import rate_at
@@ -84,7 +84,7 @@ class Loop:
         self.sampler = sampler
         self.writer = writer
         self.tokenizer = tokenizer
-        self.checkpoints = Checkpoints(work / "checkpoints")
+        self.checkpoints = Checkpoints(work / CHECKPOINTS)
         self.diary = Diary(work, self.checkpoints, writes=accelerator.is_main_process)
         self.batches = Batches(course)
         self.best: tuple[int, float] | None = None
