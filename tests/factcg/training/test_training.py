@@ -174,7 +174,7 @@ def test_a_kill_changes_nothing(tmp_path, data, monkeypatch, step):
 
 def test_a_cut_checkpoint_is_passed_over(tmp_path, data):
     stage = stages.Stage("stage2", [], [], tmp_path, options(tmp_path, data))
-    for step, state in ((3, "{}"), (6, '{"glo'), (9, None)):
+    for step, state in ((3, '{"global_step": 3, "log_history": []}'), (6, '{"glo'), (9, None)):
         (tmp_path / "stage2" / f"checkpoint-{step}").mkdir(parents=True)
         if state is not None:
             (tmp_path / "stage2" / f"checkpoint-{step}" / "trainer_state.json").write_text(state)

@@ -82,6 +82,19 @@ def test_the_command(tmp_path: Path) -> None:
     assert record["recipe"]["data"]["stage1"][0]["withheld"] == 7
 
 
+def test_what_is_left_may_have_one_label(tmp_path: Path) -> None:
+    """As in the released MuSiQue file, whose supported claims are all withheld."""
+    path = tmp_path / "musique.json"
+    rows = [row("", "Claim.", 1), *(row(f"Text {k}.", "Claim.", 0) for k in range(3))]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    command = ["train", "--stage1", str(path), "--out", str(tmp_path / "out"), *SHAPE]
+    stopped = CliRunner().invoke(app, [*command, "--skip-withheld"])
+    assert str(stopped.exception) == (
+        "the training files, once the rows whose documents are withheld are left out: all 3 rows "
+        "have the label 0; both supported (1) and unsupported (0) claims are needed"
+    )
+
+
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_pairs_of_ones_own_are_known_in_any_file(tmp_path: Path, suffix: str) -> None:
     """A table with pair_id, be it named .json: rows of a pair stay together."""

@@ -26,6 +26,7 @@ from harness import HarnessError, Score, VLLMWrapper
 from harness.artefacts.checksums import fingerprint
 from harness.asking.store import Store
 from harness.errors import one_line
+from harness.models import checkpoints
 from harness_factcg.checking import families
 from harness_factcg.checking.families import Family
 from harness_factcg.models.framing import Row, Text, find_row
@@ -101,10 +102,8 @@ class VLLMFactCheckingMixin(VLLMWrapper):
         response_cache: str | Path | None = None,
         **kwargs: Any,
     ) -> None:
-        from harness.testbed import resolve
-
         _check(kwargs, overlong)
-        path = resolve(pretrained)
+        path = checkpoints.place_of(pretrained)
         options = families.options(
             template=template,
             chunk_size=chunk_size,
@@ -250,10 +249,11 @@ def _family(
             revision=kwargs.get("revision"),
             trust_remote_code=kwargs.get("trust_remote_code", False),
         )
-    except (OSError, ValueError) as cause:
+        head = families.head_of(config)
+    except Exception as cause:  # transformers raises dozens of types
         reason = one_line(cause, 240)
         raise HarnessError(f"model {pretrained} cannot be loaded: {reason}") from cause
-    if families.head_of(config) == "classifier":
+    if head == "classifier":
         raise HarnessError(
             f"{pretrained} is no language model but {config.architectures}: use --model "
             "hf-fact-checker"

@@ -141,7 +141,7 @@ def _last_checkpoint(stage: Stage) -> str | None:
         try:
             state = read_record(place / "trainer_state.json", _State)
             TrainerState.load_from_json(str(place / "trainer_state.json"))
-        except (HarnessError, TypeError):
+        except (HarnessError, TypeError, ValueError):
             continue
         best = state.best_model_checkpoint
         if best is None or (Path(best).parent == home and _step(Path(best)) is not None):

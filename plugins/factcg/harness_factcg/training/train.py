@@ -197,7 +197,9 @@ def _recipe(
 
 
 def _split(options: Options, rows: list[Row], dev: list[Row]) -> tuple[list[Row], list[Row]]:
-    training_data.check_labels(rows, "the training files")
+    left_out = ", once the rows whose documents are withheld are left out"
+    what = f"the training files{left_out if options.skip_withheld else ''}"
+    training_data.check_labels(rows, what)
     if dev:
         return rows, dev
     return training_data.split(rows, options.dev_share, options.seed)
