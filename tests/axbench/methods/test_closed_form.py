@@ -72,10 +72,15 @@ def test_pca_is_scikit_learns(library: Library, found: ConceptData) -> None:
     corpus = library.corpus(found.concepts)
     by_scores = weights(library, "pca", found.concepts).numpy()
     by_entry = weights(library, "pca", found.concepts, sign="largest").numpy()
+    by_means = weights(library, "pca", found.concepts, sign="means").numpy()
     for c in range(len(found.concepts)):
         positive = tokens(corpus, corpus.positive[c]).astype(np.float64)
         expected = PCA(n_components=1, svd_solver="full").fit(positive).components_[0]
         np.testing.assert_allclose(by_entry[c], expected, atol=1e-5)
+        difference = positive.mean(0) - tokens(corpus, corpus.negative[c]).mean(0)
+        np.testing.assert_allclose(
+            by_means[c], expected * np.sign(expected @ difference), atol=1e-5
+        )
         places = [*corpus.positive[c], *corpus.negative[c]]
         labels = [place in corpus.positive[c] for place in places]
         both = [
@@ -144,7 +149,7 @@ def test_the_shard_does_not_matter(library: Library, found: ConceptData, name: s
 
 
 def test_what_cannot_be_done(library: Library, found: ConceptData) -> None:
-    with pytest.raises(HarnessError, match="setting sign=up is not one of auroc, largest"):
+    with pytest.raises(HarnessError, match="setting sign=up is not one of auroc, means, largest"):
         weights(library, "lat", found.concepts, sign="up")
     flat = SimpleNamespace(hidden=torch.ones(6, 32), ids=torch.arange(6), response=2)
     corpus = Corpus(library.reader, [flat, flat], [[0]], [[1]])

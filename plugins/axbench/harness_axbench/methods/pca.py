@@ -15,8 +15,9 @@ the iteration is in fp64.
 The sign of a component is arbitrary. By default it is the one that detects the concept better in
 the texts it is learnt from: the AUROC of largest token scores, positives against the negatives of
 the genre. A score that falls where the concept is present would measure the toss of a coin. This
-one bit is what the method takes from the negatives. ``pca.sign=largest`` makes the entry of largest
-magnitude positive instead; it looks at no negative.
+one bit is what the method takes from the negatives. Under ``pca.sign=means`` positives score at
+least as high as negatives on average over tokens instead, which may steer better and detect worse;
+``pca.sign=largest`` makes the entry of largest magnitude positive and looks at no negative.
 
 Deviations: the reference takes scikit-learn's sign, which is ``largest``.
 """
@@ -35,8 +36,9 @@ from torch import Tensor
 from harness import DataError, HarnessError
 from harness_axbench.activations.corpus import Corpus
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
+from harness_axbench.methods.diffmean import DiffMean
 
-SIGNS = ("auroc", "largest")
+SIGNS = ("auroc", "means", "largest")
 _TOLERANCE = 1e-9
 _EQUAL = 1e-5  # of the largest score: rounding, where texts share the token that scores highest
 
@@ -46,8 +48,9 @@ class ComponentSettings:
     """Settings of methods whose direction is a principal component.
 
     Attributes:
-        sign: ``auroc``: the one that detects the training texts better; ``largest``: the entry of
-            largest magnitude is positive.
+        sign: ``auroc``: the one that detects the training texts better; ``means``: positives score
+            at least as high as negatives on average; ``largest``: the entry of largest magnitude is
+            positive.
 
     Raises:
         HarnessError: It is neither.
@@ -89,8 +92,11 @@ class PCA(Method):
         weight = torch.stack(rows)
         weight = weight * weight.gather(1, weight.abs().argmax(1, keepdim=True)).sign()
         if lesson.settings.sign == "auroc":
-            flipped = detects_reversed(corpus, weight.float()).unsqueeze(1)
-            weight = torch.where(flipped, -weight, weight)
+            flipped = detects_reversed(corpus, weight.float())
+            weight = torch.where(flipped.unsqueeze(1), -weight, weight)
+        elif lesson.settings.sign == "means":
+            higher = DiffMean.train(lesson).tensors["weight"].double()
+            weight = torch.where((weight * higher).sum(1, keepdim=True) < 0, -weight, weight)
         return Stored(tensors={"weight": unit(weight)})
 
 
