@@ -420,7 +420,7 @@ def test_what_a_running_engine_refuses(lm: Any) -> None:
     [
         ({"pretrained": "testbed:checker"}, r"no language model but .*use --model hf-fact-checker"),
         ({"pretrained": "testbed:nobody"}, r"testbed: no model 'nobody'"),
-        ({"pretrained": "/nowhere/model"}, r"/nowhere/model cannot be loaded"),
+        ({"pretrained": "/nowhere/model"}, r"checkpoint '/nowhere/model': no such folder"),
         ({"family": "factcheck"}, r"family=factcheck: use one of factcg, minicheck"),
         ({"chunk_size": 0}, r"chunk_size=0: a whole number above 0"),
         ({"aggregation": "median"}, r"aggregation=median: use one of max, min, mean"),
