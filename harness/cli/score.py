@@ -38,12 +38,25 @@ def score(
             help="A folder of task YAMLs besides those of installed plugins; code they name runs."
         ),
     ] = None,
+    *,
+    with_files: Annotated[
+        bool,
+        typer.Option(
+            "--with-files",
+            help="Read files that the results name, such as axbench_baseline: your own results.",
+        ),
+    ] = False,
 ) -> None:
     """Judge the saved samples of a run and write new results beside the old ones."""
     from harness.judging import rescore
 
     written = rescore.rescore(
-        results, judge=judge, out=out, max_unscored=max_unscored, include_path=include_path or ()
+        results,
+        judge=judge,
+        out=out,
+        max_unscored=max_unscored,
+        include_path=include_path or (),
+        with_files=with_files,
     )
 
     for line in _lines(written):

@@ -124,12 +124,14 @@ class JudgedTask(SourcedTask):
 
     Attributes:
         judge_keys: Keys of a run's ``judge`` that are the task's own.
+        file_keys: Keys of a run's metadata that name files of the user's.
         row_kind: What a row is, as pydantic checks it: saved samples that come from elsewhere are
             held against it before they are judged.
         judging: The run's options of judging.
     """
 
     judge_keys: ClassVar[frozenset[str]] = frozenset()
+    file_keys: ClassVar[frozenset[str]] = frozenset()
     row_kind: ClassVar[Any] = dict
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float] = 2.0

@@ -12,31 +12,25 @@ the judge in the file at most its name and harmless settings are taken, where th
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
 from harness.artefacts.reading import fitting, loads
 from harness.artefacts.writing import check_writable
-from harness.asking.spec import AssistantSpec
 from harness.data.sources import Row, Source, Sourced
-from harness.errors import DataError, JudgeError, one_line
+from harness.errors import DataError, JudgeError
 from harness.host import discovery
 from harness.host.lm_eval_seams import aggregate, group_fields, load_yaml, writable
+from harness.judging.confirmed import SAME, named, same_judge, whom, without_files
 from harness.judging.judged_task import JudgedTask, Judgement
 from harness.judging.run_files import read_results, read_samples, results_file, write_run
 from harness.models.responses import Completion
 from harness.reports.values import number, whole
 
-SAME = "same"
-"""The run's own judge, confirmed."""
-_HARMLESS = frozenset({"model", "pretrained", "revision", "dtype", "max_length", "num_concurrent"})
-_MOST_VOTES = 100
 _RESAMPLES = 100_000  # lm-eval's default
 
 
@@ -56,6 +50,7 @@ def rescore(
     out: Path | None = None,
     max_unscored: float | None = None,
     include_path: Sequence[Path] = (),
+    with_files: bool = False,
 ) -> Path:
     """Judge every judged task of a run again and write new results and samples.
 
@@ -67,6 +62,7 @@ def rescore(
         max_unscored: Overrides the run's ``judge_max_unscored``.
         include_path: Folders of task YAMLs besides those of installed plugins; their
             ``!function`` runs.
+        with_files: Whether files that the results name (``file_keys`` of the tasks) are read.
 
     Returns:
         The new results file.
@@ -77,7 +73,7 @@ def rescore(
     """
     path = results_file(path)
     saved = read_results(path)
-    override: Row = {} if judge in (None, SAME) else {"judge": _given(str(judge))}
+    override: Row = {} if judge in (None, SAME) else {"judge": named(str(judge))}
     if max_unscored is not None:
         override["judge_max_unscored"] = max_unscored
     library = _Library(include_path)
@@ -86,11 +82,16 @@ def rescore(
     if not judged:
         raise DataError(f"{path}: none of its tasks is judged ({', '.join(kinds) or 'no tasks'})")
     if judge is None:
-        raise JudgeError(_whom(path, saved["configs"], judged))
+        raise JudgeError(whom(path, saved["configs"], judged))
     samples = {name: _rows(path, saved, name, found["class"]) for name, found in judged.items()}
     check_writable((out or path.parent) / path.name)
+
+    def own_config(name: str, found: Row) -> Row:
+        config: Row = saved["configs"][name]
+        return config if with_files else without_files(name, config, found["class"].file_keys)
+
     scored = {
-        name: _score(_task(name, found, saved["configs"][name], samples[name], override), rows)
+        name: _score(_task(name, found, own_config(name, found), samples[name], override), rows)
         for (name, found), rows in zip(judged.items(), samples.values(), strict=True)
     }
     for name, one in scored.items():
@@ -112,32 +113,6 @@ def _rows(path: Path, saved: Row, name: str, kind: type[JudgedTask]) -> list[Row
     for place, row in enumerate(rows, start=1):
         fitting(kind.row_kind, row["doc"], f"{path}: sample {place} of {name}: doc")
     return rows
-
-
-def _given(judge: str) -> Any:
-    if not judge.lstrip().startswith(("{", "[")):
-        return judge
-    try:
-        return loads(judge)
-    except ValueError as cause:
-        raise JudgeError(f"--judge is neither a model's name nor valid JSON: {cause}") from None
-
-
-def _whom(path: Path, configs: Mapping[str, Any], judged: Collection[str]) -> str:
-    """What to say to a user who has named no judge."""
-    notes = [(configs[name].get("metadata") or {}).get("judge") for name in judged]
-    names = {
-        f"{one['model']} {json.dumps(one.get('model_args') or {}, sort_keys=True)}"
-        for note in notes
-        for one in (note if isinstance(note, list) else [note])
-        if isinstance(one, Mapping) and one.get("model") not in (None, "none")
-    }
-    if not names:
-        return f"task '{next(iter(judged))}' was not judged before: name a judge with --judge"
-    return one_line(
-        f"{path} names as its judge {', '.join(sorted(names))}: confirm it with --judge same, or "
-        "name a judge with --judge"
-    )
 
 
 class _Library:
@@ -181,7 +156,7 @@ def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row)
     """The task, on the documents of its samples instead of its data set."""
     metadata = dict(config.get("metadata") or {})
     kind_of_task: type[JudgedTask] = found["class"]
-    metadata["judge"] = _same_judge(metadata.get("judge"), name, kind_of_task.judge_keys, override)
+    metadata["judge"] = same_judge(metadata.get("judge"), name, kind_of_task.judge_keys, override)
     location = str(metadata.get("data_source", "unknown"))
     kind, _, place = location.partition(":")
     source = Source(kind, place or kind, "data")  # type: ignore[arg-type]  # as it was saved
@@ -197,41 +172,6 @@ def _task(name: str, found: Row, config: Row, samples: list[Row], override: Row)
     task = kind_of_task(rebuilt)
     task.config.metadata |= {key: value for key, value in metadata.items() if key != "judge"}
     return task
-
-
-def _same_judge(note: Any, name: str, keys: frozenset[str], override: Row) -> Any:
-    """The run's judge, or judges, from what its results say of them."""
-    if "judge" in override:
-        return None
-    if isinstance(note, list) and note:
-        return [_same_judge(one, name, keys, override) for one in note]
-    if not isinstance(note, Mapping) or note.get("model") in (None, "none"):
-        raise JudgeError(f"task '{name}' was not judged before: name a judge with --judge")
-    if hidden := note.get("hidden"):
-        names = ", ".join(map(str, hidden)) if isinstance(hidden, list) else hidden
-        raise JudgeError(
-            f"the run's judge had arguments that are not saved ({names}): "
-            "give the judge again with --judge"
-        )
-    args, votes = note.get("model_args") or {}, note.get("votes", 1)
-    if not isinstance(args, Mapping) or not isinstance(votes, int) or votes > _MOST_VOTES:
-        raise JudgeError(
-            f"task '{name}': the run's judge has no arguments by name, or more than {_MOST_VOTES} "
-            "votes: give the judge with --judge"
-        )
-    if foreign := sorted(set(args) - _HARMLESS):
-        raise JudgeError(
-            f"task '{name}': the run's judge has {', '.join(foreign)}, which a results file does "
-            "not decide: give the judge with --judge"
-        )
-    for key in sorted(keys & set(note)):
-        if not re.fullmatch(r"[\w-]+", str(note[key])):
-            raise JudgeError(
-                f"task '{name}': the run's judge has {key}={one_line(note[key], 80)}, a file, "
-                "which a results file does not decide: give the judge with --judge"
-            )
-    known = {field.name for field in fields(AssistantSpec)} - {"store"} | keys
-    return {key: value for key, value in note.items() if key in known}
 
 
 def _responses(sample: Row) -> Iterator[Completion]:

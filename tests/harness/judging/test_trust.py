@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from faulty_server import running
-from judged_tasks import evaluate, judge_at, write_tasks
+from judged_tasks import PoliteTask, evaluate, judge_at, write_tasks
 
 from harness.errors import DataError, HarnessError, JudgeError
 from harness.judging.rescore import rescore
@@ -124,6 +124,24 @@ def test_names_and_links_lead_nowhere(sent: tuple[Path, Path], tmp_path: Path) -
             rescore(file, judge=judge, include_path=[own], out=tmp_path / "out")
     assert not list(tmp_path.rglob("*there*"))
     assert not (tmp_path / "out").exists()
+
+
+def test_files_that_results_name_are_read_where_the_user_says_so(
+    sent: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    folder, own = sent
+    monkeypatch.setattr(PoliteTask, "file_keys", frozenset({"labels"}))
+    file = changed(folder, labels="/etc/shadow")
+    for with_files in (False, True):
+        out = tmp_path / f"out-{with_files}"
+        with running() as server:
+            judge = json.dumps(judge_at(server.url))
+            rescore(file, judge=judge, include_path=[own], out=out, with_files=with_files)
+        saved = json.loads(results_of(out).read_text())
+        assert ("labels" in saved["configs"]["polite"]["metadata"]) is with_files
+        told = "labels=/etc/shadow is a file that the results name, and is left out"
+        assert (told in caplog.text) is not with_files
+        caplog.clear()
 
 
 def test_a_folder_that_is_not_there(sent: tuple[Path, Path]) -> None:

@@ -68,6 +68,7 @@ class SafetyTask(JudgedTask):
     """A suite's inputs, answered by the model under test and judged by oracles."""
 
     judge_keys: ClassVar[frozenset[str]] = frozenset({KEY})
+    file_keys: ClassVar[frozenset[str]] = frozenset({"astral_labels"})
     row_kind: ClassVar[Any] = SafetyRow
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -61,6 +61,7 @@ class SteerTask(JudgedTask):
     """
 
     suppressed: ClassVar[bool] = False
+    file_keys: ClassVar[frozenset[str]] = frozenset({baseline.KEY})
     row_kind: ClassVar[Any] = SteerRow
 
     def __init__(self, config: dict[str, Any]) -> None:
