@@ -29,6 +29,6 @@ def making(out: Path, what: str, stays: Callable[[], str]) -> Iterator[None]:
             if out.is_dir() and any(out.iterdir()):
                 raise HarnessError(f"another {what} has just written {out}; run the command again")
             yield
-    except KeyboardInterrupt as stop:
+    except BaseException as stop:  # Ctrl-C, or what somebody's import has made of it
         stop.add_note(stays())
         raise

@@ -90,21 +90,31 @@ def die_at_once() -> None:
 
 
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C or SIGTERM that an exception is, or comes from."""
-    seen: set[int] = set()
+    """The Ctrl-C or SIGTERM that an exception is, or comes from; it has the notes of both."""
+    seen: list[BaseException] = []
     found = error
-    while found is not None and id(found) not in seen:
+    while found is not None and not any(found is one for one in seen):
         if isinstance(found, KeyboardInterrupt):
+            for note in _notes(*seen):
+                found.add_note(note)
             return found
-        seen.add(id(found))
+        seen.append(found)
         found = found.__cause__ or found.__context__
-    strange = not isinstance(error, (HarnessError, SystemExit))
-    return Terminated() if strange and _sigterm.came is not None else None
+    if isinstance(error, (HarnessError, SystemExit)) or _sigterm.came is None:
+        return None
+    stop = Terminated()
+    for note in _notes(*seen):
+        stop.add_note(note)
+    return stop
+
+
+def _notes(*errors: BaseException) -> list[str]:
+    return [note for error in errors for note in getattr(error, "__notes__", ())]
 
 
 def said(stop: KeyboardInterrupt, otherwise: str = "") -> str:
     """The line for an interruption: what its notes say is kept."""
-    notes = "; ".join(getattr(stop, "__notes__", ())) or otherwise
+    notes = "; ".join(_notes(stop)) or otherwise
     return one_line(f"interrupted; {notes}" if notes else "interrupted")
 
 

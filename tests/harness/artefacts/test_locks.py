@@ -19,6 +19,7 @@ from harness.artefacts.making import making
 from harness.artefacts.writing import appearing, check_writable, write_text
 from harness.asking.store import Store
 from harness.errors import HarnessError
+from harness.host.edge import interruption, said
 
 WRITES = """
 import sys, time
@@ -144,9 +145,10 @@ def test_what_has_appeared_meanwhile_is_told(tmp_path: Path) -> None:
 
 def test_an_interruption_says_what_stays(tmp_path: Path) -> None:
     stop = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt), making(tmp_path / "out", "test", lambda: "2 of 3"):
-        raise stop
-    assert stop.__notes__ == ["2 of 3"]
+    with pytest.raises(ImportError) as caught, making(tmp_path / "out", "test", lambda: "2 of 3"):
+        raise ImportError("numpy") from stop
+    found = interruption(caught.value)
+    assert found is stop and said(found) == "interrupted; 2 of 3"
     assert list(tmp_path.iterdir()) == []
 
 
