@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
 _PATIENCE = 4
+_DELAY = 2.0  # seconds without a bar
 _LEAST = 32  # questions of a call for each of its concurrent requests
 _TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
 _TOKENS |= {"input_tokens": "prompt_tokens", "output_tokens": "answer_tokens"}  # Anthropic's
@@ -127,7 +128,9 @@ class Batch:
         """
         from tqdm import tqdm
 
-        with tqdm(total=len(self._questions), desc=self._spec.model, unit="answer") as self._bar:
+        with tqdm(
+            total=len(self._questions), desc=self._spec.model, unit="answer", delay=_DELAY
+        ) as self._bar:
             self._rounds()
         missing = len(self._questions) - len(self.answers)
         if missing:

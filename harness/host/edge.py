@@ -29,15 +29,40 @@ class Terminated(KeyboardInterrupt):
 
 
 class _Sigterm:
-    """The handler of SIGTERM."""
+    """The handler of SIGTERM.
+
+    Python drops an exception in a destructor or a callback of its own, and goes on: the signal is
+    sent again, until the exception is under way or has been told.
+    """
 
     came: float | None = None
+    told = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.came is None or now > self.came + _ONE:
-            self.came = now
-            raise Terminated
+        again = self.came is not None and now <= self.came + _ONE
+        if again or self.told or _under_way(sys.exc_info()[1]):
+            return
+        self.came = now
+        reminder = threading.Timer(_ONE + 0.1, self._remind)
+        reminder.daemon = True
+        reminder.start()
+        raise Terminated
+
+    def _remind(self) -> None:
+        if not self.told and signal.getsignal(signal.SIGTERM) is self:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _under_way(error: BaseException | None) -> bool:
+    """Whether what is being handled is an interruption, or comes of one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 _sigterm = _Sigterm()
@@ -59,6 +84,7 @@ def sigterm_interrupts() -> bool:
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     ):
         return False
+    _sigterm.came, _sigterm.told = None, False
     signal.signal(signal.SIGTERM, _sigterm)
     return True
 
@@ -125,6 +151,7 @@ def status(stop: KeyboardInterrupt) -> int:
 
 def tell(line: str) -> None:
     """Print a line on stderr, below the progress bars that are still open."""
+    _sigterm.told = True
     bars = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
     for bar in list(getattr(bars, "_instances", ())):
         bar.close()

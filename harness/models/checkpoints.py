@@ -74,6 +74,28 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
     return Checkpoint(base, place if own_words else base, adapter.revision, adapter)
 
 
+def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: Any) -> Any:
+    """A tokenizer by transformers.
+
+    Args:
+        place: Its folder, or its id on the hub.
+        trust_remote_code: Whether code of its own may run.
+        **options: As transformers takes them.
+
+    Raises:
+        Exception: Whatever transformers raises; and a ValueError where its tokenizers, which are
+            another language's, panic over what a file says.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
+    except BaseException as cause:
+        if type(cause).__name__ != "PanicException":  # no Exception, and imported from nowhere
+            raise
+        raise ValueError(f"its tokenizer's files are damaged ({one_line(cause, 200)})") from cause
+
+
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
     reason = one_line(cause, 240)

@@ -230,8 +230,8 @@ def longer(name: str, value: float) -> Callable[[dict[str, Any]], None]:
     [
         (longer("columns", 2), "the coefficients do not go together"),
         (longer("columns", -1), "the coefficients do not go together"),
-        (longer("starts", 9), "the coefficients do not go together"),
-        (lambda t: t.update(intercepts=torch.ones(3).double()), "do not go together"),
+        (longer("starts", 9), "the rows of the coefficients do not begin"),
+        (lambda t: t.update(intercepts=torch.ones(3).double()), "rows of the coefficients do not"),
         (lambda t: t.update(values=torch.ones(3)), "'values' of one dimension and torch.float64"),
         (lambda t: t.pop("starts"), "'starts' of one dimension"),
     ],

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from harness_axbench.dictionary.tensor_files import LARGEST_HEADER, SMALL, arrays, loaded
 from harness_axbench.methods import autoencoder
+from harness_axbench.methods.bow import BagOfWords
 
 from harness.errors import ArtefactError
 
@@ -163,3 +165,16 @@ def test_an_autoencoders_arrays_go_together(
     np.savez(tmp_path / "params.npz", **made)
     with pytest.raises(ArtefactError, match=says):
         autoencoder.load(str(tmp_path), "", "")
+
+
+@pytest.mark.parametrize("starts", [[0, 2, 0], [0, 3, 2], [1, 2, 3], [0, 2], [0, 2, 4], [-1, 2, 3]])
+def test_a_bag_of_words_whose_rows_overlap_is_no_crash(starts: list[int]) -> None:
+    """scipy takes the first of these for sound, and then reads beyond the end of memory."""
+    tensors = {
+        "values": torch.ones(3, dtype=torch.float64),
+        "columns": torch.tensor([0, 1, 0]),
+        "starts": torch.tensor(starts),
+        "intercepts": torch.zeros(2, dtype=torch.float64),
+    }
+    with pytest.raises(ArtefactError, match="the rows of the coefficients do not begin where"):
+        BagOfWords.load(tensors, {"vocabulary": ["sea", "reef"]})

@@ -101,7 +101,7 @@ def test_a_tensor_that_repeats_a_few_numbers_takes_no_memory(tmp_path: Path) -> 
     folder.mkdir()
     repacked(folder / "weight.pt", huge)
     with pytest.raises(ArtefactError, match="that repeats fewer numbers"):
-        published._tensors(folder / "weight.pt", 2**30, folder / "metadata.jsonl")
+        published._tensors("diffmean", folder / "weight.pt", 2**30, folder / "metadata.jsonl")
     vector = torch.ones(1).expand(2**34)
     refused(steer(tmp_path / "s.pt", steering_vector=vector), "repeats fewer num", read_steer)
 

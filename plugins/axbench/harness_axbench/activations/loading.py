@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness import HarnessError
+from harness.models.checkpoints import load_tokenizer
 from harness_axbench.activations.reader import Reader
 
 
@@ -35,7 +36,7 @@ def load_reader(
     Raises:
         HarnessError: The model cannot be loaded, or has no such layer.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     path = resolved(model)
     if path.startswith(("/", "./", "../", "~")) and not Path(path).expanduser().is_dir():
@@ -43,7 +44,7 @@ def load_reader(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        tokenizer = load_tokenizer(path, revision=revision)
         loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
         loaded.eval().requires_grad_(False).to(device)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:

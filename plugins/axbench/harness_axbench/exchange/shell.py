@@ -17,6 +17,7 @@ from typing import Any
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
 from harness.errors import one_line
+from harness.models.checkpoints import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Shell:
             HarnessError: They cannot be had, or the name is an address.
         """
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM
 
         from harness.models.blocks import blocks
         from harness_axbench.activations.loading import resolved, width_of
@@ -63,7 +64,7 @@ class Shell:
         code: dict[str, Any] = {"trust_remote_code": False}
         try:
             config = AutoConfig.from_pretrained(path, revision=revision, **code)
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **code)
+            tokenizer = load_tokenizer(path, revision=revision)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(
                     config, attn_implementation="eager", **code

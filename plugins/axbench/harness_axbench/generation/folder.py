@@ -8,13 +8,14 @@ The folder appears by one rename, whole or not at all.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
@@ -35,7 +36,7 @@ _SHOWN = 20
 _LIBRARIES = ("lm_eval", "transformers", "pyarrow")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Generated:
     """A folder of generated data, and whether it was there before."""
 
@@ -47,7 +48,7 @@ class Generated:
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class _Counts:
     concept_id: _Count
     genre: str
@@ -58,7 +59,7 @@ class _Counts:
     eval_hard_negative: _Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class _Manifest:
     """What is shown of a folder that is there already."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from harness import AssistantSpec, HarnessError
 from harness.asking.desk import local, parsed, read_json
 from harness.asking.store import key_of
+from harness.models.checkpoints import load_tokenizer
 
 _TARGET_BATCH = 16
 
@@ -82,12 +83,10 @@ class Cutter:
     """
 
     def __init__(self, name: str) -> None:
-        from transformers import AutoTokenizer
-
         from harness.testbed import resolve
 
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(resolve(name))
+            self._tokenizer = load_tokenizer(resolve(name))
         except (OSError, ValueError, KeyError) as cause:
             raise HarnessError(f"tokenizer {name} cannot be loaded: {cause}") from cause
 

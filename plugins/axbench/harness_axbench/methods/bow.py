@@ -110,6 +110,10 @@ class BagOfWords(TextMethod):
             if name not in tensors or tensors[name].dim() != 1 or tensors[name].dtype != kind:
                 raise ArtefactError(f"a tensor '{name}' of one dimension and {kind} is needed")
         parts = tuple(tensors[name].numpy() for name in ("values", "columns", "starts"))
+        found, _, starts = parts  # scipy looks at these in fewer cases than it goes by them
+        whole = len(starts) == len(tensors["intercepts"]) + 1 and starts[0] == 0
+        if not whole or starts[-1] != len(found) or (np.diff(starts) < 0).any():
+            raise ArtefactError("the rows of the coefficients do not begin where others end")
         shape = (len(tensors["intercepts"]), len(words))
         try:
             coefficients = csr_matrix(parts, shape=shape)

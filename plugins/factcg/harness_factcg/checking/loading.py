@@ -10,7 +10,7 @@ import torch
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.models.checkpoints import not_loaded, place_of
+from harness.models.checkpoints import load_tokenizer, not_loaded, place_of
 from harness_factcg.checking.families import Head, head_of
 
 _NO_LIMIT = 10**9  # tokens
@@ -90,7 +90,7 @@ def load(
     try:
         config = transformers.AutoConfig.from_pretrained(place, **options)
         loader, kind = _LOADERS[head_of(config)]
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+        tokenizer = load_tokenizer(place, **options)
         model, info = getattr(transformers, loader).from_pretrained(
             place, config=config, dtype=dtype, output_loading_info=True, **options
         )

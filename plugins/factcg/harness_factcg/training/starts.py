@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from harness import ArtefactError, HarnessError
-from harness.models.checkpoints import not_loaded, place_of
+from harness.models.checkpoints import load_tokenizer, not_loaded, place_of
 from harness_factcg.checking.families import head_of
 from harness_factcg.checking.loading import Checkpoint
 from harness_factcg.training import scratch
@@ -58,7 +58,7 @@ class Start:
         options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(place, **options)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+            tokenizer = load_tokenizer(place, **options)
             decoder = head_of(config) == "seq2seq"
             whole = decoder or _is_classifier(config)
             if decoder:

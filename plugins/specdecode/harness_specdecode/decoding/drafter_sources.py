@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.models.checkpoints import load_tokenizer
 from harness.testbed import resolve
 from harness_specdecode.decoding.drafters import (
     Drafter,
@@ -87,11 +88,11 @@ def open_source(
 
 
 def _loaded(name: str, tokenizer: Any, revision: str, dtype: str) -> Any:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     path = resolve(name)
     try:
-        theirs = AutoTokenizer.from_pretrained(path, revision=revision)
+        theirs = load_tokenizer(path, revision=revision)
         model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
         raise HarnessError(f"drafter {name} cannot be loaded: {cause}") from cause

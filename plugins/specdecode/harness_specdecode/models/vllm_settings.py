@@ -11,6 +11,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness import HarnessError
 from harness.errors import one_line
+from harness.models.checkpoints import load_tokenizer
 from harness.models.vllm import Kept, need_runner_v1, refuse_settings
 from harness.models.vllm_worker import WORKER
 from harness_specdecode.decoding.drafter_sources import (
@@ -150,13 +151,13 @@ def drafter_size(
 def _read(name: str, path: str, kwargs: Mapping[str, Any], revision: str | None) -> tuple[int, Any]:
     """Number of parameters and tokenizer of a checkpoint; no weights are read."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     options: dict[str, Any] = {"trust_remote_code": kwargs.get("trust_remote_code", False)}
     options |= {"revision": revision or "main"}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        tokenizer = load_tokenizer(path, **options)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import ArtefactError, HarnessError
-from harness.models.checkpoints import checkpoint_of, not_loaded, place_of
+from harness.models.checkpoints import checkpoint_of, load_tokenizer, not_loaded, place_of
 
 SCRATCH = "scratch:"
 _WIDEST = 64
@@ -103,13 +103,9 @@ def open_tokenizer(name: str, revision: str = "main") -> Any:
     Raises:
         HarnessError: It cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     found = checkpoint_of(name, revision)
     try:
-        return AutoTokenizer.from_pretrained(
-            found.words, revision=found.revision, trust_remote_code=False
-        )
+        return load_tokenizer(found.words, revision=found.revision)
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(f"no tokenizer: {not_loaded(name, found.words, cause)}") from cause
 

@@ -22,15 +22,17 @@ def load_teacher(
     Raises:
         ArtefactError: It cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    from harness.models.checkpoints import checkpoint_of, merged, not_loaded
+    from harness.models.checkpoints import checkpoint_of, load_tokenizer, merged, not_loaded
 
     found = checkpoint_of(name, revision)
-    options = {"revision": found.revision, "trust_remote_code": False}
+    revision = found.revision
     try:
-        tokenizer = AutoTokenizer.from_pretrained(found.words, **options)
-        model = AutoModelForCausalLM.from_pretrained(found.place, dtype=dtype, **options)
+        tokenizer = load_tokenizer(found.words, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            found.place, dtype=dtype, revision=revision, trust_remote_code=False
+        )
     except Exception as cause:  # transformers raises dozens of types
         raise ArtefactError(f"teacher: {not_loaded(name, found.place, cause)}") from cause
     if found.adapter is not None:
