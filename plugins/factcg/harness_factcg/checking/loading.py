@@ -86,7 +86,7 @@ def load(
     if dtype != "auto" and not known:
         raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
     place = place_of(pretrained)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = transformers.AutoConfig.from_pretrained(place, **options)
         loader, kind = _LOADERS[head_of(config)]
