@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -26,6 +26,19 @@ _ONE = 2.0
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come; what sees to Ctrl-C sees to it."""
+
+
+class _Dropped:
+    """Tells of exceptions that Python drops as before, but of ``Terminated``, which comes again."""
+
+    otherwise: Callable[[sys.UnraisableHookArgs], object] = staticmethod(sys.__unraisablehook__)
+
+    def __call__(self, dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, Terminated):
+            self.otherwise(dropped)
+
+
+_dropped = _Dropped()
 
 
 class _Sigterm:
@@ -85,6 +98,8 @@ def sigterm_interrupts() -> bool:
     ):
         return False
     _sigterm.came, _sigterm.told = None, False
+    if sys.unraisablehook is not _dropped:
+        _dropped.otherwise, sys.unraisablehook = sys.unraisablehook, _dropped
     signal.signal(signal.SIGTERM, _sigterm)
     return True
 

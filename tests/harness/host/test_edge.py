@@ -120,3 +120,31 @@ raise HarnessError("no room")
 """
     done = python(code)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "error: no room"
+
+
+DROPPED = """
+import os, signal, sys, time
+from harness.host import edge
+edge.sigterm_interrupts()
+
+class Odd:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+try:
+    Odd()
+    print("went on", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt as stop:
+    edge.tell(edge.said(stop))
+    sys.exit(edge.status(stop))
+"""
+
+
+def test_sigterm_that_python_drops_is_sent_again():
+    """An exception in a destructor ends nothing; the next reminder does."""
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=20
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("went on\n", "interrupted\n", 143)

@@ -8,14 +8,13 @@ The folder appears by one rename, whole or not at all.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
@@ -36,7 +35,7 @@ _SHOWN = 20
 _LIBRARIES = ("lm_eval", "transformers", "pyarrow")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Generated:
     """A folder of generated data, and whether it was there before."""
 
@@ -45,10 +44,10 @@ class Generated:
     already_there: bool = False
 
 
-_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Count = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True))
+@dataclass(frozen=True)
 class _Counts:
     concept_id: _Count
     genre: str
@@ -59,7 +58,7 @@ class _Counts:
     eval_hard_negative: _Count
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True))
+@dataclass(frozen=True)
 class _Manifest:
     """What is shown of a folder that is there already."""
 
