@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from yaml import safe_load
+
+from harness.errors import HarnessError
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,45 @@ class Target:
     name: str
     files: list[Path]
     read: Callable[[], object]
+
+
+SECONDS = 1.0
+"""CPU time of a read, at most."""
+
+
+def read_mangled(target: Target, chance: random.Random) -> str:
+    """What becomes of a target with one of its files mangled, which is put right again.
+
+    Returns:
+        ``read``, or the one line by which it is refused.
+
+    Raises:
+        AssertionError: It is refused by several lines, or it took too long.
+    """
+    path = chance.choice(target.files)
+    whole = path.read_bytes()
+    path.write_bytes(mangled(whole, chance, yaml=path.suffix == ".yaml"))
+    try:
+        return outcome(target)
+    finally:
+        path.write_bytes(whole)
+
+
+def outcome(target: Target) -> str:
+    """``read``, or the one line by which a target is refused.
+
+    Raises:
+        AssertionError: It is refused by several lines, or it took too long.
+    """
+    begun = time.thread_time()  # other processes may hold it up
+    found = "read"
+    try:
+        target.read()
+    except HarnessError as error:
+        found = str(error)
+        assert len(found.splitlines()) == 1, repr(found)
+    assert time.thread_time() - begun < SECONDS, target.name
+    return found
 
 
 def _deep(levels: int) -> Any:
@@ -51,8 +95,10 @@ VALUES: tuple[Any, ...] = (
 """In the place of what stands in a JSON file."""
 
 
-def mangled(content: bytes, chance: random.Random) -> bytes:
-    """A file's content, changed in one of many ways; JSON more often than not as JSON."""
+def mangled(content: bytes, chance: random.Random, *, yaml: bool = False) -> bytes:
+    """A file's content, changed in one of many ways; JSON and YAML mostly as such."""
+    if yaml and chance.random() < 0.6:
+        content = json.dumps(safe_load(content)).encode()
     if chance.random() < 0.6 and (changed := _as_json(content, chance)) is not None:
         return changed
     return chance.choice(_WAYS)(bytearray(content), chance)

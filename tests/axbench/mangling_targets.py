@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,36 +35,15 @@ from harness_axbench.options import run_options
 from harness_axbench.report import read_runs
 from harness_axbench.tasks import baseline
 from harness_axbench.training.parts import Parts
+from mangling import Target
 from pyarrow import parquet
 from safetensors.torch import save, save_file
 
 from harness.artefacts.recipes import write_manifest
-from harness.errors import HarnessError
 
 WIDTH, SAE = 4, 6
 CONCEPTS = tuple(dictionary.Concept(n, f"words of {n}", "text", f"sae/{n}") for n in (0, 3))
 COSTS = {"writer": {"step": {"questions": 1}}}
-VALUES: tuple[Any, ...] = (
-    *(None, True, -1, 0, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e300),
-    *("", "a", "\x1b[2J", "\ud800", "../../up", "/etc/hostname", "9" * 5000, [], {}, [[]]),
-    *([1, "a"], {"a": {"b": None}}, [None] * 9),
-)
-"""A value of every type, and those that are awkward."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that is read.
-
-    Attributes:
-        name: What it is.
-        files: The files that it is made of; to be mangled, one or several at once.
-        read: Reads it and all that is in it.
-    """
-
-    name: str
-    files: list[Path]
-    read: Callable[[], object] = field(repr=False)
 
 
 def targets(folder: Path) -> list[Target]:
@@ -87,74 +63,6 @@ def targets(folder: Path) -> list[Target]:
         *_seeds(folder / "seeds"),
     ]
     return made + [_concept_data(folder / ext, ext) for ext in ("jsonl", "json", "csv", "parquet")]
-
-
-def outcome(target: Target) -> str:
-    """``read``, or the one line by which it is refused.
-
-    Raises:
-        AssertionError: It is refused by several lines, or with characters that steer a terminal.
-    """
-    try:
-        target.read()
-    except HarnessError as cause:
-        assert "\n" not in str(cause), str(cause)
-        return str(cause)
-    return "read"
-
-
-def mangled(content: bytes, source: random.Random) -> bytes:
-    """A file's content with something wrong in it."""
-    ways: list[Callable[[bytes, random.Random], bytes]] = [_flipped, _cut, _filled, _grown]
-    try:
-        json.loads(content.splitlines()[0] if content.count(b"\n{") else content)
-        ways += [_replaced] * 4
-    except (ValueError, IndexError):
-        pass
-    return source.choice(ways)(content, source)
-
-
-def _flipped(content: bytes, source: random.Random) -> bytes:
-    changed = bytearray(content)
-    for _ in range(source.choice((1, 1, 3, 20)) if content else 0):
-        changed[source.randrange(len(changed))] ^= 1 << source.randrange(8)
-    return bytes(changed)
-
-
-def _cut(content: bytes, source: random.Random) -> bytes:
-    return content[: source.randrange(len(content) + 1)]
-
-
-def _filled(content: bytes, source: random.Random) -> bytes:
-    begin = source.randrange(len(content) + 1)
-    size = source.choice((1, 4, 8, 64))
-    filler = source.choice((b"\xff", b"\x00", b"[", b"\x7f"))
-    return content[:begin] + filler * size + content[begin + size :]
-
-
-def _grown(content: bytes, source: random.Random) -> bytes:
-    begin = source.randrange(len(content) + 1)
-    return content[:begin] + source.randbytes(source.choice((1, 7, 300))) + content[begin:]
-
-
-def _replaced(content: bytes, source: random.Random) -> bytes:
-    """JSON, or one of its lines, with a value of another type somewhere."""
-    lines = content.splitlines() if content.count(b"\n{") else [content]
-    at = source.randrange(len(lines))
-    lines[at] = json.dumps(_changed(json.loads(lines[at]), source)).encode()
-    return b"\n".join(lines)
-
-
-def _changed(value: Any, source: random.Random) -> Any:
-    inner = list(value.items()) if isinstance(value, dict) else []
-    inner = list(enumerate(value)) if isinstance(value, list) else inner
-    if not inner or source.random() < 0.1:
-        return source.choice(VALUES)
-    key, own = source.choice(inner)
-    if isinstance(value, dict) and source.random() < 0.2:
-        return {k: v for k, v in value.items() if k != key}
-    value[key] = _changed(own, source)
-    return value
 
 
 # What is made

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mangling import Target, outcome, read_mangled
 
-from axbench.mangling_targets import Target, mangled, outcome, targets
+from axbench.mangling_targets import targets
 
 NAMES = (
     *("dictionary", "signed dictionary", "words", "parts", "params.npz", "sae_weights.safetensors"),
@@ -30,28 +31,17 @@ def test_all_are_valid_as_they_are_made(made: dict[str, Target]) -> None:
     assert {name: outcome(own) for name, own in made.items()} == dict.fromkeys(NAMES, "read")
 
 
-def mangle_and_read(target: Target, source: random.Random) -> str:
-    """What becomes of a target with one of its files mangled; the file is put back."""
-    path = source.choice(target.files)
-    whole = path.read_bytes()
-    path.write_bytes(mangled(whole, source))
-    try:
-        return outcome(target)
-    finally:
-        path.write_bytes(whole)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mangled_file_is_one_line(made: dict[str, Target], name: str) -> None:
     @settings(max_examples=TRIES, deadline=None, derandomize=True, database=None)
     @given(st.integers(0, 2**32))
     def tried(seed: int) -> None:
-        mangle_and_read(made[name], random.Random(seed))
+        read_mangled(made[name], random.Random(seed))
 
     tried()
 
 
 def test_manglings_are_noticed(made: dict[str, Target], tmp_path: Path) -> None:
     """A dictionary has a checksum of everything, so that hardly anything goes unseen."""
-    seen = [mangle_and_read(made["dictionary"], random.Random(seed)) for seed in range(60)]
+    seen = [read_mangled(made["dictionary"], random.Random(seed)) for seed in range(60)]
     assert sum(line != "read" for line in seen) > 40

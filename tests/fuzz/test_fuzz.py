@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mangling import Target, mangled, text
+from mangling import SECONDS, Target, outcome, read_mangled, text
 
 from harness import HarnessError
 
@@ -24,7 +24,6 @@ PACKAGES = ("harness", "axbench", "factcg", "astral", "taid")
 FILES = int(os.environ.get("PAPERHARNESS_FUZZ_FILES", "20000"))
 CALLS = int(os.environ.get("PAPERHARNESS_FUZZ_CALLS", "1000000"))
 SEED = int(os.environ.get("PAPERHARNESS_FUZZ_SEED", "1"))
-LONGEST = 1.0  # seconds of one call
 LARGEST = 2**30  # bytes that reading may add
 
 
@@ -47,22 +46,11 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def timed(call: Callable[[], object]) -> tuple[str, float]:
-    """How a call ends, and its CPU seconds: other processes may hold it up."""
-    begun = time.thread_time()
-    try:
-        call()
-    except HarnessError as error:
-        assert "\n" not in str(error), str(error)
-        return "refused", time.thread_time() - begun
-    return "read", time.thread_time() - begun
-
-
 def usual(target: Target) -> float:
     """Seconds of a read; what is read fast is mangled more often."""
     begun = time.perf_counter()
     for _ in range(20):
-        assert timed(target.read)[0] == "read", target.name
+        assert outcome(target) == "read", target.name
     return time.perf_counter() - begun
 
 
@@ -73,27 +61,12 @@ def test_mangled_files(package: str, tmp_path: Path) -> None:
     targets: list[Target] = listed(package).targets(tmp_path)  # type: ignore[attr-defined]
     chance = random.Random(SEED)
     ends: Counter[str] = Counter()
-    longest = 0.0
     shares = [1 / usual(target) for target in targets]
     before = peak()
     for target, share in zip(targets, shares, strict=True):
-        kept = {file: file.read_bytes() for file in target.files}
-        for number in range(max(100, int(FILES / len(PACKAGES) * share / sum(shares)))):
-            file = chance.choice(target.files)
-            changed = mangled(kept[file], chance)
-            file.write_bytes(changed)
-            try:
-                end, seconds = timed(target.read)
-            except BaseException:
-                (tmp_path / "culprit").write_bytes(changed)
-                print(f"{target.name}, number {number}: {tmp_path / 'culprit'} as {file}")
-                raise
-            ends[end] += 1
-            longest = max(longest, seconds)
-            assert seconds < LONGEST, (target.name, number, seconds)
-            file.write_bytes(kept[file])
-    print(f"\n{package}: {len(targets)} readers, {dict(ends)}, longest {longest:.3f} s")
-    print(f"{peak() - before:,} bytes more")
+        for _ in range(max(100, int(FILES / len(PACKAGES) * share / sum(shares)))):
+            ends["read" if read_mangled(target, chance) == "read" else "refused"] += 1
+    print(f"\n{package}: {len(targets)} readers, {dict(ends)}, {peak() - before:,} bytes more")
     assert peak() - before < LARGEST
 
 
@@ -115,7 +88,7 @@ def test_fuzzed_parsers() -> None:
             seconds = time.thread_time() - begun
             if seconds > longest:
                 longest = seconds
-                assert seconds < LONGEST, (name, seconds, len(given))
+                assert seconds < SECONDS, (name, seconds, len(given))
             calls += 1
     print(f"\n{calls:,} calls of {len(known)} parsers, longest {longest:.3f} s")
     assert peak() - before < LARGEST
