@@ -55,6 +55,7 @@ def usual(target: Target) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(6 * 3600)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_mangled_files(package: str, tmp_path: Path) -> None:
@@ -71,6 +72,7 @@ def test_mangled_files(package: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(6 * 3600)
 def test_fuzzed_parsers() -> None:
     chance = random.Random(SEED)
     known = list(parsers().items())
