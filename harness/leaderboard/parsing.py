@@ -86,7 +86,7 @@ def _metrics(entry: dict[str, Any]) -> _Metrics:
             found.unscored[filter_name] = whole(value)
         elif metric == BYPASS:
             found.values[metric, filter_name] = None
-        elif isinstance(value, (int, float)):
+        elif isinstance(value, (int, float)) or (value is None and "," in key):  # undefined
             found.values[metric, filter_name] = value
     return found
 

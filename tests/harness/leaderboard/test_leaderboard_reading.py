@@ -135,6 +135,12 @@ def test_what_our_wrappers_and_tasks_add(tmp_path: Path) -> None:
     assert row.task.judge == '{"model":"judge","model_args":{"base":"x"},"temperature":0}'
 
 
+def test_a_run_whose_metrics_are_all_undefined_is_a_run(tmp_path: Path) -> None:
+    content = document({"steer": task({"overall,none": None, "overall_ci95,none": None})})
+    (row,) = read_results([save(tmp_path, content)]).rows
+    assert (row.metric, row.value, row.ci95_low) == ("overall", None, None)
+
+
 def test_a_task_that_a_method_did_not_touch_is_the_plain_models(tmp_path: Path) -> None:
     content = document(
         {"steer": task({"overall,none": 0.7}), "check": task({"f1,none": 0.6})},
