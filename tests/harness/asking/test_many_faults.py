@@ -24,6 +24,11 @@ from harness.asking.spec import AssistantSpec
 from harness.errors import HarnessError
 from harness.judging.ratings import parse_rating
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings("ignore"),  # requests that lm-eval calls off are never awaited
+]
 QUESTIONS = int(os.environ.get("PAPERHARNESS_FAULT_QUESTIONS", "400"))
 FAULTS = (
     *("402", "408", "409", "425", "429", "500", "502", "503", "504", "529"),
@@ -84,7 +89,6 @@ def check(found: list[str | None], store: Path, n: int) -> None:
     assert len(lines) == n - wanted(n).count(None) and set(lines.values()) == {1}
 
 
-@pytest.mark.slow
 def test_one_by_one_each_answer_is_paid_once(tmp_path: Path) -> None:
     store, n = tmp_path / "store.jsonl", QUESTIONS
     with running(faults) as server:
@@ -98,7 +102,6 @@ def test_one_by_one_each_answer_is_paid_once(tmp_path: Path) -> None:
         assert set(paid.values()) == {1}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("concurrent", [8, 32])
 def test_many_at_once_lose_nothing(tmp_path: Path, concurrent: int) -> None:
     store, n = tmp_path / "store.jsonl", QUESTIONS
@@ -111,7 +114,6 @@ def test_many_at_once_lose_nothing(tmp_path: Path, concurrent: int) -> None:
         assert all(refused(prompt) for prompt in again), "what is kept is not asked again"
 
 
-@pytest.mark.slow
 def test_full_disks_on_the_way(tmp_path: Path) -> None:
     """The disk fills eleven times; each time there is a little more room."""
     store, n = tmp_path / "store.jsonl", QUESTIONS
@@ -130,7 +132,6 @@ def test_full_disks_on_the_way(tmp_path: Path) -> None:
         print(f"\n{server.total:,} requests with eleven full disks")
 
 
-@pytest.mark.slow
 def test_processes_that_share_a_store(tmp_path: Path) -> None:
     """Three ask the same, one is killed in the middle and starts again."""
     store, n = tmp_path / "store.jsonl", QUESTIONS
