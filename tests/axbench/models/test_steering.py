@@ -286,6 +286,23 @@ def test_a_kill_loses_no_finished_batch(
     assert resumed.generate_until([steered(*row) for row in ROWS]) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"concept": 1.5, "factor": 1}, "concept=1.5: write a whole number"),
+        ({"concept": True, "factor": 1}, "concept=True: write a whole number"),
+        ({"concept": "x", "factor": 1}, "concept=x: write a whole number"),
+        ({"concept": 1, "factor": "abc"}, "factor=abc: write a number"),
+        ({"concept": 1, "factor": float("nan")}, "factor=nan: write a number"),
+    ],
+)
+def test_arguments_that_are_no_numbers(
+    llama: str, steering: Path, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(HarnessError, match=said):
+        model(llama, steering, **given)
+
+
 def test_model_info_names_the_method(llama: str, steering: Path) -> None:
     info = model(llama, steering, concept=1, factor=2.0).get_model_info()
     assert info["method"] == "diffmean"

@@ -6,6 +6,7 @@ Nothing here knows how a model is run; ``models`` adds that.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,7 +102,7 @@ def make_plan(
             f"{model} needs steering=DIR, a dictionary made by: harness axbench train --model "
             f"MODEL --layer LAYER --out DIR (for an unsteered model use --model {stock})"
         )
-    found = read(steering)
+    found = read(str(steering))
     if method is None:
         if len(found.methods) > 1:
             raise HarnessError(f"{steering}: pass method=, one of {', '.join(found.methods)}")
@@ -112,6 +113,12 @@ def make_plan(
     plan = Plan(found, method, intervention, positions)
     if plan.kind != VECTORS and (intervention, positions) != (ADD, ALL):
         raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
+    for name, value, kinds in (("concept", concept, (int,)), ("factor", factor, (int, float))):
+        sound = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not sound:
+            raise HarnessError(
+                f"{name}={value}: write {'a whole' if name == 'concept' else 'a'} number"
+            )
     if concept is None and factor is None:
         return plan
     if concept is None or (factor is None and not plan.factorless):
