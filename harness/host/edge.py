@@ -64,7 +64,7 @@ class _Sigterm:
 
     def _remind(self) -> None:
         if not self.told and signal.getsignal(signal.SIGTERM) is self:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _under_way(error: BaseException | None) -> bool:
