@@ -13,6 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -36,6 +37,7 @@ _HARMLESS = re.compile(
 )
 
 
+@lru_cache(4096)
 def is_secret(name: str) -> bool:
     """Whether a value of this name must not be seen.
 
@@ -119,8 +121,7 @@ class Secret:
     def __init__(self, value: Any, shown: str = HIDDEN) -> None:
         self.value = value
         self.shown = shown
-        _known.update(text for text in _texts(value, shown) if len(text) >= _SHORTEST)
-        guard_logs()
+        remember(value, shown)
 
     def __repr__(self) -> str:
         return self.shown
@@ -147,7 +148,11 @@ def seal(value: Any, name: str = "") -> Any:
 
 def unseal(value: Any) -> Any:
     """The same structure with secrets in the open, for the model's constructor."""
-    return _replaced(value, lambda secret: secret.value)
+    if isinstance(value, Mapping):
+        return {key: unseal(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [unseal(part) for part in value]
+    return value.value if isinstance(value, Secret) else value
 
 
 def opened(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,14 +167,6 @@ def public(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [public(part) for part in value]
     return value.shown if isinstance(value, Secret) else value
-
-
-def _replaced(value: Any, by: Callable[[Secret], Any]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _replaced(part, by) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_replaced(part, by) for part in value]
-    return by(value) if isinstance(value, Secret) else value
 
 
 def hidden(value: Any) -> Iterator[str]:
@@ -187,6 +184,17 @@ def hidden(value: Any) -> Iterator[str]:
 # -- what is known
 
 _known: set[str] = set()
+
+
+def remember(value: Any, shown: str = HIDDEN) -> None:
+    """Strike a secret out of messages and logs from now on.
+
+    Args:
+        value: The secret; of a structure all that is in it.
+        shown: What everybody may see of it.
+    """
+    _known.update(text for text in _texts(value, shown) if len(text) >= _SHORTEST)
+    guard_logs()
 
 
 def _texts(value: Any, shown: str) -> Iterator[str]:

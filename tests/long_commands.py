@@ -80,25 +80,11 @@ def write_inputs(folder: Path) -> None:
 
 
 def _model(folder: Path, seed: int) -> None:
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from taid.tiny import llama
+    from transformers import AutoTokenizer
 
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=2048,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(model_path("teacher")).save_pretrained(folder)
+    words = AutoTokenizer.from_pretrained(model_path("teacher"))
+    llama(folder, layers=2, seed=seed, rows=2048, words=words, tie_word_embeddings=False)
 
 
 def make_inputs(folder: Path, forking: Forking, *names: str) -> None:

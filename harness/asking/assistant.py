@@ -25,7 +25,7 @@ from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, cache_folder, key_of
 from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError, one_line
 from harness.host.lm_eval_seams import model_class
-from harness.secrets import Secret, hidden, public, struck, unseal
+from harness.secrets import hidden, public, remember, struck, unseal
 
 # How a model is run, not what it answers: these do not enter the store's key.
 _OPERATIONAL = frozenset(
@@ -141,7 +141,7 @@ class Assistant:
             kind = self._class()
             try:
                 model = kind.create_from_arg_obj(unseal(self.spec.model_args), {})
-                Secret(getattr(model, "header", None))  # API models look for their key here
+                remember(getattr(model, "header", None))  # API models look for their key here
             except HarnessError:
                 raise
             except Exception as cause:  # noqa: BLE001 -- a model's constructor raises what it likes
@@ -202,10 +202,9 @@ class Assistant:
     def _stored(self, key: str, question: Question, accept: Callable[[str], bool]) -> str | None:
         """The first stored answer that counts; rules of acceptance may differ between runs."""
         store: Mapping[str, str] = self._opened() or {}
-        check = question.check
         for entry in _entries(key):
             answer = store.get(entry)
-            if answer is None or (accept(answer) and (check is None or check(answer))):
+            if answer is None or _counts(answer, question, accept):
                 return answer
         return None
 
@@ -226,14 +225,14 @@ class Assistant:
         if store is None:
             return answer
         try:
-            store.refresh()
-            first = self._stored(key, question, accept)
-            if first is not None:
-                return first
-            stays: str = store.put(next(e for e in _entries(key) if e not in store), answer)
+            stay = (store.put(entry, answer) for entry in _entries(key))
+            return str(next(text for text in stay if _counts(text, question, accept)))
         except ArtefactError as cause:
             raise Unkept(f"{cause}. Nothing more is asked, as no answer could be kept") from cause
-        return stays
+
+
+def _counts(answer: str, question: Question, accept: Callable[[str], bool]) -> bool:
+    return accept(answer) and (question.check is None or question.check(answer))
 
 
 def _entries(key: str) -> Iterator[str]:

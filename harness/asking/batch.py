@@ -36,7 +36,7 @@ _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
 _PATIENCE = 4
 _DELAY = 2.0  # seconds without a bar
-_LEAST = 32  # questions of a call for each of its concurrent requests
+_A_CALL = 32  # questions for each request that runs at once
 _TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
 _TOKENS |= {"input_tokens": "prompt_tokens", "output_tokens": "answer_tokens"}  # Anthropic's
 
@@ -258,10 +258,7 @@ class Batch:
         if isinstance(answer, str):
             self._usage.update(answers=1, answer_characters=len(answer))
         if isinstance(answer, str) and self._counts(key, answer):
-            stays = self._keep(key, answer)
-            while not self._counts(key, stays):  # a run with another rule was first
-                stays = self._keep(key, answer)
-            self._take(key, stays)
+            self._take(key, self._keep(key, answer))
             return
         self._tries[key] += 1
         self._usage["rejected"] += 1
@@ -322,7 +319,7 @@ def _call_size(model: Any) -> int | None:
     Between calls it is seen what other processes have asked meanwhile.
     """
     concurrent = getattr(model, "_concurrent", None)
-    return _LEAST * concurrent if isinstance(concurrent, int) and concurrent > 0 else None
+    return _A_CALL * concurrent if isinstance(concurrent, int) and concurrent > 0 else None
 
 
 def _has_bar(model: Any) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import atexit
 import sys
 
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError
 from harness.host import edge
-from harness.secrets import struck
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
             edge.tell(edge.said(stop))
             sys.exit(edge.status(stop))
         if isinstance(error, HarnessError):
-            edge.tell(f"error: {struck(one_line(error))}")
+            edge.tell_error(error)
             sys.exit(1)
         raise
     finally:

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from harness.errors import HarnessError, one_line
-from harness.secrets import struck
 
 _KEPT = "what response_cache= and judges keep is not asked again"
 _ONE = 2.0
@@ -54,7 +53,8 @@ class _Sigterm:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         again = self.came is not None and now <= self.came + _ONE
-        if again or self.told or _under_way(sys.exc_info()[1]):
+        handled = _and_causes(sys.exc_info()[1])
+        if again or self.told or any(isinstance(one, KeyboardInterrupt) for one in handled):
             return
         self.came = now
         reminder = threading.Timer(_ONE + 0.1, self._remind)
@@ -67,15 +67,13 @@ class _Sigterm:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def _under_way(error: BaseException | None) -> bool:
-    """Whether what is being handled is an interruption, or comes of one."""
+def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and each that it came from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, KeyboardInterrupt):
-            return True
         seen.add(id(error))
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 _sigterm = _Sigterm()
@@ -132,25 +130,22 @@ def die_at_once() -> None:
 
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
     """The Ctrl-C or SIGTERM that an exception is, or comes from; it has the notes of both."""
-    seen: list[BaseException] = []
-    found = error
-    while found is not None and not any(found is one for one in seen):
+    notes: list[str] = []
+    for found in _and_causes(error):
         if isinstance(found, KeyboardInterrupt):
-            for note in _notes(*seen):
-                found.add_note(note)
-            return found
-        seen.append(found)
-        found = found.__cause__ or found.__context__
-    if isinstance(error, (HarnessError, SystemExit)) or _sigterm.came is None:
-        return None
-    stop = Terminated()
-    for note in _notes(*seen):
-        stop.add_note(note)
-    return stop
+            break
+        notes += _notes(found)
+    else:
+        if isinstance(error, (HarnessError, SystemExit)) or _sigterm.came is None:
+            return None
+        found = Terminated()
+    for note in notes:
+        found.add_note(note)
+    return found
 
 
-def _notes(*errors: BaseException) -> list[str]:
-    return [note for error in errors for note in getattr(error, "__notes__", ())]
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", ()))
 
 
 def said(stop: KeyboardInterrupt, otherwise: str = "") -> str:
@@ -173,6 +168,13 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def tell_error(error: HarnessError) -> None:
+    """Print what a user can put right, without secrets."""
+    from harness.secrets import struck  # not needed where all goes well
+
+    tell(f"error: {struck(one_line(error))}")
+
+
 def show_own_errors_in_one_line() -> None:
     """Print an uncaught ``HarnessError`` and an interruption as one line; all else as before."""
     previous = sys.excepthook
@@ -188,7 +190,7 @@ def show_own_errors_in_one_line() -> None:
             if kind is not KeyboardInterrupt:  # after which Python ends by the signal itself
                 raise SystemExit(status(stop))
         elif isinstance(error, HarnessError):
-            tell(f"error: {struck(one_line(error))}")
+            tell_error(error)
         else:
             previous(kind, error, traceback)
 

@@ -8,17 +8,14 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mangling import Target, read_mangled
+from mangling import Target, read_mangled, valid_once
 
 from .mangling_targets import PARSERS, targets
 
 
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
-    found = {one.name: one for one in targets(tmp_path_factory.mktemp("valid"))}
-    for target in found.values():
-        target.read()  # what is imported then takes no time later
-    return found
+    return valid_once(targets(tmp_path_factory.mktemp("valid")))
 
 
 NAMES = (

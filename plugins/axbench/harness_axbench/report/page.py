@@ -15,10 +15,10 @@ from harness.artefacts.reading import loads
 from harness.artefacts.writing import replacing_text
 from harness.reports.files import write_cells
 from harness.reports.page import report_style, source, source_hash, template
-from harness.reports.values import mapping, text
+from harness.reports.values import mapping, printable, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
-from harness_axbench.report.reading import Runs, Section, plain
+from harness_axbench.report.reading import Runs, Section
 
 PAGE = "report.html"
 _ROOM = "harness_axbench.report"
@@ -91,9 +91,9 @@ def _judge(judge: str) -> str:
     try:
         known = mapping(loads(judge)) if judge else {}
     except ValueError:
-        return plain(judge)
+        return printable(judge)
     named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
-    return plain(named or judge)
+    return printable(named or judge)
 
 
 def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:

@@ -21,7 +21,7 @@ from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Run, TaskRun
-from harness.reports.values import mapping, text
+from harness.reports.values import mapping, printable, text
 from harness_axbench.metrics.concept_mean import Item
 from harness_axbench.metrics.items import Detected, Rated, Suppressed
 
@@ -159,7 +159,7 @@ def read_runs(paths: Iterable[Path]) -> Runs:
             left_out.append(one_line(cause))
     if not series:
         raise HarnessError(f"no samples of an AxBench task can be read; the first: {left_out[-1]}")
-    return Runs(tuple(_sections(series)), tuple(map(plain, left_out)))
+    return Runs(tuple(_sections(series)), tuple(map(printable, left_out)))
 
 
 def _newest(
@@ -182,14 +182,14 @@ def _series(run: Run, task: TaskRun) -> Series:
     rows = read_samples(path, saved, task.task)
     items = [_item(row, number, path, task.task) for number, row in enumerate(rows, start=1)]
     concepts = {
-        int(item["concept_id"]): plain(text(row["doc"].get("concept")))
+        int(item["concept_id"]): printable(text(row["doc"].get("concept")))
         for item, row in zip(items, rows, strict=True)
     }
     run = replace(
         run,
-        model=plain(run.model),
-        method=plain(run.method),
-        lm_eval_version=plain(run.lm_eval_version),
+        model=printable(run.model),
+        method=printable(run.method),
+        lm_eval_version=printable(run.lm_eval_version),
     )
     facts = mapping(saved.get("config"))
     return Series(
@@ -215,11 +215,6 @@ def _item(row: Row, number: int, path: Path, task: str) -> Item:
     return item
 
 
-def plain(text: str) -> str:
-    """A text as it is shown: one line, without what would steer a terminal."""
-    return one_line(text) if text else ""
-
-
 def _label(run: Run, task: str, facts: Mapping[str, Any]) -> str:
     if not run.method:
         return _STOCK[task]
@@ -228,7 +223,7 @@ def _label(run: Run, task: str, facts: Mapping[str, Any]) -> str:
             if facts.get(key) not in (None, usual)]  # fmt: skip
     if TASKS[task] == DETECTION or not more:
         return name
-    return plain(f"{name} ({', '.join(more)})")
+    return printable(f"{name} ({', '.join(more)})")
 
 
 def _sections(series: Iterable[Series]) -> list[Section]:
@@ -239,7 +234,7 @@ def _sections(series: Iterable[Series]) -> list[Section]:
         judge = task.judge if family else ""
         groups.setdefault((family, task.data_sha256, judge, task.data_source), []).append(one)
     return [
-        Section(FAMILIES[family], plain(source), plain(sha256), judge, _told_apart(own))
+        Section(FAMILIES[family], printable(source), printable(sha256), judge, _told_apart(own))
         for (family, sha256, judge, source), own in sorted(groups.items(), key=lambda pair: pair[0])
     ]
 
@@ -253,7 +248,7 @@ def _told_apart(series: Sequence[Series]) -> tuple[Series, ...]:
     for more in (_layer, _model, _arguments, _identity):
         counts = Counter(one.label for one in named)
         named = [
-            replace(one, label=plain(f"{one.label}, {more(one)}"))
+            replace(one, label=printable(f"{one.label}, {more(one)}"))
             if counts[one.label] > 1 and more(one)
             else one
             for one in named

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict
 
 from harness import DataError, Row, read_table
 from harness.artefacts.reading import fitting
 from harness.judging.run_files import read_results, read_samples, results_file
 from harness_axbench.metrics import ABSENCE, overall_score
+from harness_axbench.metrics.items import Rated, Suppressed
 
 KEY = "axbench_baseline"
 STEERING = ("axbench_steer", "axbench_steer_prompt")
@@ -25,20 +25,6 @@ class _Concept(BaseModel):
 
     concept_id: int
     concept: str
-
-
-class _Generation(BaseModel):
-    """What of a sample's item a score is made of."""
-
-    model_config = ConfigDict(strict=True)
-
-    concept_id: int
-    factor: FiniteFloat | None
-    split: Literal["select", "test"]
-    concept: Annotated[float, Field(ge=0, le=2)] | None
-    relatedness: Annotated[float, Field(ge=0, le=2)] | None
-    fluency: Annotated[float, Field(ge=0, le=2)] | None
-    absence: Annotated[float, Field(ge=0, le=2)] | None = None
 
 
 def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict[int, float | None]:
@@ -59,7 +45,11 @@ def scores(place: str, concepts: Mapping[int, str], *, suppressed: bool) -> dict
     items = [row.get(_ITEM) for row in rows]
     for number, item in enumerate(items, start=1):
         if isinstance(item, dict):
-            fitting(_Generation, item, f"{KEY}={place}: {_ITEM} of sample {number}")
+            fitting(
+                Suppressed if ABSENCE in item else Rated,
+                item,
+                f"{KEY}={place}: {_ITEM} of sample {number}",
+            )
     known = [item for item in items if isinstance(item, dict)]
     if len(known) < len(rows) or any((ABSENCE in item) != suppressed for item in known):
         task = " or ".join(SUPPRESSION if suppressed else STEERING)
