@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "astral generate": "harness astral generate --out out --generator testbed-writer "
     "--seeds testbed --strength 2 --replicates 1",
     "taid capture": "harness taid capture --out out --teacher {inputs}/teacher "
-    "--data {inputs}/exchanges.jsonl --top-k 4 --device cpu --dev-rows 2",
+    "--data {inputs}/shards.jsonl --top-k 4 --device cpu --dev-rows 2",
     "taid distill": "harness taid distill --out out --teacher {inputs}/teacher "
     "--student {inputs}/student --data {inputs}/exchanges.jsonl --device cpu --epochs 2 "
     "--batch-size 4 --device-batch-size 4 --dev-rows 2 --save-every 2",
@@ -70,9 +70,10 @@ def write_inputs(folder: Path) -> None:
     ]
     exchanges = [
         {"prompt": f"Tell me about window {k}.", "response": "It is late. " * (1 + k % 3)}
-        for k in range(24)
+        for k in range(600)
     ]
-    for name, rows in (("pairs", pairs), ("exchanges", exchanges)):
+    files = (("pairs", pairs), ("exchanges", exchanges[:24]), ("shards", exchanges))
+    for name, rows in files:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines)
     for seed, name in enumerate(("teacher", "student")):

@@ -23,7 +23,7 @@ DRAFTS = {
     "axbench train": ".out.parts-*/00000.diffmean.safetensors",
     "factcg train": ".out.training-*/*/checkpoint-*/trainer_state.json",
     "taid distill": ".out.distilling-*/checkpoints/step-*",
-    "taid capture": ".out.capturing-*/.*.draft",
+    "taid capture": ".out.capturing-*/shard-00000.safetensors",
 }
 
 
