@@ -1,0 +1,1 @@
+"""Two runs of lm-eval on the same documents: paired differences, their intervals and p-values."""

@@ -1,0 +1,1 @@
+"""One YAML: artefacts, models, methods and tasks, made and run, compared and shown."""
