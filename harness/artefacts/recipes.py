@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.artefacts.checksums import digest
 from harness.artefacts.reading import fitting, read_record
 from harness.artefacts.writing import write_json
-from harness.errors import ArtefactError, HarnessError, shown
+from harness.errors import ArtefactError, HarnessError, one_line, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +102,7 @@ def kept(
         raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
-        other = words.other.format(unlike=", ".join(unlike))
+        other = words.other.format(unlike=", ".join(one_line(key, 80) for key in unlike))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
     for file, expected in digests.items():
         check(inside(folder, file, path), expected, words)

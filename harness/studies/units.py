@@ -5,8 +5,8 @@
 
 Units form a graph: a cell needs the artefacts that its configuration names. Each has a key, the
 hash of all that determines what it makes: its configuration, the keys of what it needs, the content
-of the local files that it names, the versions of the packages that matter. Where it runs (``--out``,
-device, batch size, processes) is no part of the key.
+of the local files that it names, the versions of the packages that matter. Where and how it runs
+(``--out``, device, batch size, processes) is no part of the key.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from harness import ArtefactError, DataError, Row
 from harness.artefacts.checksums import digest
 from harness.artefacts.reading import fitting, read_json
 from harness.artefacts.recipes import inside, write_manifest
+from harness.artefacts.schemas import Count
 from harness.artefacts.writing import write_lines
 from harness.asking.store import key_of
 from harness.data.lines import numbered
@@ -159,12 +160,9 @@ def read_suite(path: Path) -> tuple[list[Input], dict[str, Any]]:
     return inputs, manifest or {"format": FORMAT, "sha256": content}
 
 
-_Count = Annotated[int, Field(ge=0, strict=True)]
-
-
 @dataclass(frozen=True)
 class _Share:
-    covered: _Count
+    covered: Count
     total: Annotated[int, Field(ge=1, strict=True)]
     share: StrictFloat
 
@@ -184,9 +182,9 @@ class _Manifest:
     sha256: str
     factors: dict[str, list[str]] = field(default_factory=dict)
     coverage: _Coverage = _Coverage()
-    outcomes: dict[str, dict[str, _Count]] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, Count]] = field(default_factory=dict)
     holes: list[dict[str, Any]] = field(default_factory=list)
-    costs: dict[str, dict[str, dict[str, _Count]]] = field(default_factory=dict)
+    costs: dict[str, dict[str, dict[str, Count]]] = field(default_factory=dict)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

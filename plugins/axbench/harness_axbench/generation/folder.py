@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
 from harness.artefacts.reading import fitting
 from harness.artefacts.recipes import MANIFEST
+from harness.artefacts.schemas import Count
 from harness.artefacts.writing import appearing, whole, write_json, write_lines
 from harness.errors import shown
 from harness_axbench.data.concepts import load
@@ -44,18 +43,15 @@ class Generated:
     already_there: bool = False
 
 
-_Count = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
-
-
 @dataclass(frozen=True)
 class _Counts:
-    concept_id: _Count
+    concept_id: Count
     genre: str
     concept: str
-    train_positive: _Count
-    eval_positive: _Count
-    eval_negative: _Count
-    eval_hard_negative: _Count
+    train_positive: Count
+    eval_positive: Count
+    eval_negative: Count
+    eval_hard_negative: Count
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,10 @@ class _Manifest:
     """What is shown of a folder that is there already."""
 
     concepts: list[_Counts]
-    training_negatives: dict[str, _Count]
+    training_negatives: dict[str, Count]
     dropped_concepts: list[Any]
     missing_rows: list[Any]
-    costs: dict[str, dict[str, dict[str, _Count]]]
+    costs: dict[str, dict[str, dict[str, Count]]]
 
 
 def row_of(instruction: str, output: str, label: tuple[str, int], genre: str, category: str) -> Row:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, StrictInt
+from pydantic import BaseModel, ConfigDict
 
 from harness import ArtefactError, Row
 from harness.artefacts import recipes
 from harness.artefacts.reading import fitting
+from harness.artefacts.schemas import Count
 from harness.artefacts.writing import appearing, write_lines
 from harness.errors import shown
 from harness_factcg.data import cg2c
@@ -69,11 +70,11 @@ class _Gap(BaseModel):
 class _Facts:
     """What is told of a folder; all else in its manifest is not looked at."""
 
-    pairs: StrictInt
-    pairs_by_hops: dict[str, StrictInt]
+    pairs: Count
+    pairs_by_hops: dict[str, Count]
     length_gap: _Gap
-    left_out: dict[str, StrictInt]
-    costs: dict[str, dict[str, dict[str, StrictInt]]]
+    left_out: dict[str, Count]
+    costs: dict[str, dict[str, dict[str, Count]]]
 
 
 def write(
