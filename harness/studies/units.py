@@ -1,7 +1,7 @@
 """What a study is made of: units of work, each a command that a person could type.
 
     artefact   harness axbench train … --out ARTEFACT       a folder that appears by one rename
-    cell       lm_eval run --config CELL/config.yaml        one model, one task (or group of tasks)
+    cell       lm_eval run --config CONFIG.yaml             one model, one task (or group of tasks)
 
 Units form a graph: a cell needs the artefacts that its configuration names. Each has a key, the
 hash of all that determines what it makes: its configuration, the keys of what it needs, the content
@@ -33,8 +33,8 @@ class Unit:
         name: As the study's file and messages call it; unique in the study.
         key: 16 hexadecimal digits.
         folder: Where its result is: there once it is done, and only then.
-        words: The command, ``("harness", "axbench", "train", …)`` or ``("lm_eval", "run",
-            "--config", …)``, as a person can type it.
+        words: The command as a person can type it: ``("harness", "axbench", "train", …)``,
+            ``("lm_eval", "run", "--config", …)``; of a cell without where it writes.
         needs: Names of the units that must be done before.
         log: The file that gets all that the command prints.
         resources: What it needs of a machine.
@@ -61,9 +61,11 @@ class Artefact(Unit):
 
 @dataclass(frozen=True)
 class Cell(Unit):
-    """One lm-eval run.
+    """One lm-eval run, or the judging of its saved samples by ``harness score``.
 
     Args:
+        target: The option that says where it writes. Whoever runs the cell appends it and a draft
+            folder, which becomes ``folder`` by one rename when the command has ended well.
         run: The name of its run, with the values that tell its variant apart: ``steered-diffmean``.
         task: Its task, or group of tasks.
         config: lm-eval's own run configuration, without ``output_path``.
@@ -72,6 +74,7 @@ class Cell(Unit):
         unjudged: The key without the judge: a finished cell with the same one has the responses.
     """
 
+    target: str = "--output_path"
     run: str = ""
     task: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,63 @@
+"""What a comparison of two runs on the same documents found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A metric of one task in two runs: ``value`` minus ``baseline_value``, paired by document.
+
+    Args:
+        task: Name of the task.
+        metric: Name of the metric.
+        filter: lm-eval's filter.
+        baseline: Name of the run that is compared with.
+        run: Name of the other run.
+        higher_is_better: The metric's direction; None if unknown.
+        documents: Documents that both runs have.
+        units: Independent units among them, which are resampled: documents, or concepts.
+        baseline_value: The metric over these documents, of the baseline.
+        value: The same of the other run.
+        difference: ``value - baseline_value``.
+        low: Lower end of the 95 % interval of the difference; None where there is none.
+        high: Upper end.
+        p: Two-sided p-value of "no difference"; None where there is none.
+        p_holm: The same, corrected by Holm over all differences of one call.
+        test: How p was found: ``"bootstrap"`` or ``"mcnemar"``.
+    """
+
+    task: str
+    metric: str
+    filter: str
+    baseline: str
+    run: str
+    higher_is_better: bool | None
+    documents: int
+    units: int
+    baseline_value: float
+    value: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    test: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncompared:
+    """Two runs that are not compared on a task, and why.
+
+    Args:
+        task: Name of the task.
+        baseline: Name of the run that would be compared with.
+        run: Name of the other run.
+        reason: Why, in a few words: ``another judge``, ``other documents`` …
+    """
+
+    task: str
+    baseline: str
+    run: str
+    reason: str
