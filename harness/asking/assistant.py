@@ -125,9 +125,11 @@ class Assistant:
 
         Raises:
             JudgeError: There is no such model, or an API model cannot be made (no key, say).
+            ArtefactError: The store is none.
         """
         from lm_eval.models.api_models import TemplateAPI
 
+        self._opened()
         if issubclass(self._class(), TemplateAPI):
             self.model()
 
