@@ -107,5 +107,5 @@ def test_it_is_opened_as_a_model_of_its_base(adapter: Path) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(model(ids).logits, right(ids).logits, atol=1e-4, rtol=1e-4)
     assert words.get_vocab() and not any(p.requires_grad for p in model.parameters())
-    with pytest.raises(HarnessError, match="^drafter: no folder 'no/such' is here, and the hub"):
+    with pytest.raises(HarnessError, match=r"^drafter: no folder 'no/such' is here, and the hub"):
         open_causal("drafter", "no/such")
