@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts.cache import cache_folder
 from harness.asking.batch import Batch, Unkept, count_tokens
 from harness.asking.quiet import keep_quiet
 from harness.asking.spec import AssistantSpec, Question
-from harness.asking.store import Store, cache_folder, key_of
+from harness.asking.store import Store, key_of
 from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError, one_line
 from harness.host.lm_eval_seams import model_class
 from harness.secrets import hidden, public, remember, struck, unseal
