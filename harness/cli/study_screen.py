@@ -1,0 +1,228 @@
+"""What ``harness run`` shows: commands, what is done, how it goes, results."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.cli.leaderboard import ARROWS, numbers
+from harness.errors import shown
+from harness.reports.values import printable
+from harness.studies.plan import Plan, by_hand
+from harness.studies.running import Ended, failure
+from harness.studies.units import Cell, Outcome, Unit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as Screen
+
+    from harness.leaderboard import Row
+    from harness.studies.closing import Closed
+
+_NAMED = 3  # units that are named while they run
+_LOOKS = 2.0  # a second, at which units are at work
+_COLUMN, _FIRST_COLUMN = 26, 30  # characters
+
+
+def say_what_is_to_do(plan: Plan, units: Sequence[Unit]) -> None:
+    """One line: how many units there are, and how many of them are to be run."""
+    artefacts = len(plan.units) - len(plan.cells)
+    done = sum(unit.done for unit in plan.units)
+    again = sum(isinstance(unit, Cell) and unit.words[0] == "harness" for unit in units)
+    print(
+        printable(
+            f"{plan.study.name}: {_counted(len(plan.cells), 'cell')}, "
+            f"{_counted(artefacts, 'artefact')}; {done} done, {len(units)} to do"
+            + (f" ({again} by judging saved responses)" if again else "")
+        )
+    )
+
+
+def show_commands(plan: Plan, units: Sequence[Unit]) -> None:
+    """Each unit with its command, as a person can type it."""
+    to_do = {unit.name for unit in units}
+    say_what_is_to_do(plan, units)
+    for unit in plan.units:
+        state = "to do" if unit.name in to_do else "done" if unit.done else "left"
+        print(shown(f"{state:<7} {unit.name}"))
+        print(shown(f"        {by_hand(unit)}"))
+
+
+def show_status(plan: Plan) -> None:
+    """Each unit: done, missing or failed, with its last line and its log."""
+    states: Counter[str] = Counter()
+    for unit in plan.units:
+        failed = failure(unit)
+        state = "done" if unit.done else "failed" if failed else "missing"
+        states[state] += 1
+        print(shown(f"{state:<7} {unit.name}"))
+        if failed:
+            print(shown(f"        {failed.error}"))
+            print(shown(f"        {unit.log}"))
+    print(", ".join(f"{states[state]} {state}" for state in ("done", "missing", "failed")))
+
+
+@contextmanager
+def watching(units: Sequence[Unit], began: float) -> Iterator[Callable[[Outcome], None]]:
+    """Shows how units end: on a terminal one bar, which names those at work, else a line a unit.
+
+    Args:
+        units: What is run.
+        began: When, as ``time.time`` says it.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal and units:
+        with _bar(console, units, began) as watch:
+            yield watch
+        return
+    ended = 0
+
+    def tell(outcome: Outcome) -> None:
+        nonlocal ended
+        ended += 1
+        print(_line(outcome, f"{ended}/{len(units)} "), flush=True)
+
+    yield tell
+
+
+@contextmanager
+def _bar(
+    console: Console, units: Sequence[Unit], began: float
+) -> Iterator[Callable[[Outcome], None]]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeElapsedColumn,
+    )
+    from rich.text import Text
+
+    waiting = {unit.name: unit for unit in units}
+
+    class Working(ProgressColumn):
+        """Names of the units whose log is being written."""
+
+        max_refresh = 1 / _LOOKS
+
+        def render(self, task: Task) -> Text:
+            return Text(_at_work(list(waiting.values()), began))
+
+    columns: tuple[ProgressColumn, ...] = (
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        Working(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(units))
+
+        def tell(outcome: Outcome) -> None:
+            waiting.pop(outcome.unit, None)
+            progress.advance(task)
+            if outcome.error is not None:
+                progress.console.print(_line(outcome), markup=False, soft_wrap=True)
+
+        yield tell
+
+
+def _line(outcome: Outcome, before: str = "") -> str:
+    how = "done" if outcome.error is None else "FAILED"
+    said = f": {outcome.error}" if outcome.error is not None else ""
+    return printable(f"{before}{outcome.unit} {how} in {outcome.seconds:,.1f} s{said}")
+
+
+def _at_work(waiting: Sequence[Unit], began: float) -> str:
+    """Names of the units whose log has been written to since the run began."""
+    names = [unit.name for unit in waiting if _written(unit) >= began]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return printable(", ".join(names[:_NAMED]) + more)
+
+
+def _written(unit: Unit) -> float:
+    try:
+        return unit.log.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def show_failures(plan: Plan, ended: Ended) -> None:
+    """What failed, with its last line and its log; what was not run, and for want of what."""
+    by_name = {unit.name: unit for unit in plan.units}
+    failed = {outcome.unit for outcome in ended.failed}
+    for outcome in ended.failed:
+        print(printable(f"failed: {outcome.unit}: {outcome.error}"), file=sys.stderr)
+        print(shown(f"        {by_name[outcome.unit].log}"), file=sys.stderr)
+    for unit in ended.left:
+        want = [need for need in unit.needs if need in failed or not by_name[need].done]
+        why = f": it needs {', '.join(want)}" if want else ""
+        print(printable(f"not run: {unit.name}{why}"), file=sys.stderr)
+
+
+def show_results(plan: Plan, closed: Closed) -> None:
+    """Runs by tasks, headline values with their intervals; and what was written."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    columns = _columns(plan, closed)
+    at_once = max(1, (console.width - _FIRST_COLUMN) // _COLUMN)
+    for first in range(0, len(columns), at_once):
+        console.print(_matrix(plan, closed, columns[first : first + at_once]))
+    for skipped in closed.table.skipped:
+        print(printable(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
+    for file in closed.files:
+        print(shown(f"wrote {file}"))
+
+
+def _columns(plan: Plan, closed: Closed) -> list[tuple[str, str, str]]:
+    """Task of the study, lm-eval's task, metric with its direction; in the order of the file."""
+    found: dict[tuple[str, str, str], None] = {}
+    for task in plan.study.tasks:
+        for cell in plan.cells:
+            if cell.name.partition("/")[2] == task.name:
+                found |= {
+                    _column(task.name, row): None for row in closed.headlines.get(cell.name, ())
+                }
+    return list(found)
+
+
+def _column(task: str, row: Row) -> tuple[str, str, str]:
+    return task, row.task.task, f"{row.metric} {ARROWS[row.higher_is_better]}"
+
+
+def _matrix(plan: Plan, closed: Closed, columns: Sequence[tuple[str, str, str]]) -> Screen:
+    from rich import box
+    from rich.table import Table as Screen
+    from rich.text import Text
+
+    screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False)
+    screen.add_column("", overflow="fold")
+    for task, name, metric in columns:
+        title = task if task == name else f"{task}: {name}"
+        screen.add_column(Text(printable(f"{title}\n{metric}")), justify="right")
+    for variant in plan.variants:
+        cells = [Text(printable(variant))]
+        for task, name, metric in columns:
+            rows = closed.headlines.get(f"{variant}/{task}", ())
+            row = next((row for row in rows if _column(task, row) == (task, name, metric)), None)
+            cells.append(Text(_value(row)))
+        screen.add_row(*cells)
+    return screen
+
+
+def _value(row: Row | None) -> str:
+    """A value with its interval; a dash where there is none."""
+    if row is None:
+        return "–"
+    value, interval, _ = numbers(row)
+    return printable(value if interval == "–" else f"{value} ({interval})")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

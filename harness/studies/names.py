@@ -1,0 +1,72 @@
+"""Whether lm-eval knows the models and tasks of a study, told before hours of other work.
+
+Only what is certain is refused: what this says is missing, lm-eval would not find either.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
+from harness.errors import HarnessError
+from harness.host import discovery
+from harness.host import lm_eval_seams as seams
+from harness.studies.file import Study
+from harness.studies.settings import misnamed
+
+
+def check_names(study: Study) -> None:
+    """Refuse a model or task that neither lm-eval nor a plugin has.
+
+    Raises:
+        StudyError: There is no such model or task.
+    """
+    models = _models()
+    for place, settings in [
+        (("defaults",), study.defaults),
+        *((run.place, run.settings) for run in study.runs),
+        *((task.place, task.settings) for task in study.tasks),
+    ]:
+        model = settings.get("model")
+        if model is not None and not discovery.broken() and model.partition("+")[0] not in models:
+            raise study.wrong((*place, "model"), misnamed(model, sorted(models), "model"))
+    own = {name for plugin in discovery.plugins() for name in plugin.of_kind("task")}
+    for task in study.tasks:
+        layers = [study.defaults, task.settings, *(run.settings for run in study.runs)]
+        if task.task.endswith(".yaml"):
+            if not Path(task.task).is_file():
+                raise study.wrong(task.place, f"there is no file {task.task}")
+        elif task.task not in own and not any("include_path" in one for one in layers):
+            _check_task(study, task.task, (*task.place, "task"))
+
+
+@cache
+def _models() -> frozenset[str]:
+    return frozenset(dict(seams.registry("model").items()))
+
+
+def _check_task(study: Study, name: str, place: tuple[str | int, ...]) -> None:
+    """Ask lm-eval's index of tasks, which takes seconds, where no file is named like the task."""
+    if any(mark in name for mark in "*?[:,") or name in _likely():
+        return
+    from lm_eval.tasks import TaskManager
+
+    try:
+        found = TaskManager().match_tasks([name])
+    except HarnessError as cause:
+        raise study.wrong(place, str(cause)) from cause
+    if not found:
+        raise study.wrong(
+            place, f"no task is called '{name}': `lm_eval ls tasks` lists those that there are"
+        )
+
+
+@cache
+def _likely() -> frozenset[str]:
+    """Names of files and folders of lm-eval's tasks: most tasks and groups are called like one."""
+    import lm_eval
+
+    folder = Path(str(lm_eval.__file__)).parent / "tasks"
+    files = {path.stem for path in folder.rglob("*.yaml")}
+    return frozenset(files | {path.name for path in folder.iterdir() if path.is_dir()})
