@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -182,6 +183,19 @@ def _cache_hook() -> None:
     )
 
 
+def _network_loading() -> None:
+    kind = import_module("lm_eval.models.huggingface").HFLM
+    stock = inspect.unwrap(kind._create_model)
+    given = inspect.signature(stock).parameters
+    wanted = {"pretrained", "revision", "dtype", "peft", "delta", "gguf_file", "kwargs"}
+    _expect(wanted <= set(given), f"_create_model takes {[*given]}")
+    _expect("self._create_model(" in inspect.getsource(kind.__init__), "it is not called once")
+    source = inspect.getsource(stock)
+    _expect("self._model = self.AUTO_MODEL_CLASS" in source, "it sets another attribute")
+    used = set(re.findall(r"self\.(\w+)", source)) - {"_model", "_get_accelerate_args"}
+    _expect(used == {"AUTO_MODEL_CLASS", "tokenizer"}, f"what is loaded depends on {used}")
+
+
 def _members(target: str, *names: str) -> Callable[[], None]:
     def check() -> None:
         missing = sorted(set(names) - definitions.members(target))
@@ -204,6 +218,7 @@ SEAMS = (
     Seam("how tasks and groups are aggregated", _aggregations),
     Seam("what an API model returns for no answer", _no_answer),
     Seam("the cache hook of --use_cache", _cache_hook),
+    Seam("how HFLM loads its network", _network_loading),
     Seam(
         "the inside of ConfigurableTask",
         _members("lm_eval.api.task:ConfigurableTask", "dataset", "_filters", "download"),

@@ -1,0 +1,5 @@
+"""Units run in processes of this machine, or by Ray; cells that share a model load it once."""
+
+from harness.studies.executing.local import LocalExecutor
+
+__all__ = ["LocalExecutor"]
