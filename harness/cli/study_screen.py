@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.cli.leaderboard import ARROWS, numbers
 from harness.errors import shown
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # units that are named while they run
 _LOOKS = 2.0  # a second, at which units are at work
-_COLUMN, _FIRST_COLUMN = 26, 30  # characters
+_GAP = 3  # characters between columns
+
+
+class _Column(NamedTuple):
+    """A column of results: a task of the study, and what stands above its values."""
+
+    task: str
+    title: str
 
 
 def say_what_is_to_do(plan: Plan, units: Sequence[Unit]) -> None:
@@ -134,8 +141,7 @@ def _bar(
 
 def _line(outcome: Outcome, before: str = "") -> str:
     how = "done" if outcome.error is None else "FAILED"
-    said = f": {outcome.error}" if outcome.error is not None else ""
-    return printable(f"{before}{outcome.unit} {how} in {outcome.seconds:,.1f} s{said}")
+    return printable(f"{before}{outcome.unit} {how} in {outcome.seconds:,.1f} s")
 
 
 def _at_work(waiting: Sequence[Unit], began: float) -> str:
@@ -170,49 +176,65 @@ def show_results(plan: Plan, closed: Closed) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    columns = _columns(plan, closed)
-    at_once = max(1, (console.width - _FIRST_COLUMN) // _COLUMN)
-    for first in range(0, len(columns), at_once):
-        console.print(_matrix(plan, closed, columns[first : first + at_once]))
+    for columns in _side_by_side(plan, closed, console.width):
+        console.print(_matrix(plan, closed, columns))
     for skipped in closed.table.skipped:
         print(printable(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
     for file in closed.files:
         print(shown(f"wrote {file}"))
 
 
-def _columns(plan: Plan, closed: Closed) -> list[tuple[str, str, str]]:
-    """Task of the study, lm-eval's task, metric with its direction; in the order of the file."""
-    found: dict[tuple[str, str, str], None] = {}
+def _side_by_side(plan: Plan, closed: Closed, width: int) -> Iterator[list[_Column]]:
+    """The columns of the matrix, in as many tables as a screen's width makes of them."""
+    left = width - max(map(len, plan.variants))
+    some: list[_Column] = []
+    room = left
+    for column in _columns(plan, closed):
+        cells = [_value(_row(closed, variant, column)) for variant in plan.variants]
+        needed = _GAP + max(map(len, [*column.title.split("\n"), *cells]))
+        if some and needed > room:
+            yield some
+            some, room = [], left
+        some.append(column)
+        room -= needed
+    if some:
+        yield some
+
+
+def _columns(plan: Plan, closed: Closed) -> list[_Column]:
+    """In the order of the study's file; a tag of several tasks has several."""
+    found: dict[_Column, None] = {}
     for task in plan.study.tasks:
-        for cell in plan.cells:
-            if cell.name.partition("/")[2] == task.name:
-                found |= {
-                    _column(task.name, row): None for row in closed.headlines.get(cell.name, ())
-                }
+        for variant in plan.variants:
+            rows = closed.headlines.get(f"{variant}/{task.name}", ())
+            found |= {_column(task.name, row): None for row in rows}
     return list(found)
 
 
-def _column(task: str, row: Row) -> tuple[str, str, str]:
-    return task, row.task.task, f"{row.metric} {ARROWS[row.higher_is_better]}"
+def _column(task: str, row: Row) -> _Column:
+    name = row.task.task if row.task.task == task else f"{task}: {row.task.task}"
+    limited = ", limited" if row.task.limited else ""
+    title = f"{printable(name)}\n{printable(row.metric)} {ARROWS[row.higher_is_better]}{limited}"
+    return _Column(task, title)
 
 
-def _matrix(plan: Plan, closed: Closed, columns: Sequence[tuple[str, str, str]]) -> Screen:
+def _row(closed: Closed, variant: str, column: _Column) -> Row | None:
+    rows = closed.headlines.get(f"{variant}/{column.task}", ())
+    return next((row for row in rows if _column(column.task, row) == column), None)
+
+
+def _matrix(plan: Plan, closed: Closed, columns: Sequence[_Column]) -> Screen:
     from rich import box
     from rich.table import Table as Screen
     from rich.text import Text
 
     screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False)
     screen.add_column("", overflow="fold")
-    for task, name, metric in columns:
-        title = task if task == name else f"{task}: {name}"
-        screen.add_column(Text(printable(f"{title}\n{metric}")), justify="right")
+    for column in columns:
+        screen.add_column(Text(column.title), justify="right", overflow="fold")
     for variant in plan.variants:
-        cells = [Text(printable(variant))]
-        for task, name, metric in columns:
-            rows = closed.headlines.get(f"{variant}/{task}", ())
-            row = next((row for row in rows if _column(task, row) == (task, name, metric)), None)
-            cells.append(Text(_value(row)))
-        screen.add_row(*cells)
+        cells = [_value(_row(closed, variant, column)) for column in columns]
+        screen.add_row(*map(Text, [printable(variant), *cells]))
     return screen
 
 

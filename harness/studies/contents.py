@@ -8,6 +8,7 @@ not its place. ``testbed:NAME`` is such a folder too. ``mine`` without a slash i
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +22,8 @@ WRITTEN = frozenset(
     {"response_cache", "use_cache", "store", "offload_folder", "cache_dir", "download_dir"}
 )
 """Arguments that name a place to write to: on what is there no result depends."""
-_PATHS = frozenset({"include_path"})  # always a path, slash or none
-_BEGINNINGS = ("/", "./", "../", "~/")
+_PATH = ("include_path",)  # always a path, slash or none
+_BEGINNINGS = ("./", "../", "~/")
 _MOST = 50_000  # files in a folder
 
 
@@ -34,23 +35,22 @@ def placed(text: str, place: Place) -> str:
         place: Where in the configuration it stands.
     """
     if path := local(text, place):
-        return text if text.startswith("testbed:") else str(path)
-    if place and place[-1] in WRITTEN and text.startswith(_BEGINNINGS[1:]):
-        return str(Path(text).expanduser().absolute())
+        return text if text.startswith("testbed:") else os.path.abspath(path)  # noqa: PTH100
+    if place and place[-1] in WRITTEN and text.startswith(_BEGINNINGS):
+        return os.path.abspath(Path(text).expanduser())  # noqa: PTH100 -- without ".."
     return text
 
 
 def local(text: str, place: Place) -> Path | None:
     """The file or folder that a value names; None where it names none."""
     if text.startswith("testbed:"):
-        found = Path(resolve(text))
-    elif "/" in text.strip("/") or (place and place[-1] in _PATHS) or is_task_file(text, place):
-        found = Path(text).expanduser().absolute()
-    else:
+        return Path(resolve(text))
+    if "/" not in text.strip("/") and place[-1:] != _PATH and not is_task_file(text, place):
         return None
     try:
+        found = Path(text).expanduser().absolute()
         return found if found.exists() else None
-    except OSError:  # a text too long for a path
+    except (OSError, RuntimeError):  # a text too long for a path; ~ and no user's name
         return None
 
 

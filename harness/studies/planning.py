@@ -21,6 +21,7 @@ from harness.studies.settings import StudyError, misnamed
 from harness.studies.units import Artefact, Cell, Resources, Unit
 
 _SHORT = 8  # digits of a key in a file's name
+_RUN_HERE = ("hf", "huggingface", "steered", "vllm", "sglang", "mamba")  # models so called
 
 
 def make_plan(study: Study, tree: Any | None = None) -> Plan:
@@ -121,7 +122,9 @@ def _cell(study: Study, node: Node, built: Mapping[str, Unit]) -> Cell:
         needs=tuple(dict.fromkeys(node.needs.values())),
         log=study.out / "logs" / f"{stem}.log",
         resources=_resources(
-            arguments.get("device", config.get("device")), arguments.get("tensor_parallel_size")
+            arguments.get("device", config.get("device")),
+            str(config["model"]),
+            arguments.get("tensor_parallel_size"),
         ),
         run=variant.name,
         task=task.task,
@@ -131,8 +134,12 @@ def _cell(study: Study, node: Node, built: Mapping[str, Unit]) -> Cell:
     )
 
 
-def _resources(device: object, parallel: object = None) -> Resources:
-    """What a unit needs: of GPUs those that its device, or its engine, says."""
+def _resources(device: object, model: str = "", parallel: object = None) -> Resources:
+    """What a unit needs: GPUs, unless its device is another; lm-eval takes the first by default.
+
+    Models that are not run here, such as services, need none.
+    """
     if isinstance(parallel, int):
         return Resources(gpus=float(parallel))
-    return Resources(gpus=float(str(device or "").startswith("cuda")))
+    here = not model or model.startswith(_RUN_HERE)
+    return Resources(gpus=float(str(device or "cuda").startswith(("cuda", "auto")) and here))

@@ -88,7 +88,7 @@ def run_plan(
     by_name = {unit.name: unit for unit in units}
     outcomes: list[Outcome] = []
     try:
-        for outcome in executor.run(units, keep_going=keep_going):
+        for outcome in executor.run(units, keep_going=keep_going) if units else ():
             _note(by_name[outcome.unit], outcome)
             outcomes.append(outcome)
             watch(outcome)
