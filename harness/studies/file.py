@@ -182,7 +182,8 @@ def _document(value: Any, lines: Lines) -> _Document:
     try:
         return _Document.model_validate(value)
     except ValidationError as cause:
-        wrong = cause.errors(include_url=False)[0]
+        found = cause.errors(include_url=False)
+        wrong = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         *above, name = wrong["loc"]
         here = lines.where(tuple(wrong["loc"]))
         if wrong["type"] == "extra_forbidden":

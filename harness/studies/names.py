@@ -5,15 +5,18 @@ Only what is certain is refused: what this says is missing, lm-eval would not fi
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
-from harness.errors import HarnessError
+from harness.artefacts.yaml_files import Place
 from harness.host import discovery
 from harness.host import lm_eval_seams as seams
 from harness.studies.file import Study
 from harness.studies.settings import misnamed
+
+_NEAR = 0.85
 
 
 def check_names(study: Study) -> None:
@@ -46,27 +49,25 @@ def _models() -> frozenset[str]:
     return frozenset(dict(seams.registry("model").items()))
 
 
-def _check_task(study: Study, name: str, place: tuple[str | int, ...]) -> None:
-    """Ask lm-eval's index of tasks, which takes seconds, where no file is named like the task."""
-    if any(mark in name for mark in "*?[:,") or name in _likely():
+def _check_task(study: Study, name: str, place: Place) -> None:
+    """Refuse a name that lm-eval's index of tasks, which takes seconds to make, would not have."""
+    named = {file.stem for file in _files()} | {file.parent.name for file in _files()}
+    if any(mark in name for mark in "*?[:,") or name in named:
         return
-    from lm_eval.tasks import TaskManager
+    if any(name.encode() in file.read_bytes() for file in _files()):
+        from lm_eval.tasks import TaskManager
 
-    try:
-        found = TaskManager().match_tasks([name])
-    except HarnessError as cause:
-        raise study.wrong(place, str(cause)) from cause
-    if not found:
-        raise study.wrong(
-            place, f"no task is called '{name}': `lm_eval ls tasks` lists those that there are"
-        )
+        if name in seams.task_names(TaskManager()):
+            return
+    own = {task for plugin in discovery.plugins() for task in plugin.of_kind("task")}
+    near = get_close_matches(name, own | named, n=1, cutoff=_NEAR)
+    rest = f"did you mean {near[0]}?" if near else "`lm_eval ls tasks` lists those that there are"
+    raise study.wrong(place, f"no task is called '{name}'; {rest}")
 
 
 @cache
-def _likely() -> frozenset[str]:
-    """Names of files and folders of lm-eval's tasks: most tasks and groups are called like one."""
+def _files() -> tuple[Path, ...]:
+    """The YAML files of lm-eval, which most tasks and groups are called like."""
     import lm_eval
 
-    folder = Path(str(lm_eval.__file__)).parent / "tasks"
-    files = {path.stem for path in folder.rglob("*.yaml")}
-    return frozenset(files | {path.name for path in folder.iterdir() if path.is_dir()})
+    return tuple((Path(str(lm_eval.__file__)).parent / "tasks").rglob("*.yaml"))

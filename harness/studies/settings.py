@@ -95,7 +95,10 @@ def check_values(value: Any, lines: Lines, place: Place = ()) -> None:
     for name, inner in _inner(value):
         where = (*place, name)
         if not isinstance(name, (str, int)) or isinstance(name, bool):
-            raise StudyError(f"{lines.where(place)}: the key {one_line(name, _SHOWN)} is no name")
+            raise StudyError(
+                f"{lines.where(place)}: the key {one_line(str(name), _SHOWN)} is no text: put it "
+                "in quotes"
+            )
         if isinstance(inner, (str, int, float)) and not isinstance(inner, bool):
             secret = isinstance(name, str) and is_secret(name)
             if secret or (isinstance(inner, str) and masked(inner) != inner):
