@@ -59,6 +59,7 @@ class LocalExecutor:
                     yield outcome
         finally:
             end(workers)
+            sweep(units)
 
 
 def _deal(schedule: Schedule, workers: Sequence[Worker]) -> None:
