@@ -14,7 +14,7 @@ from small_study import Study, left_over, values
 from harness.studies.executing import LocalExecutor
 from harness.studies.units import Unit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a busy machine's
 
 TEACHER = {"pretrained": "testbed:teacher"}
 SHORT = {"metadata": {"data": "testbed"}, "limit": 3, "batch_size": 2}
@@ -30,17 +30,13 @@ def make(study: Study) -> list[Unit]:
     return [
         vectors,
         study.run("plain", "hf", TEACHER, "axbench_steer", **words),
-        study.run("checked", "hf", TEACHER, "llm_aggrefact", **SHORT),
+        study.run("checked", "hf", TEACHER, "llm_aggrefact_wice", **SHORT),
         *(
             study.run(
                 method, "hf-steered", {**steering, "method": method}, "axbench_steer", "vectors",
                 **words,
             )
             for method in ("diffmean", "random")
-        ),
-        study.run(
-            "detected", "hf-steered", {**steering, "method": "diffmean"}, "axbench_detect",
-            "vectors", **SHORT,
         ),
         study.run("drafted", "hf-speculative", {**TEACHER, **draft}, "axbench_steer", **words),
         study.run(
@@ -88,7 +84,7 @@ def test_values_are_those_of_runs_by_themselves(
     for cell in moved:
         assert values(cell.folder) == fresh[cell.name], cell.name
     told = [cell.log.read_text() for cell in moved]
-    assert ["the model is loaded already" in log for log in told] == [False] + [True] * 7
+    assert ["the model is loaded already" in log for log in told] == [False] + [True] * 6
     assert left_over(tmp_path) == []
 
 
