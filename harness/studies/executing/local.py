@@ -40,7 +40,7 @@ class LocalExecutor:
         Raises:
             HarnessError: Two units have one name or folder.
         """
-        units = [_absolute(unit) for unit in units]
+        units = [absolute(unit) for unit in units]
         schedule = Schedule(units)
         sweep(units)
         workers = [Worker() for _ in range(min(self.processes, max(1, len(units))))]
@@ -59,6 +59,7 @@ class LocalExecutor:
                     yield outcome
         finally:
             end(workers)
+            sweep(units)
 
 
 def _deal(schedule: Schedule, workers: Sequence[Worker]) -> None:
@@ -70,5 +71,6 @@ def _deal(schedule: Schedule, workers: Sequence[Worker]) -> None:
                 worker.start(unit)
 
 
-def _absolute(unit: Unit) -> Unit:
+def absolute(unit: Unit) -> Unit:
+    """A unit whose folder and log have absolute paths."""
     return replace(unit, folder=unit.folder.absolute(), log=unit.log.absolute())

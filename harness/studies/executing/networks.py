@@ -59,8 +59,9 @@ class Networks:
 
     def drop(self) -> None:
         """Let go of the network."""
-        self._kept = None
-        free()
+        if self._kept is not None:
+            self._kept = None
+            free()
 
     def load(self, given: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """The network of some arguments: the one kept, or a new one.

@@ -13,21 +13,22 @@ import yaml
 from harness.artefacts.locks import alone, shared_file
 from harness.artefacts.writing import appearing, write_text
 from harness.errors import HarnessError, one_line
-from harness.host.lm_eval_seams import networks_loaded_by
+from harness.host.lm_eval_seams import networks_loaded_by, own_tasks_read_by
 from harness.studies.executing.commands import INTERRUPTED, LM_EVAL, Ended, run
-from harness.studies.executing.networks import Networks, free
+from harness.studies.executing.networks import free
+from harness.studies.executing.sharing import Shared
 from harness.studies.units import Cell, Outcome, Unit
 
 CONFIG = "config.yaml"
 _RESULTS = "results_*.json"
 
 
-def execute(unit: Unit, networks: Networks) -> Outcome:
+def execute(unit: Unit, shared: Shared) -> Outcome:
     """Run a unit; one that another process is at is waited for, and one that is done stays.
 
     Args:
         unit: The unit.
-        networks: What cells share.
+        shared: What units of this process share.
 
     Raises:
         KeyboardInterrupt: The process was told to stop; nothing half-written is left.
@@ -40,9 +41,9 @@ def execute(unit: Unit, networks: Networks) -> Outcome:
             if unit.done:
                 return Outcome(unit.name, None, 0.0)
             if isinstance(unit, Cell):
-                _run_cell(unit, networks)
+                _run_cell(unit, shared)
             else:
-                _run_artefact(unit, networks)
+                _run_artefact(unit, shared)
     except HarnessError as cause:
         error = str(cause)
     except OSError as cause:
@@ -68,23 +69,23 @@ def _place_of_lock(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.unit")
 
 
-def _run_artefact(unit: Unit, networks: Networks) -> None:
-    networks.begin("")
+def _run_artefact(unit: Unit, shared: Shared) -> None:
+    shared.networks.begin("")
     _succeeded(run(unit.words, unit.log))
     if not unit.done:
         raise HarnessError(f"the command has ended well, and there is no {unit.folder}")
 
 
-def _run_cell(cell: Cell, networks: Networks) -> None:
+def _run_cell(cell: Cell, shared: Shared) -> None:
     """Run a cell into a draft, which becomes its folder."""
-    networks.begin(cell.sharing)
+    shared.networks.begin(cell.sharing)
     with appearing(cell.folder) as draft:
         if cell.config:
             text = yaml.safe_dump(dict(cell.config), sort_keys=False, allow_unicode=True)
             write_text(draft / CONFIG, text)
         words = (*cell.words, cell.target, str(draft))
         if cell.words[0] == LM_EVAL:
-            with networks_loaded_by(networks.load):
+            with networks_loaded_by(shared.networks.load), own_tasks_read_by(shared.tasks):
                 ended = run(words, cell.log)
         else:
             ended = run(words, cell.log)

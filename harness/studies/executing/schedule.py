@@ -19,12 +19,7 @@ class Schedule:
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        for what in ("name", "folder"):
-            seen: set[object] = set()
-            for unit in units:
-                if getattr(unit, what) in seen:
-                    raise HarnessError(f"two units of the study have the {what} {unit.name}")
-                seen.add(getattr(unit, what))
+        check(units)
         self._open = list(units)
         self._missing = {unit.name for unit in units}
 
@@ -64,6 +59,20 @@ class Schedule:
         """Take down how a unit ended; what needs a failed one is never run."""
         if outcome.error is None:
             self._missing.discard(outcome.unit)
+
+
+def check(units: Sequence[Unit]) -> None:
+    """See that no two units are one.
+
+    Raises:
+        HarnessError: Two have one name or one folder.
+    """
+    for what in ("name", "folder"):
+        seen: set[object] = set()
+        for unit in units:
+            if getattr(unit, what) in seen:
+                raise HarnessError(f"two units of the study have the {what} {unit.name}")
+            seen.add(getattr(unit, what))
 
 
 def group_of(unit: Unit) -> str:

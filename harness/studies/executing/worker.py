@@ -9,6 +9,7 @@ it does not end in time, the process and all that it has started are killed.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -17,8 +18,8 @@ import threading
 import time
 
 from harness.studies.executing.messages import answer, ordered
-from harness.studies.executing.networks import Networks
 from harness.studies.executing.one_unit import execute
+from harness.studies.executing.sharing import Shared
 from harness.studies.units import Outcome
 
 GRACE = 8.0
@@ -65,11 +66,11 @@ def serve(orders: int, answers: int) -> None:
     """
     for descriptor in (orders, answers):
         os.set_inheritable(descriptor, False)
-    waiting, networks = _Orders(orders), Networks()
+    waiting, shared = _Orders(orders), Shared()
     while (line := waiting.next()) is not None:
         unit = ordered(line)
         try:
-            outcome = execute(unit, networks)
+            outcome = execute(unit, shared)
         except KeyboardInterrupt:
             _write(answers, answer(Outcome(unit.name, "interrupted", 0.0)))
             return
@@ -81,5 +82,14 @@ def _write(descriptor: int, line: bytes) -> None:
         line = line[os.write(descriptor, line) :]
 
 
+def _tell() -> None:
+    """Let the units' logs say what was shared."""
+    log = logging.getLogger("harness.studies.executing")
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler())
+    log.propagate = False
+
+
 if __name__ == "__main__":
+    _tell()
     serve(int(sys.argv[1]), int(sys.argv[2]))
