@@ -273,14 +273,14 @@ def difference_test(found: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -
 
 def _expanded(drawn: Floats, near: float, units: int, freedom: int) -> Tested:
     """The expanded percentile interval, and the p-value that belongs to it."""
-    from scipy.stats import norm, t  # type: ignore[import-untyped]
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit  # type: ignore[import-untyped]
 
     stretch = math.sqrt(units / freedom)
-    tail = float(norm.cdf(-stretch * t.ppf(0.975, freedom)))
+    tail = float(ndtr(-stretch * stdtrit(freedom, 0.975)))
     low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
     beyond = min(int((drawn <= near).sum()), int((drawn >= -near).sum()))
     share = min(0.5, (1 + beyond) / (len(drawn) + 1))
-    p = 2 * float(t.cdf(norm.ppf(share) / stretch, freedom))
+    p = 2 * float(stdtr(freedom, ndtri(share) / stretch))
     return Tested(low, high, min(1.0, p), "bootstrap")
 
 
