@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparing.difference import Difference
@@ -59,6 +59,18 @@ def forest(view: View) -> list[Grove]:
     order = {task: place for place, task in enumerate(view.tasks)}
     keys = sorted(found, key=lambda key: (key[0] != view.gain, order.get(key[0], len(order))))
     return [_grove(found[key]) for key in keys]
+
+
+def uncompared(view: View) -> Mapping[tuple[str, str], Sequence[str]]:
+    """Runs that were not compared, by task and reason.
+
+    Where the other of the two is not the baseline, both are named.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in view.uncompared:
+        name = one.run if one.baseline == view.baseline else f"{one.run} with {one.baseline}"
+        found.setdefault((one.task, one.reason), []).append(name)
+    return found
 
 
 def _grove(found: Sequence[Difference]) -> Grove:

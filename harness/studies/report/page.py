@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.artefacts.writing import replacing_text
 from harness.reports.page import embedded_json, report_style, source, source_hash, template
-from harness.studies.report.forest import forest
+from harness.studies.report.forest import forest, uncompared
 from harness.studies.report.matrix import Matrix, better, matrix_of, sure
 from harness.studies.report.payload import arrow, payload
 from harness.studies.report.pictures import tradeoff_picture
@@ -67,6 +67,7 @@ def _render(view: View) -> str:
         answers=[_answered(one, view) for one in answers(view, matrix)],
         data=embedded_json(payload(view, matrix)),
         groves=groves,
+        uncompared=uncompared(view),
         n_lines=sum(len(grove.lines) for grove in groves),
         few=FEW,
         tradeoff=_traded(tradeoff, view) if isinstance(tradeoff, Tradeoff) else tradeoff,
@@ -154,7 +155,7 @@ def _verdict(one: Answer, view: View) -> str:
     """Whether the best is really better than the baseline."""
     difference = one.entry.difference
     if one.run == view.baseline:
-        return "the baseline itself"
+        return "the baseline" + (f"; {one.worse} of {one.compared} worse" if one.compared else "")
     if difference is None or difference.p_holm is None:
         return "not compared"
     p = probability(difference.p_holm)
@@ -164,7 +165,7 @@ def _verdict(one: Answer, view: View) -> str:
 
 def _ratio(one: Answer) -> str:
     base = one.base_cost
-    if base is None or not base.seconds or one.cost.seconds is None:
+    if base is None or base is one.cost or not base.seconds or one.cost.seconds is None:
         return ""
     return f"{one.cost.seconds / base.seconds:.2f} × the baseline’s"
 
@@ -211,7 +212,7 @@ def _costs(found: Sequence[Account], tradeoff: Tradeoff | str) -> list[Mapping[s
                 "worse": f"{one.worse} of {one.compared}" if one.compared else NONE,
                 "cells": one.cells,
                 "seconds": _summed(one.seconds),
-                "ratio": NONE if one.times is None else f"{one.times:.2f} ×",
+                "ratio": NONE if one.times is None else f"{one.times:.2f}",
                 "tokens": _summed(one.tokens),
                 "judge_calls": _summed(one.judge_calls),
             }
@@ -221,7 +222,7 @@ def _costs(found: Sequence[Account], tradeoff: Tradeoff | str) -> list[Mapping[s
 
 def _summed(spent: Spent) -> str:
     """A sum; at least so much where some cells do not say."""
-    if spent.value is None:
+    if not spent.value and not spent.whole:
         return NONE
     value = fixed(spent.value, 0) if isinstance(spent.value, int) else amount(spent.value)
     return value if spent.whole else f"≥ {value}"

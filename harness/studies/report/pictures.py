@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.reports.figures import (
-    ACCENT,
     BASE,
     HAIR,
     INK,
@@ -123,13 +122,13 @@ def _scales(axes: Axes, frame: _Frame, found: Tradeoff) -> None:
 def _front(axes: Axes, found: Tradeoff) -> None:
     first = sorted((p for p in found.points if p.front), key=lambda p: (p.kept.value, p.gain.value))
     ends: list[Any] = [p.gain.value for p in first]
-    axes.plot([p.kept.value for p in first], ends, color=ACCENT, linewidth=1, drawstyle="steps-pre")
+    axes.plot([p.kept.value for p in first], ends, color=BASE, linewidth=1, drawstyle="steps-pre")
 
 
 def _colour(point: Point, baseline: str | None) -> str:
     if point.run == baseline:
         return INK
-    return ACCENT if point.front else BASE
+    return BASE if point.front else SOFT
 
 
 def _cross(axes: Axes, point: Point, colour: str, baseline: bool) -> None:

@@ -187,7 +187,7 @@
   const renderBody = () => {
     const visible = shown();
     by("body").replaceChildren(...ordered().flatMap((run) => {
-      const node = make("tr", "entry"), who = make("th", "who");
+      const node = make("tr", "run"), who = make("th", "who");
       who.scope = "row";
       who.append(make("span", "name", runs[run].name),
         make("span", "under", [runs[run].baseline ? "baseline" : "", runs[run].about].filter(Boolean).join(" · ")));

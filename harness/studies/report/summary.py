@@ -19,6 +19,8 @@ class Answer:
         run: The run with the best value.
         entry: What it has.
         tied: Runs that are not shown to be worse.
+        worse: How many runs are really worse than the baseline.
+        compared: How many were compared with it.
         cost: What its cell cost.
         base_cost: What the baseline's did.
     """
@@ -27,6 +29,8 @@ class Answer:
     run: str
     entry: Entry
     tied: Sequence[str]
+    worse: int
+    compared: int
     cost: Cost
     base_cost: Cost | None
 
@@ -86,12 +90,15 @@ def answers(view: View, matrix: Matrix) -> list[Answer]:
         )
         best = next((run for run in order if scored[run].best), order[0])
         base = own.get(view.baseline or "")
+        differences = [one.difference for one in own.values() if one.difference is not None]
         found.append(
             Answer(
                 column=column,
                 run=best,
                 entry=scored[best],
                 tied=[run for run in order if scored[run].best and run != best],
+                worse=sum(sure(d) and better(d) is False for d in differences),
+                compared=len(differences),
                 cost=view.costs.get(scored[best].cell.name, Cost()),
                 base_cost=view.costs.get(base.cell.name) if base else None,
             )
