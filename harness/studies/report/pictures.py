@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_NAMES = 40
+_MANY = 25
+"""Runs above which only those of the front and the baseline have names and strong intervals."""
 _LONGEST = 190.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 12.0, 46.0, 58.0, 16.0
 
@@ -68,14 +69,19 @@ def tradeoff_picture(
     gains = [end for p in found.points for end in _ends(p)]
     frame = _Frame(width, height, _edges([*kept, 100.0]), _edges(gains))
 
+    def crowded(point: Point) -> bool:
+        return len(found.points) > _MANY and not point.front and point.run != baseline
+
     def build(figure: Figure) -> None:
         left, top, right, bottom = frame.box
         axes = panel(figure, left=left, top=top, width=right - left, height=bottom - top)
         _scales(axes, frame, found)
         _front(axes, found)
         for point in found.points:
-            _cross(axes, point, _colour(point, baseline), point.run == baseline)
-        _names(figure, frame, found, baseline)
+            _cross(axes, point, _colour(point, baseline), point.run == baseline, crowded(point))
+        others = [point for point in found.points if crowded(point)]
+        named = [point for point in found.points if not crowded(point)]
+        _names(figure, frame, named, baseline, others)
 
     first = ", ".join(point.run for point in found.points if point.front)
     return draw(
@@ -131,10 +137,10 @@ def _colour(point: Point, baseline: str | None) -> str:
     return BASE if point.front else SOFT
 
 
-def _cross(axes: Axes, point: Point, colour: str, baseline: bool) -> None:
+def _cross(axes: Axes, point: Point, colour: str, baseline: bool, faint: bool) -> None:
     x, y = point.kept.value, point.gain.value
     assert y is not None
-    line: dict[str, Any] = {"color": colour, "linewidth": 4, "alpha": 0.25}
+    line: dict[str, Any] = {"color": colour, "linewidth": 4, "alpha": 0.07 if faint else 0.25}
     line["solid_capstyle"] = "round"
     if point.kept.low is not None and point.kept.high is not None:
         axes.plot([point.kept.low, point.kept.high], [y, y], **line)
@@ -145,14 +151,22 @@ def _cross(axes: Axes, point: Point, colour: str, baseline: bool) -> None:
     axes.plot([x], [y], color=colour, clip_on=False, **sign, **edge)
 
 
-def _names(figure: Figure, frame: _Frame, found: Tradeoff, baseline: str | None) -> None:
-    """The front and the baseline first: they get the best places."""
-    order = sorted(found.points, key=lambda p: (not p.front, p.run != baseline))[:_MOST_NAMES]
+def _names(
+    figure: Figure,
+    frame: _Frame,
+    points: Sequence[Point],
+    baseline: str | None,
+    others: Sequence[Point],
+) -> None:
+    """Names of points, clear of the others; the front's and the baseline's get the best places."""
+    order = sorted(points, key=lambda p: (not p.front, p.run != baseline))
     names = [fitted(p.run, min(_LONGEST, frame.width / 2.4), SMALL) for p in order]
     spots = [frame.at(p.kept.value, p.gain.value or 0.0) for p in order]
     left, top, right, bottom = frame.box
     within = (left - 4, top - 10, right + _RIGHT, bottom - 2)
-    labels = placed(spots, names, within, size=SMALL, avoid=_lines(frame, order))
+    labels = placed(
+        spots, names, within, size=SMALL, avoid=[*_lines(frame, order), *_dots(frame, others)]
+    )
     down, across = frame.height, frame.width
     for point, name, (x, y), label in zip(order, names, spots, labels, strict=True):
         if label is None:
@@ -170,6 +184,11 @@ def _names(figure: Figure, frame: _Frame, found: Tradeoff, baseline: str | None)
             va="center", ha="left", size=SMALL, color=colour,
             weight="bold" if point.front else "normal",
         )  # fmt: skip
+
+
+def _dots(frame: _Frame, points: Sequence[Point]) -> list[Box]:
+    spots = [frame.at(p.kept.value, p.gain.value or 0.0) for p in points]
+    return [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
 
 
 def _lines(frame: _Frame, points: Sequence[Point]) -> list[Box]:

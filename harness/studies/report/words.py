@@ -33,18 +33,18 @@ def fixed(value: float | None, digits: int) -> str:
     """
     if value is None:
         return NONE
-    text = f"{value:.2e}" if abs(value) >= _LARGE else f"{value:,.{digits}f}"
+    text = f"{value:.2e}" if abs(value) >= _LARGE else f"{value:z,.{digits}f}"
     return text.replace("-", MINUS) if value < 0 else text
 
 
 def signed(value: float | None, digits: int) -> str:
     """A difference with its sign.
 
-    >>> signed(0.25, 3), signed(-0.25, 3), signed(0.0, 3)
-    ('+0.250', '−0.250', '0.000')
+    >>> signed(0.25, 3), signed(-0.25, 3), signed(-0.0004, 3), signed(0.0004, 3)
+    ('+0.250', '−0.250', '0.000', '0.000')
     """
     text = fixed(value, digits)
-    return f"+{text}" if value is not None and value > 0 else text
+    return f"+{text}" if value is not None and value > 0 and text.strip("0.") else text
 
 
 def span(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
