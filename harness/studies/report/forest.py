@@ -76,7 +76,8 @@ def uncompared(view: View) -> Mapping[tuple[str, str], Sequence[str]]:
 def _grove(found: Sequence[Difference]) -> Grove:
     ends = [end for one in found for end in (one.difference, one.low, one.high)]
     reach = max((abs(end) for end in ends if end is not None), default=0.0) or 1.0
-    digits = places([reach])
+    values = places(end for one in found for end in (one.value, one.baseline_value))
+    digits = max(values, places([reach]) - 1)
     first = found[0]
     sign = 1 if first.higher_is_better is False else -1
     ordered = sorted(found, key=lambda one: sign * one.difference)
