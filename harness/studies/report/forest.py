@@ -56,8 +56,14 @@ def forest(view: View) -> list[Grove]:
     for one in view.differences:
         if view.baseline is None or one.baseline == view.baseline:
             found.setdefault((one.task, one.metric, one.filter), []).append(one)
+    names = {cell.evaluates or cell.task: cell.task for cell in view.cells}
     order = {task: place for place, task in enumerate(view.tasks)}
-    keys = sorted(found, key=lambda key: (key[0] != view.gain, order.get(key[0], len(order))))
+
+    def place(key: tuple[str, str, str]) -> tuple[bool, int]:
+        task = names.get(key[0], key[0])
+        return task != view.gain, order.get(task, len(order))
+
+    keys = sorted(found, key=place)
     return [_grove(found[key]) for key in keys]
 
 

@@ -1,7 +1,6 @@
 """Runs × tasks: what stands in which cell, how it differs from the baseline, and who is best.
 
-A column is what may be compared: a task with its headline metric, on the same data, with the same
-shots and judge. Best are the run with the best value and all that are not shown to be worse: where
+Best are the run with the best value and all that are not shown to be worse: where
 the two were compared on the same documents, the interval of that difference excludes 0; else their
 distance is more than 1.96 √(σ₁² + σ₂²), the two taken as independent. Where the best value has no
 interval, nobody is called best.
@@ -11,37 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.comparing.difference import Difference
-from harness.leaderboard.rows import Contest, Row
-from harness.leaderboard.tables import labels
-from harness.studies.report.places import Places
+from harness.leaderboard.rows import Row
+from harness.studies.report.columns import Column, columns_of, held_in
 from harness.studies.report.view import StudyCell, View
 
 _Z95 = 1.96
 SURE = 0.05
 """A corrected p-value below this is a difference."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column compares.
-
-    Attributes:
-        task: The name of the task.
-        label: The same, with what tells the column from its like.
-        contest: None where nothing of the task is done.
-        up: Whether more is better; None where that is not known.
-        head: The column of the group that the task is in, by its place; None for a column that
-            stands for itself.
-    """
-
-    task: str
-    label: str
-    contest: Contest | None
-    up: bool | None
-    head: int | None
 
 
 @dataclass(frozen=True)
@@ -75,9 +53,13 @@ class Matrix:
     absent: Mapping[tuple[str, int], tuple[StudyCell, str]]
 
     def place(self, task: str) -> int | None:
-        """The first column of a task that has values."""
-        found = (k for k, one in enumerate(self.columns) if one.task == task and one.contest)
-        return next(found, None)
+        """The column of one of the study's tasks; None without values, and for a tag of several."""
+        own = [
+            (place, one.contest.task)
+            for place, one in enumerate(self.columns)
+            if one.of == task and one.head is None and one.contest is not None
+        ]
+        return own[0][0] if len({name for _, name in own}) == 1 else None
 
     def column(self, place: int) -> dict[str, Entry]:
         """What runs have in a column."""
@@ -117,95 +99,25 @@ def better(difference: Difference) -> bool | None:
     return (difference.difference > 0) == difference.higher_is_better
 
 
-@dataclass
-class _Held:
-    """A row on its way into the matrix."""
-
-    cell: StudyCell
-    row: Row
-    others: list[Row] = field(default_factory=list)
-
-
 def matrix_of(view: View) -> Matrix:
     """Put a study's results into their places.
 
     Raises:
         HarnessError: Results are of no cell.
     """
-    held = _held(view)
-    columns = _columns(view, held)
-    at = {column.contest: place for place, column in enumerate(columns) if column.contest}
+    held = held_in(view)
+    columns = columns_of(view, held)
+    at = {column.key: place for place, column in enumerate(columns)}
     differences = Differences(view.differences)
     entries: dict[tuple[str, int], Entry] = {}
-    for contest, own in held.items():
-        best = _best(
-            {run: one.row for run, one in own.items()}, columns[at[contest]].up, differences
-        )
+    for key, own in held.items():
+        place = at[key]
+        rows = {run: one.row for run, one in own.items()}
+        best = _best(rows, columns[place].up, differences)
         for run, one in own.items():
             found = differences.between(one.row, view.baseline, run)
-            entries[run, at[contest]] = Entry(one.row, one.cell, found, run in best, one.others)
+            entries[run, place] = Entry(one.row, one.cell, found, run in best, one.others)
     return Matrix(columns, entries, _absent(view, columns, entries))
-
-
-def _held(view: View) -> dict[Contest, dict[str, _Held]]:
-    """Headline rows by contest and run, each with all rows of its task in its file."""
-    places = Places(view.cells)
-    of_task: dict[tuple[str, str, str], list[Row]] = {}
-    found: dict[Contest, dict[str, _Held]] = {}
-    for row in view.table.rows:
-        cell = places.cell(row.run.file)
-        of_task.setdefault((cell.run, row.run.run_id, row.task.task), []).append(row)
-        if not row.headline:
-            continue
-        own = found.setdefault(row.contest, {})
-        if cell.run not in own or _precedence(row) > _precedence(own[cell.run].row):
-            own[cell.run] = _Held(cell, row)
-    for own in found.values():
-        for run, one in own.items():
-            rows = of_task[run, one.row.run.run_id, one.row.task.task]
-            one.others = sorted(rows, key=lambda row: not row.headline)
-    return found
-
-
-def _precedence(row: Row) -> tuple[bool, bool, str]:
-    return (not row.task.limited, row.value is not None, row.run.date)
-
-
-def _columns(view: View, held: Mapping[Contest, Mapping[str, _Held]]) -> list[Column]:
-    """In the study's order; the tasks of a group behind it."""
-    named = labels(held)
-    by_task: dict[str, list[Contest]] = {}
-    for contest, own in held.items():
-        task = next(iter(own.values())).cell.task
-        by_task.setdefault(task, []).append(contest)
-    columns: list[Column] = []
-    for task in dict.fromkeys([*view.tasks, *by_task]):
-        contests = by_task.get(task, [])
-        if not contests:
-            columns.append(Column(task, task, None, None, None))
-        heads = [contest for contest in contests if contest.task == task]
-        head = len(columns) if heads else None
-        for contest in heads:
-            columns.append(_column(contest, named, held, None))
-        for contest in contests:
-            if contest.task != task:
-                columns.append(_column(contest, named, held, head))
-    return columns
-
-
-def _column(
-    contest: Contest,
-    named: Mapping[Contest, str],
-    held: Mapping[Contest, Mapping[str, _Held]],
-    head: int | None,
-) -> Column:
-    directions = {one.row.higher_is_better for one in held[contest].values()} - {None}
-    up = directions.pop() if len(directions) == 1 else None
-    alike = [
-        other for other in held if (other.task, other.metric) == (contest.task, contest.metric)
-    ]
-    label = contest.task if len(alike) == 1 else named[contest]
-    return Column(contest.task, label, contest, up, head)
 
 
 def _best(rows: Mapping[str, Row], up: bool | None, differences: Differences) -> set[str]:
@@ -259,7 +171,7 @@ def _absent(
     failed = {failure.name for failure in view.failed}
     first: dict[str, int] = {}
     for place, column in enumerate(columns):
-        first.setdefault(column.task, place)
+        first.setdefault(column.of, place)
     found: dict[tuple[str, int], tuple[StudyCell, str]] = {}
     for cell in view.cells:
         at = first.get(cell.task)

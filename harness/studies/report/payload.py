@@ -8,7 +8,8 @@ from typing import Any
 from harness.comparing.difference import Difference
 from harness.leaderboard.rows import Row
 from harness.reports.values import number, printable
-from harness.studies.report.matrix import Column, Entry, Matrix, better, sure
+from harness.studies.report.columns import Column
+from harness.studies.report.matrix import Entry, Matrix, better, sure
 from harness.studies.report.view import Cost, StudyCell, View
 from harness.studies.report.words import amount, fixed, places, probability, signed, span
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparing.difference import Difference
-from harness.studies.report.matrix import Column, Entry, Matrix, better, sure
+from harness.studies.report.columns import Column
+from harness.studies.report.matrix import Entry, Matrix, better, sure
 from harness.studies.report.view import Cost, View
 
 
@@ -103,7 +104,7 @@ def answers(view: View, matrix: Matrix) -> list[Answer]:
                 base_cost=view.costs.get(base.cell.name) if base else None,
             )
         )
-    return sorted(found, key=lambda one: one.column.task != view.gain)
+    return sorted(found, key=lambda one: one.column.of != view.gain)
 
 
 def accounts(view: View, matrix: Matrix) -> list[Account]:

@@ -35,6 +35,7 @@ class StudyCell:
         task: Its task, or group of tasks, as the study names it.
         folder: Where its results are once it is done.
         command: How a person runs it by hand.
+        evaluates: lm-eval's name of the task, where the study has another for it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StudyCell:
     task: str
     folder: Path
     command: str = ""
+    evaluates: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,7 @@ def test_answers_name_the_best_and_who_is_not_told_apart(tmp_path: Path) -> None
     costs = {"first/gain": Cost(seconds=3.0), "plain/gain": Cost(seconds=2.0)}
     view = study.view(gain="gain", costs=costs, differences=[difference("first", "gain", 0.6)])
     found = answers(view, matrix_of(view))
-    assert [(one.column.task, one.run, one.tied) for one in found] == [
+    assert [(one.column.of, one.run, one.tied) for one in found] == [
         ("gain", "first", ["near"]),
         ("general", "plain", ["near", "first"]),
     ]

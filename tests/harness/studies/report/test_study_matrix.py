@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +39,7 @@ def test_columns_are_in_the_study_s_order_and_parts_behind_their_group(tmp_path:
     study.written("plain", "many", parts, group=acc(0.5))
     study.done("plain", "apple", acc(0.5))
     columns = matrix_of(study.view()).columns
-    assert [column.task for column in columns] == ["zebra", "many", "b_part", "a_part", "apple"]
+    assert [column.label for column in columns] == ["zebra", "many", "b_part", "a_part", "apple"]
     assert [column.head for column in columns] == [None, None, 1, 1, None]
 
 
@@ -46,6 +47,27 @@ def test_parts_without_a_value_of_the_group_stand_for_themselves(tmp_path: Path)
     study = Study(tmp_path)
     study.written("plain", "tag", {"one": acc(0.4), "two": acc(0.6)})
     assert [column.head for column in matrix_of(study.view()).columns] == [None, None]
+
+
+def test_a_task_has_the_study_s_name_and_may_come_twice(tmp_path: Path) -> None:
+    """arc at two temperatures, and one out of a YAML file: nothing in the results tells them."""
+    study = Study(tmp_path)
+    for name, evaluates, value in (("cold", "arc", 0.5), ("warm", "arc", 0.6)):
+        study.written("plain", name, {"arc": acc(value)})
+        study.cells[-1] = replace(study.cells[-1], evaluates=evaluates)
+    study.written("plain", "mine", {"named_in_the_file": acc(0.7)})
+    study.cells[-1] = replace(study.cells[-1], evaluates="tasks/mine.yaml")
+    matrix = matrix_of(study.view())
+    assert [column.label for column in matrix.columns] == ["cold", "warm", "mine"]
+    assert [matrix.place(name) for name in ("cold", "warm", "mine", "arc")] == [0, 1, 2, None]
+    values = [entry.row.value for entry in matrix.entries.values()]
+    assert values == [0.5, 0.6, 0.7]
+
+
+def test_a_tag_of_several_tasks_has_no_value_of_its_own(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.written("plain", "tag", {"one": acc(0.4), "two": acc(0.6)})
+    assert matrix_of(study.view()).place("tag") is None
 
 
 def test_an_entry_has_all_metrics_the_headline_first(tmp_path: Path) -> None:
@@ -127,7 +149,7 @@ def test_what_is_not_done_is_failed_or_missing(tmp_path: Path) -> None:
     matrix = matrix_of(study.view(failed=failed))
     states = {(run, at): state for (run, at), (_, state) in matrix.absent.items()}
     assert states == {("broken", 0): "failed", ("late", 0): "missing", ("late", 1): "missing"}
-    assert [(column.task, column.contest is None) for column in matrix.columns] == [
+    assert [(column.label, column.contest is None) for column in matrix.columns] == [
         ("t", False),
         ("never", True),
     ]
