@@ -72,7 +72,7 @@ def compare(
     found = compare_runs(known, chosen, all_metrics=all_metrics, subtasks=subtasks)
     if csv is not None:
         write_csv(found, csv)
-    _show(found.differences, found.uncompared, chosen)
+    show(found.differences, found.uncompared, chosen)
     if csv is not None:
         print(shown(f"wrote {csv}"))
     if not found.differences:
@@ -92,7 +92,8 @@ def _chosen(known: dict[str, list[Path]], baseline: str) -> str:
     raise HarnessError(f"--baseline {baseline} is none of the runs: {', '.join(known)}")
 
 
-def _show(differences: Sequence[Difference], uncompared: Sequence[Uncompared], name: str) -> None:
+def show(differences: Sequence[Difference], uncompared: Sequence[Uncompared], name: str) -> None:
+    """Print differences from a baseline of this name, and what is not compared."""
     from rich.console import Console
 
     console = Console(highlight=False)

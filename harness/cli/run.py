@@ -1,9 +1,8 @@
-"""``harness run``: a study's file, from what of it is missing to its leaderboard."""
+"""``harness run``: a study's file, from what of it is missing to its leaderboard and report."""
 
 from __future__ import annotations
 
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +56,7 @@ def run(
         bool, typer.Option(help="After a failure go on with what does not need it.")
     ] = True,
 ) -> None:
-    """Make and run what of a study is missing, and put its results on one leaderboard.
+    """Make and run what of a study is missing; then compare, and report.
 
     Ctrl-C keeps what is done; the same command goes on from there.
     """
@@ -99,8 +98,6 @@ def run(
 
 
 def _executor(name: str, processes: int, address: str | None) -> Executor:
-    module = import_module(f"harness.studies.executing.{name}")
-    made: Executor = (
-        module.LocalExecutor(processes) if name == "local" else module.RayExecutor(address=address)
-    )
-    return made
+    from harness.studies.executing import LocalExecutor, RayExecutor
+
+    return LocalExecutor(processes) if name == "local" else RayExecutor(address)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.cli.compare import show
 from harness.cli.leaderboard import ARROWS, numbers
 from harness.errors import shown
 from harness.reports.values import printable
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Screen
 
+    from harness.comparing import Difference
     from harness.leaderboard import Row
     from harness.studies.closing import Closed
 
 _NAMED = 3  # units that are named while they run
 _LOOKS = 2.0  # a second, at which units are at work
 _GAP = 3  # characters between columns
+_DIFFERENCES = 16  # lines
 
 
 class _Column(NamedTuple):
@@ -172,7 +175,7 @@ def show_failures(plan: Plan, ended: Ended) -> None:
 
 
 def show_results(plan: Plan, closed: Closed) -> None:
-    """Runs by tasks, headline values with their intervals; and what was written."""
+    """Runs by tasks with intervals; differences from the baseline; and what was written."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -180,8 +183,20 @@ def show_results(plan: Plan, closed: Closed) -> None:
         console.print(_matrix(plan, closed, columns))
     for skipped in closed.table.skipped:
         print(printable(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
-    for file in closed.files:
-        print(shown(f"wrote {file}"))
+    if closed.compared and plan.study.baseline:
+        some = _told_first(plan, closed.compared.differences)
+        show(some, closed.compared.uncompared, plan.study.baseline)
+        if more := len(closed.compared.differences) - len(some):
+            print(f"… and {more} more differences in comparisons.csv")
+    names = ", ".join(file.name for file in closed.files[:-1])
+    print(shown(f"wrote {names} in {plan.study.out}"))
+    print(shown(f"report: {closed.files[-1]}"))
+
+
+def _told_first(plan: Plan, differences: Sequence[Difference]) -> list[Difference]:
+    """Differences for a screen: of the study's own tasks, not of a group's, and not too many."""
+    own = {cell.task for cell in plan.cells}
+    return sorted(differences, key=lambda one: one.task not in own)[:_DIFFERENCES]
 
 
 def _side_by_side(plan: Plan, closed: Closed, width: int) -> Iterator[list[_Column]]:
