@@ -62,8 +62,8 @@ def run(
     """
     from harness.cli import study_screen as screen
     from harness.studies.closing import close
-    from harness.studies.file import read_study
-    from harness.studies.planning import make_plan
+    from harness.studies.planning.make import make_plan
+    from harness.studies.reading.file import read_study
     from harness.studies.running import at_work, run_plan
 
     if executor not in _EXECUTORS:

@@ -12,7 +12,7 @@ from harness.cli.compare import show
 from harness.cli.leaderboard import ARROWS, numbers
 from harness.errors import shown
 from harness.reports.values import printable
-from harness.studies.plan import Plan, by_hand
+from harness.studies.planning.plan import Plan, by_hand
 from harness.studies.running import Ended, failure
 from harness.studies.units import Cell, Outcome, Unit
 

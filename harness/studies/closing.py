@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.comparing import Comparisons, compare
 from harness.comparing import write_csv as write_comparisons
 from harness.leaderboard import Row, Table, read_results, write_csv, write_html, write_wide
-from harness.studies.plan import Plan, by_hand
+from harness.studies.planning.plan import Plan, by_hand
 from harness.studies.report import Failure, StudyCell, View, costs_of, write_report
 from harness.studies.running import failure
 from harness.studies.units import Cell

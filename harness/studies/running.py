@@ -12,8 +12,8 @@ from harness.artefacts.reading import read_record
 from harness.artefacts.writing import write_json
 from harness.errors import one_line
 from harness.secrets import struck
-from harness.studies.plan import Plan
-from harness.studies.rejudging import remember
+from harness.studies.planning.plan import Plan
+from harness.studies.planning.rejudging import remember
 from harness.studies.units import Executor, Outcome, Unit
 
 _LONGEST = 500  # characters of what a failed command said last

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.cli.app import build
-from harness.studies.file import Study, read_study
-from harness.studies.plan import Plan
-from harness.studies.planning import make_plan
+from harness.studies.planning.make import make_plan
+from harness.studies.planning.plan import Plan
+from harness.studies.reading.file import Study, read_study
 from harness.studies.units import Outcome, Unit
 
 STEERING = """\

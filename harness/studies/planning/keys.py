@@ -16,8 +16,8 @@ from typing import Any
 from harness._version import __version__
 from harness.artefacts.yaml_files import Place
 from harness.host import discovery
-from harness.studies.contents import WRITTEN, content, local
-from harness.studies.references import changed, filled
+from harness.studies.planning.contents import WRITTEN, content, local
+from harness.studies.reading.references import changed, filled
 
 _HOW = frozenset(  # a cell is run, not what it finds
     {"device", "batch_size", "max_batch_size", "verbosity", "show_config", "write_out"}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import one_line
-from harness.studies.file import Run, Study
-from harness.studies.settings import merged
+from harness.studies.reading.file import Run, Study
+from harness.studies.reading.settings import merged
 
 _LONGEST = 40  # characters of a value in a name
 _MOST = 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from written_studies import STEERING, planned
 
-from harness.studies import keys
+from harness.studies.planning import keys
 from harness.testbed import model_path
 
 JUDGED = STEERING.replace(
@@ -122,7 +122,7 @@ def test_a_judge_counts_where_one_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_reference_in_a_group_of_judged_tasks(tmp_path: Path) -> None:
-    from harness.studies.judged import asks_judge
+    from harness.studies.planning.judged import asks_judge
 
     assert asks_judge("axbench_steer") and not asks_judge("llm_aggrefact")
     assert not asks_judge("hellaswag")

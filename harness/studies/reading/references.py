@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.artefacts.yaml_files import Place
-from harness.studies.file import NAME
+from harness.studies.reading.file import NAME
 
 _NAMED = rf"{NAME}(?:/{NAME})?"
 _REFERENCE = re.compile(rf"\{{\{{(?P<text>{_NAMED})\}}\}}|\{{(?P<name>{_NAMED})\}}")

@@ -13,8 +13,8 @@ import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the
 from harness.artefacts.yaml_files import Place
 from harness.host import discovery
 from harness.host import lm_eval_seams as seams
-from harness.studies.file import Study
-from harness.studies.settings import misnamed
+from harness.studies.reading.file import Study
+from harness.studies.reading.settings import misnamed
 
 _NEAR = 0.85
 

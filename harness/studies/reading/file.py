@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.artefacts.yaml_files import Lines, Place, read_yaml_lines
 from harness.errors import one_line
-from harness.studies.settings import StudyError, check_values, checked, misnamed
+from harness.studies.reading.settings import StudyError, check_values, checked, misnamed
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 """What names of runs, artefacts and entries of the tasks look like."""

@@ -19,7 +19,7 @@ from harness.artefacts.reading import read_record
 from harness.artefacts.writing import write_json
 from harness.errors import ArtefactError
 from harness.judging.options import MAX_UNSCORED
-from harness.studies.keys import hashed
+from harness.studies.planning.keys import hashed
 from harness.studies.units import Cell, Unit
 
 _FILE = "cells.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from written_studies import STEERING, planned, written
 
-from harness.studies.settings import StudyError
+from harness.studies.reading.settings import StudyError
 
 SMALL = """\
 study: small
@@ -38,7 +38,7 @@ def test_arguments_may_be_written_as_for_lm_eval(tmp_path: Path) -> None:
 
 
 def test_where_everything_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.studies.file import read_study
+    from harness.studies.reading.file import read_study
 
     monkeypatch.chdir(tmp_path)
     Path("a.yaml").write_text(SMALL)

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.studies import keys
-from harness.studies.commands import words
-from harness.studies.contents import placed
-from harness.studies.file import Study
-from harness.studies.graph import Node, nodes, ordered, sequence
-from harness.studies.judged import asks_judge
-from harness.studies.names import check_names
-from harness.studies.plan import Plan
-from harness.studies.references import changed, filled
-from harness.studies.rejudging import finished_in, rejudged
-from harness.studies.settings import StudyError, misnamed
+from harness.studies.planning import keys
+from harness.studies.planning.commands import words
+from harness.studies.planning.contents import placed
+from harness.studies.planning.graph import Node, nodes, ordered, sequence
+from harness.studies.planning.judged import asks_judge
+from harness.studies.planning.plan import Plan
+from harness.studies.planning.rejudging import finished_in, rejudged
+from harness.studies.reading.file import Study
+from harness.studies.reading.names import check_names
+from harness.studies.reading.references import changed, filled
+from harness.studies.reading.settings import StudyError, misnamed
 from harness.studies.units import Artefact, Cell, Resources, Unit
 
 _SHORT = 8  # digits of a key in a file's name

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from harness.studies.file import Made, Study
-from harness.studies.settings import misnamed
+from harness.studies.reading.file import Made, Study
+from harness.studies.reading.settings import misnamed
 
 
 def words(

@@ -20,8 +20,8 @@ import yaml
 
 from harness.artefacts.reading import read_bytes
 from harness.artefacts.writing import write_text
-from harness.studies.file import Study
-from harness.studies.settings import StudyError, misnamed
+from harness.studies.reading.file import Study
+from harness.studies.reading.settings import StudyError, misnamed
 from harness.studies.units import Cell, Unit
 
 

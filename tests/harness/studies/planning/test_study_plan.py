@@ -8,9 +8,9 @@ import pytest
 import yaml
 from written_studies import STEERING, planned
 
-from harness.studies.file import Made
-from harness.studies.plan import by_hand
-from harness.studies.settings import StudyError
+from harness.studies.planning.plan import by_hand
+from harness.studies.reading.file import Made
+from harness.studies.reading.settings import StudyError
 from harness.studies.units import Cell
 
 
@@ -70,7 +70,7 @@ def test_the_command_of_an_artefact(tmp_path: Path) -> None:
 
 def test_options_become_words(tmp_path: Path) -> None:
     from harness.cli.app import build
-    from harness.studies.commands import words
+    from harness.studies.planning.commands import words
 
     study = planned(tmp_path).study
     made = Made("a", ("axbench", "train"), {}, ("make", "vectors"))
@@ -176,3 +176,21 @@ def test_cells_that_share_a_model_stand_together(tmp_path: Path) -> None:
     assert [run for run, after in zip(runs, [*runs[1:], ""], strict=True) if run != after] == [
         *("plain", "steered-diffmean", "steered-random", "other"),
     ]
+
+
+def test_the_study_in_the_docs_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[4] / "docs" / "studies.md"
+    if not page.is_file():
+        pytest.skip("needs a checkout: the docs are not in the wheel")
+    text = page.read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert [unit.name for unit in planned(tmp_path, text).units] == [
+        "vectors",
+        *("plain/axbench_steer", "plain/llm_aggrefact"),
+        *("steered-diffmean/axbench_steer", "steered-diffmean/llm_aggrefact"),
+        *("steered-random/axbench_steer", "steered-random/llm_aggrefact"),
+        "checker/llm_aggrefact",
+    ]
+    wrong = text.replace("batch_size", "batch_sise")
+    with pytest.raises(StudyError) as told:
+        planned(tmp_path, wrong)
+    assert f"error: {str(told.value).removeprefix(f'{tmp_path}/')}\n" in page.read_text()

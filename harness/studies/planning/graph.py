@@ -8,11 +8,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from harness.artefacts.yaml_files import Place
-from harness.studies.file import Made, Study, Task
-from harness.studies.references import named_in, references, texts
-from harness.studies.settings import merged, misnamed
+from harness.studies.reading.file import Made, Study, Task
+from harness.studies.reading.references import named_in, references, texts
+from harness.studies.reading.settings import merged, misnamed
+from harness.studies.reading.variants import Variant, variants
 from harness.studies.units import Artefact, Unit
-from harness.studies.variants import Variant, variants
 
 
 @dataclass(frozen=True)
