@@ -104,7 +104,7 @@ class _Comparison:
                 continue
             made = self._compared(row)
             yield made
-            if isinstance(made, Difference) and not subtasks:
+            if not subtasks and (isinstance(made, Difference) or not self._run.tasks & leaves):
                 covered |= leaves
         tasks = [row for row in self._rows if not row.task.group and row.task.task not in covered]
         for row in sorted(tasks, key=lambda row: contest_order(row.contest)):

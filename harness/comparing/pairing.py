@@ -66,7 +66,9 @@ def _made(run: ComparedRun, row: Row, metrics: Sequence[Metric]) -> tuple[Values
     if isinstance(values, str):
         return values
     items = list(values.values())
-    statistic = statistic_of(row.task.task, row.metric, run.config(row), items, float(row.value))
+    value, where = float(row.value), row.run.file
+    of = row.task.task, row.metric, run.config(row), items
+    statistic = statistic_of(*of, value=value, where=where)
     return statistic if isinstance(statistic, str) else (values, statistic)
 
 

@@ -17,6 +17,9 @@ so that p < 0.05 and an interval without 0 are the same thing, but for the 1 tha
 Where every unit has 0 or 1 in both runs, the test is McNemar's and the interval Tango's
 (``shares``). The difference of a mean over k strata has U − k in the place of U − 1.
 
+Where the resamples lie more than half a standard error beside the difference, as those of a
+calibration error do, they are biased (Efron & Tibshirani 1993, §10.3): there is no interval.
+
 B is 10,000, fewer of very many units (``_CELLS``). Holm's correction (1979): the i-th smallest of m
 p-values times m − i + 1, none smaller than the one before.
 """
@@ -37,9 +40,11 @@ from harness.statistics.shares import Floats, Fourfold, mcnemar, tango
 
 RESAMPLES = 10_000
 _FEWEST_RESAMPLES = 1_000
-_CELLS = 300_000_000
+_CELLS = 200_000_000
 """Draws of a unit in one difference, at most, as long as 1,000 resamples are left."""
 _CHUNK_CELLS = 4_000_000
+_BIASED = 0.5
+"""Standard errors by which resamples may lie beside the difference."""
 
 _Places = npt.NDArray[np.intp]
 
@@ -245,8 +250,8 @@ def _drawn(
 def difference_test(found: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -> Tested:
     """The interval and the p-value of a difference.
 
-    There is none of fewer than ``FEWEST`` units, nor where the resamples have no spread: all units
-    differ by the same. Of runs that are equal in all units p is 1.
+    There is none of fewer than ``FEWEST`` units, nor where the resamples are biased or have no
+    spread: all units differ by the same. Of runs that are equal in all units p is 1.
 
     Args:
         found: The pair.
@@ -268,6 +273,9 @@ def difference_test(found: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -
     if np.ptp(drawn) <= near:
         same = abs(found.value - found.baseline_value) <= near
         return Tested(None, None, 1.0 if same else None, "bootstrap")
+    bias = drawn.mean() - (found.value - found.baseline_value)
+    if abs(bias) > _BIASED * drawn.std():
+        return Tested(None, None, None, "bootstrap")
     return _expanded(drawn, near, found.units, freedom)
 
 
