@@ -74,7 +74,7 @@ def test_the_baseline_is_a_path_or_a_name(tmp_path, monkeypatch, capsys) -> None
         (["a", "nowhere"], "nowhere: no such file or folder"),
         (["a", "b", "--baseline", "c"], "--baseline c is none of the runs: a, b"),
         (["a", "puzzle"], "nothing could be compared; the reasons are above"),
-        (["a", "b", "--csv", "."], "--csv ."),
+        (["a", "b", "--csv", "."], "cannot write ."),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, monkeypatch, capsys, words, message) -> None:
