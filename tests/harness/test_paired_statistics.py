@@ -132,6 +132,18 @@ def test_of_few_units_it_is_about_students_t(n: int) -> None:
     assert tested.p == pytest.approx(expected.pvalue, abs=0.04)
 
 
+def test_far_beyond_the_resamples_p_is_that_of_the_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=100)
+    second = first + rng.normal(0.6, 1, size=100)
+    p, expected = difference_test(means(first, second)).p, stats.ttest_rel(second, first).pvalue
+    assert p < 1e-5 and 0.3 < math.log(p) / math.log(expected) < 3
+    few = difference_test(means(first[:20], second[:20] + 5)).p
+    assert few == pytest.approx(
+        2 * stats.t.cdf(stats.norm.ppf(1 / 10_001) / math.sqrt(20 / 19), 19)
+    )
+
+
 @settings(deadline=None)
 @given(st.integers(0, 30), st.integers(5, 30))
 def test_p_is_below_5_percent_just_where_the_interval_is_without_0(seed: int, n: int) -> None:
