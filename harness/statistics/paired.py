@@ -5,7 +5,7 @@ Both runs are resampled by the same draws of U units (documents, concepts):
     δ*_b = θ(run, w_b) − θ(baseline, w_b),   w_b ~ Multinomial(U; 1/U, …, 1/U),   b = 1 … B
 
 The 95 % interval is from the α/2 and 1 − α/2 quantiles of δ*, where α is widened for few units as
-Hesterberg (2015, *The American Statistician* 69(4), §4.1: the expanded percentile interval) does:
+Hesterberg (2015, *The American Statistician* 69(4): the expanded percentile interval) does:
 
     α/2 = Φ(−√(U/(U − 1)) · t_{U−1; 0.975})
 
