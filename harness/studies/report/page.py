@@ -17,7 +17,7 @@ from harness.artefacts.writing import replacing_text
 from harness.reports.page import embedded_json, report_style, source, source_hash, template
 from harness.studies.report.forest import forest, uncompared
 from harness.studies.report.matrix import Matrix, better, matrix_of, sure
-from harness.studies.report.payload import arrow, payload
+from harness.studies.report.payload import arrow, judge_of, limit_of, payload
 from harness.studies.report.pictures import tradeoff_picture
 from harness.studies.report.summary import Account, Answer, Spent, accounts, answers
 from harness.studies.report.tradeoff import Tradeoff, tradeoff_of
@@ -51,7 +51,7 @@ def write_report(path: str | os.PathLike[str], view: View) -> None:
     """
     page = _render(view)
     with replacing_text(path) as file:
-        file.write(page.encode("utf-8", "replace").decode("utf-8"))
+        file.write(page)
 
 
 def _render(view: View) -> str:
@@ -83,7 +83,6 @@ def _render(view: View) -> str:
 def _about(view: View, matrix: Matrix) -> dict[str, Any]:
     """The counts and versions of the first sentence."""
     runs = view.table.runs
-    failed = {failure.name for failure in view.failed}
     done = {entry.cell.name for entry in matrix.entries.values()}
     return {
         "runs": len(view.runs),
@@ -91,8 +90,9 @@ def _about(view: View, matrix: Matrix) -> dict[str, Any]:
         "tasks": len(view.tasks),
         "cells": len(view.cells),
         "done": len(done),
-        "failed": len(failed),
-        "missing": len(view.missing),
+        "limits": _known(limit_of(entry.row) for entry in matrix.entries.values()),
+        "limited": sum(bool(limit_of(entry.row)) for entry in matrix.entries.values()),
+        "entries": len(matrix.entries),
         "versions": [
             f"{name} {', '.join(known)}"
             for name, known in (
@@ -117,6 +117,7 @@ class _Answered:
 
     task: str
     metric: str
+    judge: str
     run: str
     value: str
     span: str
@@ -136,6 +137,7 @@ def _answered(one: Answer, view: View) -> _Answered:
     return _Answered(
         task=one.column.label,
         metric=row.metric + arrow(one.column),
+        judge=judge_of(row.contest),
         run=one.run,
         value=fixed(row.value, digits),
         span=span(row.ci95_low, row.ci95_high, digits),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.artefacts.reading import loads
 from harness.comparing.difference import Difference
-from harness.leaderboard.rows import Row
-from harness.reports.values import number, printable
+from harness.leaderboard.rows import Contest, Row
+from harness.reports.values import mapping, number, printable, text
 from harness.studies.report.columns import Column
 from harness.studies.report.matrix import Entry, Matrix, better, sure
 from harness.studies.report.view import Cost, StudyCell, View
@@ -58,6 +59,16 @@ def about(column: Column) -> str:
     return " · ".join(printable(part) for part in parts if part)
 
 
+def judge_of(contest: Contest) -> str:
+    """Who judged, by the model's name; by all that is known of it where that cannot be read."""
+    try:
+        known = mapping(loads(contest.judge)) if contest.judge else {}
+    except ValueError:
+        known = {}
+    named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
+    return printable(named or contest.judge)[:LONGEST]
+
+
 def settings_of(row: Row) -> str:
     """The model of a run and what is done to it."""
     run = row.run
@@ -79,6 +90,7 @@ def _column(matrix: Matrix, place: int) -> dict[str, Any]:
         "label": column.label,
         "metric": (column.contest.metric if column.contest else "") + arrow(column),
         "about": about(column),
+        "judge": judge_of(column.contest) if column.contest else "",
         "up": column.up,
         "head": column.head,
         "low": min(known, default=None),
@@ -104,7 +116,7 @@ def _entry(entry: Entry, digits: int) -> dict[str, Any]:
         "high": row.ci95_high,
         "text": fixed(row.value, digits),
         "best": entry.best,
-        "limited": _limit(row),
+        "limited": limit_of(row),
         "metrics": [_metric(one) for one in entry.others],
         "n": amount(row.n) if row.n is None else f"{row.n:,}",
         "unscored": None if not row.n_unscored else f"{row.n_unscored:,}",
@@ -114,7 +126,8 @@ def _entry(entry: Entry, digits: int) -> dict[str, Any]:
     return found
 
 
-def _limit(row: Row) -> str:
+def limit_of(row: Row) -> str:
+    """How much of the data a result is of; empty for all."""
     if not row.task.limited:
         return ""
     return "part of the data" if row.run.limit is None else f"limit {row.run.limit}"

@@ -102,6 +102,17 @@ def test_it_answers_what_a_reader_asks(tmp_path: Path) -> None:
     assert "good/late failed no memory left logs/good.late.log" in words
 
 
+def test_it_says_who_judged_and_what_is_of_a_part_of_the_data(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    judge = {"judge": {"model": "local-chat-completions", "model_args": {"model": "some-judge"}}}
+    study.done("plain", "t", acc(0.5), metadata=judge, n=10)
+    study.done("other", "t", acc(0.5), metadata=judge)
+    view = study.view(failed=[Failure(name="a", line="b", log="c")])
+    words = words_of(page_of(view, tmp_path))
+    assert "done. Some values are of a part of the data (limit 10). 1 failed ." in words
+    assert "acc ↑, judged by some-judge other" in words
+
+
 def test_a_study_without_baseline_or_general_tasks_says_so(tmp_path: Path) -> None:
     view = small(tmp_path, baseline=None, gain=None, retained=(), differences=(), uncompared=())
     words = words_of(page_of(view, tmp_path))
