@@ -110,7 +110,7 @@ def test_it_says_who_judged_and_what_is_of_a_part_of_the_data(tmp_path: Path) ->
     view = study.view(failed=[Failure(name="a", line="b", log="c")])
     words = words_of(page_of(view, tmp_path))
     assert "done. Some values are of a part of the data (limit 10). 1 failed ." in words
-    assert "acc ↑, judged by some-judge other" in words
+    assert "acc ↑, judged by some-judge other 0.500" in words
 
 
 def test_a_study_without_baseline_or_general_tasks_says_so(tmp_path: Path) -> None:
