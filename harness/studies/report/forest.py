@@ -29,7 +29,6 @@ class Line:
     at: str
     ends: tuple[str, str] | None
     kind: str
-    p: str
     p_holm: str
     test: str
     documents: str
@@ -111,6 +110,10 @@ def _at(value: float, reach: float) -> str:
     return f"{50 + 45 * value / reach:.2f}%"
 
 
+def _units(count: int) -> str:
+    return f"in {count:,} {'unit' if count == 1 else 'units'}"
+
+
 def _line(one: Difference, reach: float, digits: int) -> Line:
     ends = None
     if one.low is not None and one.high is not None:
@@ -126,9 +129,10 @@ def _line(one: Difference, reach: float, digits: int) -> Line:
         at=_at(one.difference, reach),
         ends=ends,
         kind="" if good is None else "good" if good else "bad",
-        p=probability(one.p),
         p_holm=probability(one.p_holm),
-        test=_TESTS.get(one.test, one.test),
+        test="too few units"
+        if one.p is None
+        else f"{_TESTS.get(one.test, one.test)}, {probability(one.p)} alone",
         documents=f"{one.documents:,}",
-        units="" if one.units == one.documents else f"{one.units:,}",
+        units="" if one.units == one.documents else _units(one.units),
     )

@@ -151,7 +151,7 @@ def _worse(
         return known == -sign
     if row.value == best.value:
         return False
-    deviations = [_deviation(row), _deviation(best)]
+    deviations = [deviation(row), deviation(best)]
     if None in deviations:
         return True
     assert row.value is not None and best.value is not None
@@ -159,7 +159,7 @@ def _worse(
     return sign * (best.value - row.value) > _Z95 * noise
 
 
-def _deviation(row: Row) -> float | None:
+def deviation(row: Row) -> float | None:
     """The standard error; where it is 0 or not known, what the interval comes to."""
     if row.stderr:
         return row.stderr

@@ -158,8 +158,10 @@ def _verdict(one: Answer, view: View) -> str:
     difference = one.entry.difference
     if one.run == view.baseline:
         return "the baseline" + (f"; {one.worse} of {one.compared} worse" if one.compared else "")
-    if difference is None or difference.p_holm is None:
+    if difference is None:
         return "not compared"
+    if difference.p_holm is None:
+        return "not tested, too few units"
     p = probability(difference.p_holm)
     told = f"p {p}" if p.startswith("<") else f"p = {p}"
     return f"{'yes' if sure(difference) else 'not shown'}, {told}"
@@ -202,13 +204,14 @@ def _traded(found: Tradeoff, view: View) -> Mapping[str, Any]:
 def _costs(found: Sequence[Account], tradeoff: Tradeoff | str) -> list[Mapping[str, Any]]:
     """What runs cost beside what came of it."""
     points = {} if isinstance(tradeoff, str) else {p.run: p for p in tradeoff.points}
+    digits = places(point.gain.value for point in points.values())
     lines: list[Mapping[str, Any]] = []
     for one in found:
         point = points.get(one.run)
         lines.append(
             {
                 "run": one.run,
-                "gain": fixed(point.gain.value, places([point.gain.value])) if point else NONE,
+                "gain": fixed(point.gain.value, digits) if point else NONE,
                 "kept": fixed(point.kept.value, 1) if point else NONE,
                 "better": f"{one.better} of {one.compared}" if one.compared else NONE,
                 "worse": f"{one.worse} of {one.compared}" if one.compared else NONE,

@@ -23,9 +23,10 @@ def payload(view: View, matrix: Matrix) -> dict[str, Any]:
     cells = {cell.name: number for number, cell in enumerate(view.cells)}
     runs = {run: number for number, run in enumerate(view.runs)}
     digits = [_digits(matrix, place) for place in range(len(matrix.columns))]
+    alike = len({limit_of(entry.row) for entry in matrix.entries.values()}) == 1
     entries = [
         {"run": runs[run], "column": place, "cell": cells[entry.cell.name]}
-        | _entry(entry, digits[place])
+        | _entry(entry, digits[place], "" if alike else limit_of(entry.row))
         for (run, place), entry in matrix.entries.items()
     ]
     return {
@@ -100,15 +101,15 @@ def _column(matrix: Matrix, place: int) -> dict[str, Any]:
 
 def _run(run: str, view: View, matrix: Matrix) -> dict[str, Any]:
     rows = [entry.row for (name, _), entry in matrix.entries.items() if name == run]
-    told = {settings_of(row) for row in rows}
+    acting = [row for row in rows if row.run.method] or rows
     return {
         "name": run,
-        "about": told.pop() if len(told) == 1 else "",
+        "about": settings_of(acting[0]) if acting else "",
         "baseline": run == view.baseline,
     }
 
 
-def _entry(entry: Entry, digits: int) -> dict[str, Any]:
+def _entry(entry: Entry, digits: int, limit: str) -> dict[str, Any]:
     row = entry.row
     found: dict[str, Any] = {
         "value": row.value,
@@ -116,7 +117,7 @@ def _entry(entry: Entry, digits: int) -> dict[str, Any]:
         "high": row.ci95_high,
         "text": fixed(row.value, digits),
         "best": entry.best,
-        "limited": limit_of(row),
+        "limited": limit,
         "metrics": [_metric(one) for one in entry.others],
         "n": amount(row.n) if row.n is None else f"{row.n:,}",
         "unscored": None if not row.n_unscored else f"{row.n_unscored:,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from harness.comparing.difference import Difference
 from harness.studies.report.columns import Column
@@ -91,7 +92,7 @@ def answers(view: View, matrix: Matrix) -> list[Answer]:
         )
         best = next((run for run in order if own[run].best), order[0])
         base = own.get(view.baseline or "")
-        differences = [one.difference for one in own.values() if one.difference is not None]
+        differences = [one.difference for one in own.values() if tested(one.difference)]
         found.append(
             Answer(
                 column=column,
@@ -146,6 +147,11 @@ def times(own: Sequence[tuple[str, Cost]], base: Sequence[tuple[str, Cost]]) -> 
     return sum(seconds for seconds, _ in pairs) / whole if whole else None
 
 
+def tested(difference: Difference | None) -> TypeGuard[Difference]:
+    """Whether two runs were compared, and not on too few units to say anything."""
+    return difference is not None and difference.p_holm is not None
+
+
 def spent(values: Iterable[float | None]) -> Spent:
     """A sum of what is known.
 
@@ -161,6 +167,6 @@ def _compared(view: View, matrix: Matrix) -> Mapping[str, Sequence[Difference]]:
     """Differences from the baseline on the study's tasks, without the parts of groups."""
     found: dict[str, list[Difference]] = {run: [] for run in view.runs}
     for (run, place), entry in matrix.entries.items():
-        if entry.difference is not None and matrix.columns[place].head is None:
+        if tested(entry.difference) and matrix.columns[place].head is None:
             found[run].append(entry.difference)
     return found
