@@ -30,6 +30,8 @@ from harness.studies.report.matrix import Entry, Matrix, deviation
 from harness.studies.report.view import View
 
 _Z95 = 1.96
+_LARGEST = 1e12
+_BEYOND = "a value of it is too large to be drawn"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def tradeoff_of(view: View, matrix: Matrix) -> Tradeoff | str:
             left_out.append(f"{run} is left out: it has no value on {lacking}.")
         else:
             found.append((run, _kept(run, view.baseline, columns), gains[run].row))
+    left_out += [f"{run} is left out: {_BEYOND}." for run, kept, row in found if beyond(kept, row)]
+    found = [one for one in found if not beyond(*one[1:])]
     if not found:
         return " ".join(left_out)
     sign = 1 if up else -1
@@ -131,6 +135,8 @@ def _nothing_to_lose(base: Row) -> str:
     if not base.higher_is_better and base.chance is None:
         return "less of it is better"
     noise = deviation(base)
+    if beyond(base):
+        return _BEYOND
     if noise is None:
         return "the baseline's value on it has no interval"
     sign = 1 if base.higher_is_better else -1
@@ -144,11 +150,22 @@ def _lacking(
     """The tasks that a run has no value on which can be set against the baseline's, as text."""
     found = [str(view.gain)] if run not in gains or gains[run].row.value is None else []
     for task, own in columns.items():
-        if run not in own or own[run].row.value is None:
+        if run not in own or own[run].row.value is None or beyond(own[run].row):
             found.append(task)
         elif _data(own[run].row) != _data(own[str(view.baseline)].row):
             found.append(f"as much of {task} as the baseline")
     return ", ".join(found)
+
+
+def beyond(*found: Row | Share) -> bool:
+    """Whether a value, or an end of an interval, is none that a picture or a square can hold."""
+    values: list[float | None] = []
+    for one in found:
+        if isinstance(one, Share):
+            values += [one.value, one.low, one.high]
+        else:
+            values += [one.value, one.stderr, one.ci95_low, one.ci95_high, one.chance]
+    return not all(value is None or abs(value) < _LARGEST for value in values)
 
 
 def _data(row: Row) -> int | None:
@@ -183,7 +200,8 @@ def _spread(difference: Difference) -> float | None:
     """The standard error that a difference's interval comes to; 0 where all documents agree."""
     if difference.low is None or difference.high is None:
         return 0.0 if difference.difference == 0 and difference.p == 1 else None
-    return (difference.high - difference.low) / (2 * _Z95)
+    spread = (difference.high - difference.low) / (2 * _Z95)
+    return spread if 0 <= spread < _LARGEST else None
 
 
 def mean(shares: Sequence[Share]) -> Share:

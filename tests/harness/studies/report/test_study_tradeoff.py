@@ -10,6 +10,7 @@ import pytest
 from study_results import Study, difference
 
 from harness.leaderboard import Share, compared
+from harness.studies.report import write_report
 from harness.studies.report.matrix import matrix_of
 from harness.studies.report.pictures import tradeoff_picture
 from harness.studies.report.tradeoff import Tradeoff, front, kept_share, mean, tradeoff_of
@@ -176,6 +177,24 @@ def test_why_there_is_none(tmp_path: Path, more: dict[str, Any], sentence: str) 
     found = told(study_of(tmp_path, plain=0.2).view(**more))
     assert isinstance(found, str)
     assert sentence in found
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 1.7e308])
+def test_what_is_too_large_to_be_drawn_is_left_out(tmp_path: Path, value: float) -> None:
+    study = study_of(tmp_path, plain=0.2, good=0.8)
+    study.done("huge", "gain", acc(value))
+    study.done("huge", "one", acc(0.6), chance=0.2)
+    study.done("wide", "gain", acc(0.5, 1e300))
+    study.done("wide", "one", acc(value), chance=0.2)
+    found = told(study.view(gain="gain", retained=["one"]))
+    assert isinstance(found, Tradeoff)
+    assert [point.run for point in found.points] == ["plain", "good"]
+    assert found.left_out == [
+        "wide is left out: it has no value on one.",
+        "huge is left out: a value of it is too large to be drawn.",
+    ]
+    pair = difference("good", "one", value, low=-1.7e308, high=1.7e308)
+    write_report(tmp_path / "a.html", study.view(gain="gain", retained=["one"], differences=[pair]))
 
 
 def test_the_picture_names_its_runs(tmp_path: Path) -> None:
