@@ -7,10 +7,12 @@ module does not import lm-eval.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,32 @@ def yaml_function(reference: str, folder: Path) -> Any:
     return import_module("lm_eval.tasks._yaml_loader")._import_func_in_yml(reference, folder)
 
 
+@contextmanager
+def own_tasks_read_by(read: Callable[[Callable[[], Any]], Any]) -> Iterator[None]:
+    """A context in which a function says what lm-eval's own tasks are.
+
+    Args:
+        read: Gets a function that reads their 14 000 files; returns the index, which it may have
+            kept: what is in it is copied where it is changed.
+    """
+    kind = import_module("lm_eval.tasks._index").TaskIndex
+    stock, own = kind.build, [own_folder() / "tasks"]
+
+    @functools.wraps(stock)
+    def build(paths: Any, **options: Any) -> Any:
+        first, more = list(paths)[:1], list(paths)[1:]
+        if first != own or options:
+            return stock(paths, **options)
+        index = dict(read(functools.partial(stock, own)))
+        return index | stock(more)  # the later ones go before lm-eval's
+
+    kind.build = staticmethod(build)
+    try:
+        yield
+    finally:
+        kind.build = staticmethod(stock)
+
+
 ARGUMENTS = ("model_args", "metadata")
 """Attributes of an ``EvaluatorConfig`` with what is passed on to models and tasks, and saved."""
 
@@ -292,6 +320,47 @@ def model_class(name: str) -> Any:
     """The class behind a model's name; ``ValueError`` if there is none."""
     import_module("lm_eval.models")  # or get_model would find a registry of our names alone
     return import_module("lm_eval.api.registry").get_model(name)
+
+
+@contextmanager
+def networks_loaded_by(
+    load: Callable[[Mapping[str, Any], Callable[[], Any]], Any],
+) -> Iterator[None]:
+    """A context in which a function says what network an ``hf`` model takes.
+
+    A model that is one of several processes' is left alone.
+
+    Args:
+        load: Gets all that decides what is loaded, and a function that loads it.
+    """
+    kind = import_module("lm_eval.models.huggingface").HFLM
+    stock = kind._create_model
+    signature = inspect.signature(stock)
+
+    @functools.wraps(stock)
+    def create(self: Any, *args: Any, **kwargs: Any) -> None:
+        def make() -> Any:
+            stock(self, *args, **kwargs)
+            return self._model
+
+        if hasattr(self, "accelerator"):
+            make()
+            return
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = {name: value for name, value in bound.arguments.items() if name != "self"}
+        given |= {
+            "class": self.AUTO_MODEL_CLASS.__name__,
+            "device": str(self._device),
+            "words": len(self.tokenizer),
+        }
+        self._model = load(given, make)
+
+    kind._create_model = create
+    try:
+        yield
+    finally:
+        kind._create_model = stock
 
 
 def model_base() -> Any:

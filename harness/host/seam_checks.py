@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,6 +139,19 @@ def _task_index() -> None:
     _expect([*inspect.signature(kind.load).parameters][:2] == ["self", "task_list"], "load")
 
 
+def _index_reading() -> None:
+    index, factory = map(import_module, ("lm_eval.tasks._index", "lm_eval.tasks._factory"))
+    given = [*inspect.signature(inspect.unwrap(index.TaskIndex.build)).parameters]
+    _expect(given == ["paths", "resolve_includes"], f"TaskIndex.build takes {given}")
+    manager = inspect.getsource(import_module("lm_eval.tasks.manager").TaskManager)
+    _expect("index.build(all_paths)" in manager, "TaskManager does not call it so")
+    source = inspect.getsource(factory)
+    used = source.count("entry.cfg") == source.count("elif entry.cfg:") + source.count(
+        "deepcopy(entry.cfg)"
+    )
+    _expect(used and "entry.tags." not in source, "what is in an index is changed in its place")
+
+
 def _task_folder() -> None:
     found = seams.own_task_names({"arc_easy", "ai2_arc", "mmlu", "no_such_task"})
     _expect(set(found) == {"arc_easy", "ai2_arc", "mmlu"}, f"of its tasks we find {set(found)}")
@@ -182,6 +196,19 @@ def _cache_hook() -> None:
     )
 
 
+def _network_loading() -> None:
+    kind = import_module("lm_eval.models.huggingface").HFLM
+    stock = inspect.unwrap(kind._create_model)
+    given = inspect.signature(stock).parameters
+    wanted = {"pretrained", "revision", "dtype", "peft", "delta", "gguf_file", "kwargs"}
+    _expect(wanted <= set(given), f"_create_model takes {[*given]}")
+    _expect("self._create_model(" in inspect.getsource(kind.__init__), "it is not called once")
+    source = inspect.getsource(stock)
+    _expect("self._model = self.AUTO_MODEL_CLASS" in source, "it sets another attribute")
+    used = set(re.findall(r"self\.(\w+)", source)) - {"_model", "_get_accelerate_args", "__init__"}
+    _expect(used == {"AUTO_MODEL_CLASS", "tokenizer"}, f"what is loaded depends on {used}")
+
+
 def _members(target: str, *names: str) -> Callable[[], None]:
     def check() -> None:
         missing = sorted(set(names) - definitions.members(target))
@@ -199,11 +226,13 @@ SEAMS = (
     Seam("where a run's arguments are read", _run_arguments),
     Seam("stderr_for_metric", _standard_errors),
     Seam("TaskManager and its index", _task_index),
+    Seam("how its own tasks are read", _index_reading),
     Seam("where its own tasks lie", _task_folder),
     Seam("how a task YAML names functions", _yaml_functions),
     Seam("how tasks and groups are aggregated", _aggregations),
     Seam("what an API model returns for no answer", _no_answer),
     Seam("the cache hook of --use_cache", _cache_hook),
+    Seam("how HFLM loads its network", _network_loading),
     Seam(
         "the inside of ConfigurableTask",
         _members("lm_eval.api.task:ConfigurableTask", "dataset", "_filters", "download"),
