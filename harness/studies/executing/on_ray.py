@@ -12,6 +12,7 @@ that a task has not asked for.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from harness.studies.executing.schedule import check
 from harness.studies.units import Outcome, Unit
 
 RETRIES = 3
+_PATIENCE = 10.0  # seconds
 
 
 class RayExecutor:
@@ -74,12 +76,24 @@ def _connected(ray: Any, address: str | None) -> bool:
     """Connect to a cluster; returns whether that was needed."""
     if ray.is_initialized():
         return False
+    _reach(address or "")
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as cause:
         where = f"at {address}" if address else "on this machine"
         raise HarnessError(f"no Ray cluster can be used {where}: {one_line(cause, 300)}") from cause
     return True
+
+
+def _reach(address: str) -> None:
+    """See that something answers at an address with a port; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, OverflowError) as cause:
+        raise HarnessError(f"no Ray cluster answers at {address}: {one_line(cause)}") from cause
 
 
 def run_batch(

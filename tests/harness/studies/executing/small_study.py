@@ -30,13 +30,16 @@ metadata: {version: 1.0}
 
 def rows(*, act: str = "", begun: str = "", **_: Any) -> dict[str, Any]:
     """Three rows, or a misfortune."""
+    again = bool(begun) and Path(begun).exists()
     if begun:
         Path(begun).touch()
+    if act == "once" and not again:
+        time.sleep(60)
     if act == "sleep":
         time.sleep(60)
     if act == "fail":
         raise ValueError("no rows\x1b[2J today")
-    if act:
+    if act.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, act))
     return {"test": datasets.Dataset.from_list([{"text": f"Say {k}."} for k in range(3)])}
 
@@ -90,21 +93,24 @@ class Study:
 def values(folder: Path) -> Any:
     """The values of a run's results file, and all that its model answered."""
     (results,) = folder.rglob("results_*.json")
-    found = json.loads(results.read_text())
     answers = {
-        path.name.rsplit("_", 1)[0]: [
-            json.loads(line)["filtered_resps"] for line in path.read_text().splitlines()
+        path.name.rpartition("_")[0]: [
+            [_said(answer) for answer in json.loads(line)["filtered_resps"]]
+            for line in path.read_text().splitlines()
         ]
         for path in sorted(folder.rglob("samples_*.jsonl"))
     }
     assert answers
-    return found["results"], _without_clocks(answers)
+    return json.loads(results.read_text())["results"], answers
 
 
-def _without_clocks(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_clocks(one) for key, one in value.items() if key != "seconds"}
-    return [_without_clocks(one) for one in value] if isinstance(value, list) else value
+def _said(answer: Any) -> Any:
+    """An answer without its trace, which may tell how long it took."""
+    if isinstance(answer, list):
+        return [_said(one) for one in answer]
+    if isinstance(answer, str) and answer.startswith('{"text"'):
+        return json.loads(answer)["text"]
+    return answer
 
 
 def left_over(folder: Path) -> list[str]:
