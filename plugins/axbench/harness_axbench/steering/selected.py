@@ -90,6 +90,10 @@ def _selected(where: str, rows: list[Row]) -> dict[int, float | None]:
     concepts: dict[int, list[Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
         item: Any = row.get(_ITEM)
+        if item is None:
+            raise DataError(
+                f"{where}: sample {number} of {TASK} has no {_ITEM}; judge the run: harness score"
+            )
         fitting(Rated, item, f"{where}: {_ITEM} of sample {number} of {TASK}")
         concepts.setdefault(item["concept_id"], []).append(item)
     found = {concept: chosen_factor(items) for concept, items in concepts.items()}
