@@ -149,8 +149,9 @@ def test_gaps_of_the_judge_are_bounded_as_if_all_were_judged(
 def test_a_race_says_what_it_saved_and_how_often_it_erred(manager: Manager, steering: Path) -> None:
     whole, raced = run(manager, steering), run(manager, steering, judge_scope="race")
     said = note(raced)
-    # 14 + 7 + 4 × 3 selection responses and 5 of the test for each of 16; 2 are audited
-    assert said["judged"] == 16 * (14 + 7 + 12 + 5) + 2 * (70 - 33)
+    # at least 14 + 7 + 4 × 3 selection responses and 5 of the test for each; 2 are audited
+    least = 16 * (14 + 7 + 12 + 5)
+    assert least < said["judged"] < least + 300
     assert said["audited"] == 2
     assert 0 <= said["agreed"] <= 2
     low, high = said["agreement_ci95"]
@@ -253,7 +254,7 @@ def played(
 def test_halves_go_on_and_one_of_the_last_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scopes, "AUDITED", 0)
     docs, rated = rows({
-        1.0: [2.0, 0.0, 0.0, 0.0, 0.0],
+        1.0: [2.0, 0.5, 0.0, 0.0, 0.0],
         2.0: [1.0, 1.0, 1.0, 1.0, 1.0],
         3.0: [0.0, 2.0, 2.0, 2.0, 2.0],  # the best of all, out after the first instruction
         4.0: [0.0, 0.0, 0.0, 0.0, 0.0],
@@ -275,6 +276,15 @@ def test_equals_go_by_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     docs, rated = rows({1.0: flat, 2.0: flat, 3.0: flat, 4.0: [2.0] * 5})
     rounds, _ = played(lambda items: scopes.Race(docs, items).plan(), rated)
     assert {rated[place]["factor"] for place in rounds[1]} == {3.0, 4.0}
+
+
+def test_where_nothing_is_known_all_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "AUDITED", 0)
+    late = [0.0, 0.0, 1.0, 1.0, 1.0]
+    docs, rated = rows({1.0: [0.0] * 5, 2.0: late, 3.0: [0.0] * 5})
+    rounds, items = played(lambda items: scopes.Race(docs, items).plan(), rated)
+    assert [len(places) for places in rounds[:3]] == [3, 3, 9]
+    assert chosen_factor(items) == 2.0
 
 
 def test_an_audited_concept_is_judged_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
