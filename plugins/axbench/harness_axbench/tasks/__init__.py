@@ -32,9 +32,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from harness import JudgedTask, Judgement, Question, Row, SourcedTask, margin
+from harness import AssistantSpec, JudgedTask, Judgement, Question, Row, SourcedTask, margin
 from harness.judging.judgement import Rounds
 from harness.judging.options import ALL, RACE, SCOPES, SCORE
+from harness_axbench.assessing import proxy
 from harness_axbench.metrics import (
     ABSENCE,
     BASELINE,
@@ -116,6 +117,14 @@ class SteerTask(JudgedTask):
     def note_judge(self, **more: Any) -> None:
         """A race is a part of the judge: its scores are not ranked with others."""
         super().note_judge(**({"scope": RACE} if self.scope == RACE else {}), **more)
+
+    def choose_judge(self) -> AssistantSpec | None:
+        """The judge the run asks for; the proxy with what it needs of the run."""
+        spec = super().choose_judge()
+        if spec is None or spec.model != proxy.PROXY:
+            return spec
+        metadata = self.config.metadata
+        return proxy.completed(spec, metadata, run_options(metadata))
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
         return ratings.questions(
