@@ -35,6 +35,8 @@ TOKENS = 128
 GARBLED = 0.1
 """Share of words that make an answer not fluent."""
 _SEED = 42
+_BATCH = 32
+"""Own answers written at once, whatever the batch size: what is drawn depends on it."""
 Pair = tuple[str, str]
 """An instruction and a response."""
 
@@ -58,22 +60,24 @@ class Likelihoods:
         place = place_of(pretrained)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self._lm: Any = HFLM(place, **({"device": device, "batch_size": 32} | options))
+            self._lm: Any = HFLM(place, **({"device": device, "batch_size": _BATCH} | options))
         except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as cause:
             raise HarnessError(f"judge 'proxy': {not_loaded(pretrained, place, cause)}") from cause
         self._instructions = list(dict.fromkeys(instructions))[:OWN]
         self._known: dict[Pair, float] = {}
 
     def ratings(self, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
-        """Relatedness and fluency of each response to its instruction, from 0 to 2."""
+        """Relatedness and fluency of each response to its instruction; 0 of an empty one."""
         related, fluent, varied = self._measure
         bare = self._nats([("", response) for _, response in pairs])
         given = self._nats(pairs)
         return [
             (
-                related.rating(one - none) if response.strip() else 0.0,
+                related.rating(one - none),
                 fluent.rating(none) * min(1.0, different(response) / varied),
             )
+            if response.strip()
+            else (0.0, 0.0)
             for (_, response), one, none in zip(pairs, given, bare, strict=True)
         ]
 
@@ -109,9 +113,13 @@ class Likelihoods:
         asked = [
             _request("generate_until", self._context(one), options) for one in self._instructions
         ]
-        with torch.random.fork_rng():
-            torch.manual_seed(_SEED)
-            return list(self._lm.generate_until(asked, disable_tqdm=True))
+        given, self._lm.batch_size_per_gpu = self._lm.batch_size_per_gpu, _BATCH
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(_SEED)
+                return list(self._lm.generate_until(asked, disable_tqdm=True))
+        finally:
+            self._lm.batch_size_per_gpu = given
 
     def _nats(self, pairs: Sequence[Pair]) -> list[float]:
         """Nats a token, log P of each response given its instruction; 0 of an empty one."""
