@@ -48,7 +48,8 @@ def steered(folder: Path, methods: Sequence[str], batch_size: int) -> dict[str, 
     dictionary = folder / "dictionary"
     if not dictionary.exists():
         given = ["--model", MODEL, "--layer", "2", "--data", "testbed", "--out", str(dictionary)]
-        names = ["--methods", ",".join(methods), "--set", "reft_r1.lr=0.03"]
+        names = ["--methods", ",".join(methods)]
+        names += ["--set", "reft_r1.lr=0.03"] if "reft_r1" in methods else []
         called("harness", "axbench", "train", *given, *names)
     for method in methods:
         if not list((folder / method).rglob("results_*.json")):
