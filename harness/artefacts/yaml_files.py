@@ -6,9 +6,10 @@ million digits. Files here are configuration that people write by hand, and need
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -50,8 +51,39 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def _at(place: Any, said: str) -> yaml.YAMLError:
-    return yaml.YAMLError(f"line {place.start_mark.line + 1}: {said}")
+class _Fault(yaml.YAMLError):
+    """What is refused, and the line on which it stands."""
+
+    def __init__(self, line: int, said: str) -> None:
+        super().__init__(f"line {line}: {said}")
+        self.line, self.said = line, said
+
+
+def _at(place: Any, said: str) -> _Fault:
+    return _Fault(place.start_mark.line + 1, said)
+
+
+Place: TypeAlias = tuple[str | int, ...]
+"""Where a value stands in a document: keys of mappings, and places in lists from 0."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """On which line of a YAML file each value stands.
+
+    Args:
+        path: The file.
+        numbers: The line of each value, from 1; of a key's value that of the key.
+    """
+
+    path: Path
+    numbers: Mapping[Place, int]
+
+    def where(self, place: Place) -> str:
+        """``FILE:LINE`` of a value, or of the nearest one that it stands in."""
+        while place not in self.numbers:
+            place = place[:-1]
+        return f"{self.path}:{self.numbers[place]}"
 
 
 def read_yaml(path: Path, error: type[HarnessError] = DataError) -> Any:
@@ -65,13 +97,66 @@ def read_yaml(path: Path, error: type[HarnessError] = DataError) -> Any:
         HarnessError: It cannot be read, is no YAML, or has a tag of its own, an alias or a key
             twice.
     """
+    return _read(path, error)[0]
+
+
+def read_yaml_lines(path: Path, error: type[HarnessError] = DataError) -> tuple[Any, Lines]:
+    """As ``read_yaml``, with the line of each value; what is wrong begins with ``FILE:LINE``.
+
+    Raises:
+        HarnessError: As for ``read_yaml``.
+    """
+    value, node = _read(path, error, with_line=True)
+    numbers: dict[Place, int] = {(): 1}
+    if node is not None:
+        _number(node, (), numbers)
+    return value, Lines(path, numbers)
+
+
+def _read(
+    path: Path, error: type[HarnessError], *, with_line: bool = False
+) -> tuple[Any, yaml.Node | None]:
+    """A file's value and its tree."""
     try:
-        return yaml.load(read_bytes(path, LARGEST).decode(ENCODING), Loader=_Loader)  # noqa: S506 -- a SafeLoader
+        loader = _Loader(read_bytes(path, LARGEST).decode(ENCODING))
+        try:
+            node = loader.get_single_node()
+            return None if node is None else loader.construct_document(node), node
+        finally:
+            loader.dispose()
     except RecursionError:
         raise error(f"{path} cannot be read as YAML: nested too deeply") from None
     except OSError as cause:
         raise error(f"{path} cannot be read: {cause.strerror}") from cause
     except UnicodeDecodeError as cause:
         raise error(f"{path} cannot be read: no UTF-8 at byte {cause.start}") from cause
+    except yaml.YAMLError as cause:
+        line, said = _fault(cause)
+        if with_line and line is not None:
+            raise error(f"{path}:{line}: no YAML that is read here: {said}") from cause
+        raise error(f"{path} cannot be read as YAML: {one_line(cause, 300)}") from cause
     except Exception as cause:  # what a tag's constructor raises depends on the text
         raise error(f"{path} cannot be read as YAML: {one_line(cause, 300)}") from cause
+
+
+def _fault(cause: yaml.YAMLError) -> tuple[int | None, str]:
+    """The line on which a text is no YAML, and why it is none."""
+    if isinstance(cause, _Fault):
+        return cause.line, one_line(cause.said, 300)
+    mark = getattr(cause, "problem_mark", None)
+    return (mark.line + 1 if mark else None), one_line(
+        getattr(cause, "problem", None) or cause, 300
+    )
+
+
+def _number(node: yaml.Node, place: Place, numbers: dict[Place, int]) -> None:
+    """Note the lines of all that is in a node; its own is noted."""
+    if isinstance(node, yaml.MappingNode):
+        inner = [(key.value, key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = [(index, value, value) for index, value in enumerate(node.value)]
+    else:
+        return
+    for name, first, value in inner:
+        numbers[(*place, name)] = first.start_mark.line + 1
+        _number(value, (*place, name), numbers)

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts.cache import cache_folder
 from harness.asking.batch import Batch, Unkept, count_tokens
 from harness.asking.quiet import keep_quiet
 from harness.asking.spec import AssistantSpec, Question
-from harness.asking.store import Store, cache_folder, key_of
+from harness.asking.store import Store, key_of
 from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError, one_line
 from harness.host.lm_eval_seams import model_class
 from harness.secrets import hidden, public, remember, struck, unseal
@@ -125,9 +126,11 @@ class Assistant:
 
         Raises:
             JudgeError: There is no such model, or an API model cannot be made (no key, say).
+            ArtefactError: The store is none.
         """
         from lm_eval.models.api_models import TemplateAPI
 
+        self._opened()
         if issubclass(self._class(), TemplateAPI):
             self.model()
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.artefacts.cache import cache_folder
 from harness.artefacts.checksums import fingerprint
 from harness.asking.assistant import Assistant, Question
 from harness.asking.spec import AssistantSpec
-from harness.asking.store import cache_folder
 from harness.errors import HarnessError, JudgeError
 
 T = TypeVar("T")

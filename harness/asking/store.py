@@ -30,6 +30,7 @@ from typing import IO, Any
 
 import jsonlines
 
+from harness.artefacts.cache import cache_folder
 from harness.artefacts.locks import shared_file
 from harness.artefacts.reading import regular
 from harness.artefacts.writing import sync
@@ -42,17 +43,6 @@ def key_of(**parts: Any) -> str:
     """A content key (SHA-256, hex) of JSON-able parts; equal parts give equal keys."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where answers and responses live unless a path is given.
-
-    ``PAPERHARNESS_CACHE``, else ``$XDG_CACHE_HOME/paperharness``, else ``~/.cache/paperharness``.
-    """
-    own = os.environ.get("PAPERHARNESS_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "paperharness"
 
 
 _BEGIN = b'{"key": "'

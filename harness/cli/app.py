@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness._version import __version__
-from harness.cli import demo, doctor, leaderboard, plugins, score, testbed
+from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed
 from harness.errors import PluginError
 from harness.host import discovery
 from harness.secrets import struck
@@ -49,7 +49,9 @@ def build() -> Callable[..., Any]:
     app.command("doctor")(doctor.doctor)
     app.command("demo")(demo.demo)
     app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("run")(run.run)
     app.command("score")(score.score)
+    app.command("compare")(compare.compare)
     app.add_typer(testbed.app, name="testbed")
     for plugin in discovery.plugins():
         for name, command in plugin.of_kind("command").items():

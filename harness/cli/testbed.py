@@ -16,7 +16,9 @@ app = typer.Typer(no_args_is_help=True, help="The embedded models and data.")
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(help="teacher, student or checker")]) -> None:
+def path(
+    name: Annotated[str, typer.Argument(help="teacher, student or checker; smollm2 or minilm")],
+) -> None:
     """Print the folder of a model, for example: pretrained=$(harness testbed path teacher)."""
     typer.echo(str(testbed.model_path(name)))
 

@@ -16,7 +16,8 @@ class Difference:
         baseline: Name of the run that is compared with.
         run: Name of the other run.
         higher_is_better: The metric's direction; None if unknown.
-        documents: Documents that both runs have.
+        documents: Documents that both runs have. Where the rows of a unit may differ (of a concept
+            one run has several factors, the other none), the fewer of both.
         units: Independent units among them, which are resampled: documents, or concepts.
         baseline_value: The metric over these documents, of the baseline.
         value: The same of the other run.
@@ -26,6 +27,7 @@ class Difference:
         p: Two-sided p-value of "no difference"; None where there is none.
         p_holm: The same, corrected by Holm over all differences of one call.
         test: How p was found: ``"bootstrap"`` or ``"mcnemar"``.
+        left_out: Units that only one run has, or has a value for; they count in neither.
     """
 
     task: str
@@ -44,6 +46,7 @@ class Difference:
     p: float | None
     p_holm: float | None
     test: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +64,16 @@ class Uncompared:
     baseline: str
     run: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All of one call.
+
+    Args:
+        differences: In the order of the tasks, and of the runs.
+        uncompared: What could not be compared.
+    """
+
+    differences: tuple[Difference, ...]
+    uncompared: tuple[Uncompared, ...]

@@ -39,9 +39,9 @@ from typing import Any, ClassVar
 
 from lm_eval.api.filter import Filter
 
+from harness.artefacts.cache import cache_folder
 from harness.asking.assistant import Assistant, Question
 from harness.asking.spec import AssistantSpec
-from harness.asking.store import cache_folder
 from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
 from harness.errors import HarnessError, JudgeError

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from harness.statistics import Floats, Statistic
+from harness.statistics import Mean, Statistic
 
 _MARKER = "Rating:"
 _NUMBER = r"[0-9]{0,9}\.?[0-9]{1,9}"
@@ -91,23 +89,16 @@ def bounded_mean(
     )
 
 
-def _weighted_mean(fill: float) -> Callable[[Sequence[Any], Floats], Floats]:
-    def mean(items: Sequence[Any], weights: Floats) -> Floats:
-        values = np.array([fill if item is None else item for item in items], dtype=np.float64)
-        known = ~np.isnan(values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means: Floats = weights[:, known] @ values[known] / weights[:, known].sum(1)
-        return means
-
-    return mean
+def _filled(fill: float) -> Callable[[Any], float]:
+    return lambda item: fill if item is None else float(item)
 
 
 def filled_mean(fill: float) -> Statistic:
     """The mean with unscored values (None) counted as ``fill``, as an lm-eval aggregation."""
-    return Statistic(f"harness.judging.ratings.filled_mean({fill})", _weighted_mean(fill))
+    return Mean(f"harness.judging.ratings.filled_mean({fill})", _filled(fill))
 
 
-scored_mean = Statistic("harness.judging.ratings.scored_mean", _weighted_mean(math.nan))
+scored_mean = Mean("harness.judging.ratings.scored_mean", _filled(math.nan))
 """The mean over scored values; NaN when there is none."""
 worst_mean = filled_mean(0.0)
 """The mean with unscored values counted as the lowest rating, 0."""

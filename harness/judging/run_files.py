@@ -88,7 +88,7 @@ def read_results(path: Path) -> Row:
         raise DataError(f"{path} is not lm-eval's results: no 'results' and 'configs' in it")
     fitting(_Results, saved, path)
     for name in saved["configs"]:
-        _samples(path, name)
+        samples_file(path, name)
     return saved
 
 
@@ -98,7 +98,7 @@ def read_samples(path: Path, saved: Row, name: str) -> list[Row]:
     Raises:
         DataError: They were not saved, or are damaged or incomplete.
     """
-    file = _samples(path, name)
+    file = samples_file(path, name)
     if not file.exists():
         raise DataError(f"{file}: no such file; samples are saved by lm_eval --log_samples")
     rows = []
@@ -119,7 +119,7 @@ def _date(path: Path) -> str:
     return path.stem.rpartition("_")[2]
 
 
-def _samples(results: Path, name: str) -> Path:
+def samples_file(results: Path, name: str) -> Path:
     """Where the samples of a task lie beside its results.
 
     Raises:
@@ -150,7 +150,7 @@ def write_run(source: Path, folder: Path, saved: Row, samples: Mapping[str, list
     folder.mkdir(parents=True, exist_ok=True)
     date = datetime.now().isoformat().replace(":", "-")
     for name in saved["configs"]:
-        old = _samples(source, name)
+        old = samples_file(source, name)
         new = folder / f"samples_{name}_{date}.jsonl"
         if name in samples:
             write_lines(new, samples[name], dumps=_json)

@@ -86,8 +86,10 @@ def _metrics(entry: dict[str, Any]) -> _Metrics:
             found.unscored[filter_name] = whole(value)
         elif metric == BYPASS:
             found.values[metric, filter_name] = None
-        elif isinstance(value, (int, float)) or (value is None and "," in key):  # undefined
+        elif isinstance(value, (int, float)):
             found.values[metric, filter_name] = value
+        elif "," in key and (value is None or isinstance(value, str)):  # undefined, or no number
+            found.values[metric, filter_name] = None
     return found
 
 

@@ -96,6 +96,37 @@ def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: An
         raise ValueError(f"its tokenizer's files are damaged ({one_line(cause, 200)})") from cause
 
 
+def open_causal(
+    role: str, pretrained: str, *, revision: str = "main", dtype: Any = "auto", device: Any = "cpu"
+) -> tuple[Any, Any]:
+    """A causal language model, frozen, with its tokenizer; an adapter is added to its base.
+
+    Args:
+        role: What it is to the user, for messages: ``teacher``, ``drafter``, ``model``.
+        pretrained: Model id or path, ``testbed:NAME``, or an adapter's folder.
+        revision: Its revision on the hub.
+        dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
+        device: Where it runs.
+
+    Raises:
+        HarnessError: It cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    found = checkpoint_of(pretrained, revision)
+    revision = found.revision
+    try:
+        tokenizer = load_tokenizer(found.words, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            found.place, revision=revision, dtype=dtype, trust_remote_code=False
+        )
+    except Exception as cause:  # transformers raises dozens of types
+        raise ArtefactError(f"{role}: {not_loaded(pretrained, found.place, cause)}") from cause
+    if found.adapter is not None:
+        model = merged(model, found.adapter)
+    return model.eval().requires_grad_(False).to(device), tokenizer
+
+
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
     reason = one_line(cause, 240)

@@ -18,7 +18,8 @@ def mapping(value: object) -> dict[str, Any]:
 def text(value: object) -> str:
     """A value as text: empty for nothing, compact JSON for a structure.
 
-    Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks.
+    Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks; what would turn a
+    line of a page round, or move a terminal's cursor, is escaped.
     """
     if value is None:
         return ""
@@ -27,7 +28,9 @@ def text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     plain = str(value)
-    return plain if plain.isascii() else plain.encode("utf-8", "replace").decode("utf-8")
+    if not plain.isascii():
+        plain = plain.encode("utf-8", "replace").decode("utf-8")
+    return shown(plain)
 
 
 def printable(text: str) -> str:
@@ -77,7 +80,9 @@ def compact(value: object) -> str:
         )
     except (TypeError, ValueError, RecursionError):
         return ""
-    return "" if encoded in ("{}", "[]") else encoded.encode("utf-8", "replace").decode("utf-8")
+    if encoded in ("{}", "[]"):
+        return ""
+    return shown(encoded.encode("utf-8", "replace").decode("utf-8"))
 
 
 def parse_model_args(args: object) -> dict[str, Any]:

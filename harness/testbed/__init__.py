@@ -1,4 +1,7 @@
-"""The testbed: a small English with known ground truth, and three tiny models trained on it."""
+"""The testbed: a small English with known ground truth, and models to run on.
+
+Three tiny ones are trained on it and are always there; two pretrained ones come as packages.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from harness.errors import HarnessError
 
 MODELS = ("teacher", "student", "checker")
+PRETRAINED = ("smollm2", "minilm")
+"""Models that come as packages; see ``packaged``."""
 
 _PREFIX = "testbed:"
 
@@ -17,8 +22,13 @@ def model_path(name: str) -> Path:
     Raises:
         HarnessError: There is no model of this name, or its files were not installed.
     """
+    if name in PRETRAINED:
+        from harness.testbed.packaged import folder_of
+
+        return folder_of(name)
     if name not in MODELS:
-        raise HarnessError(f"testbed: no model {name!r}; there are {', '.join(MODELS)}")
+        known = ", ".join((*MODELS, *PRETRAINED))
+        raise HarnessError(f"testbed: no model {name!r}; there are {known}")
     folder = Path(__file__).parent / "models" / name
     if not (folder / "config.json").is_file():
         raise HarnessError(

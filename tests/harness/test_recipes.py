@@ -44,6 +44,8 @@ def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
     make(folder)
     with pytest.raises(ArtefactError, match=r"holds other data \(they differ in: seed\)"):
         recipes.kept(folder, RECIPE | {"seed": 2})
+    with pytest.raises(ArtefactError, match=r"they differ in: a b, seed\)"):
+        recipes.kept(folder, {"writer": RECIPE["writer"], "a\nb": 1})
     with pytest.raises(ArtefactError, match="data cannot be written"):
         make(folder)
     (folder / "rows.txt").write_text("a\n")

@@ -316,6 +316,26 @@ def generate(
 
 
 @app.command()
+def show(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Results files, or folders to search at any depth.")
+    ],
+    *,
+    concepts: Annotated[int, typer.Option(min=1, help="Concepts to show, at most.")] = 2,
+) -> None:
+    """Print what methods wrote beside what the model writes by itself, from their samples."""
+    from rich.console import Console
+
+    from harness_axbench.report import read_runs
+    from harness_axbench.report.sentences import beside, table
+
+    found = read_runs(runs)
+    for reason in found.left_out:
+        typer.echo(printable(f"left out: {reason}"), err=True)
+    Console(highlight=False).print(table(beside(found, concepts)))
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path], typer.Argument(help="Results files, or folders to search at any depth.")

@@ -123,7 +123,7 @@ def test_a_failure_leaves_nothing(make_dictionary: Make, tmp_path: Path) -> None
         make_dictionary(tmp_path / "out", methods=("lasso",))
     with pytest.raises(HarnessError, match="diffmean needs --model and --layer"):
         make_dictionary(tmp_path / "out", layer=None)
-    with pytest.raises(HarnessError, match="cannot be loaded"):
+    with pytest.raises(HarnessError, match="cannot load the checkpoint"):
         make_dictionary(tmp_path / "out", model=str(tmp_path / "none"))
     with pytest.raises(HarnessError, match="max-act-from"):
         make_dictionary(tmp_path / "out", max_act_from="both")

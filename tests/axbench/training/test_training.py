@@ -232,7 +232,10 @@ def test_options_that_make_no_sense(make_dictionary: Callable[..., Path], tmp_pa
             {"methods": ("ssv",), "settings": {"ssv": {"epochs": "0"}}},
             "--set ssv: setting epochs=0",
         ),
-        ({"model": "/nowhere/at/all"}, "/nowhere/at/all cannot be loaded: there is no such folder"),
+        (
+            {"model": "/nowhere/at/all"},
+            "cannot load the checkpoint '/nowhere/at/all': no such folder",
+        ),
     ):
         with pytest.raises(HarnessError, match=message):
             make_dictionary(out, **{"methods": ("diffmean",), **changes})

@@ -13,7 +13,13 @@ from transformers import AutoModelForCausalLM
 
 from harness import HarnessError
 from harness.artefacts.adapters import adapter_in
-from harness.models.checkpoints import checkpoint_of, content_of, merged, place_of
+from harness.models.checkpoints import (
+    checkpoint_of,
+    content_of,
+    merged,
+    open_causal,
+    place_of,
+)
 from harness.testbed import model_path
 
 BASE = str(model_path("student"))
@@ -92,3 +98,14 @@ def test_it_is_added_to_its_base(adapter: Path, tmp_path: Path) -> None:
     assert torn is not None
     with pytest.raises(HarnessError, match="cannot be added"):
         merged(plain, torn)
+
+
+def test_it_is_opened_as_a_model_of_its_base(adapter: Path) -> None:
+    ids = torch.arange(5, 15)[None]
+    model, words = open_causal("drafter", str(adapter), dtype="float32")
+    right = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), adapter)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids).logits, right(ids).logits, atol=1e-4, rtol=1e-4)
+    assert words.get_vocab() and not any(p.requires_grad for p in model.parameters())
+    with pytest.raises(HarnessError, match=r"^drafter: no folder 'no/such' is here, and the hub"):
+        open_causal("drafter", "no/such")

@@ -166,6 +166,8 @@ def test_a_store_that_cannot_be_written_costs_nothing(tmp_path, concurrent):
             ):
                 assistant.ask(prompts(100), accept)
             assert server.total == 0
+    with running() as server, pytest.raises(HarnessError, match="is a folder; give a file"):
+        Assistant(spec(server, concurrent, store=str(tmp_path / "folder"))).prepare()
 
 
 @pytest.mark.parametrize("concurrent", [1, 16])

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness.artefacts.cache import cache_folder
 from harness.artefacts.locks import shared_file
-from harness.asking.store import Store, cache_folder, key_of
+from harness.asking.store import Store, key_of
 from harness.errors import ArtefactError
 
 

@@ -141,6 +141,23 @@ def test_a_run_whose_metrics_are_all_undefined_is_a_run(tmp_path: Path) -> None:
     assert (row.metric, row.value, row.ci95_low) == ("overall", None, None)
 
 
+def test_a_text_in_the_place_of_a_value_is_none(tmp_path: Path) -> None:
+    metrics = {"overall,none": "0.9", "fluency,none": 1.5}
+    content = document({"steer": task(metrics, metadata={"headline": "overall"})})
+    table = read_results([save(tmp_path, content)])
+    row = one(table, "steer", "overall")
+    assert row.value is None and row.headline and not one(table, "steer", "fluency").headline
+
+
+def test_what_turns_a_line_round_is_escaped(tmp_path: Path) -> None:
+    args = {"pretrained": "org/\u202eledom", "x": "\u202e"}
+    (row,) = read_results(
+        [save(tmp_path, document({"boolq\u2066": task({"acc,none": 1.0})}, model_args=args))]
+    ).rows
+    assert (row.task.task, row.run.model) == (r"boolq\u2066", r"org/\u202eledom")
+    assert "\u202e" not in row.run.model_args
+
+
 def test_a_task_that_a_method_did_not_touch_is_the_plain_models(tmp_path: Path) -> None:
     content = document(
         {"steer": task({"overall,none": 0.7}), "check": task({"f1,none": 0.6})},

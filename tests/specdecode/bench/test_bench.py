@@ -268,7 +268,7 @@ def test_a_bench_is_resumed_and_kept(tmp_path, monkeypatch):
         ({"draws": 1}, "--draws 1: give 2 or more, or 0"),
         ({"temperature": -1.0}, "--temperature -1.0: give 0 or more"),
         ({"drafters": ("early:9",)}, "early:9: give 1 to 3 layers"),
-        ({"drafters": ("no/such",)}, "drafter no/such cannot be loaded"),
+        ({"drafters": ("no/such",)}, "drafter: no folder 'no/such' is here"),
         ({"drafters": ("testbed:pupil",)}, "testbed: no model 'pupil'"),
         ({"target": "no/such"}, "model no/such cannot be loaded"),
         ({"prompts": "no.jsonl"}, "--prompts no.jsonl: no such file or folder; give hub"),

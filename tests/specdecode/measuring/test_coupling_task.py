@@ -215,7 +215,7 @@ def test_missing_models_and_caches_are_refused(pair, tmp_path, caplog):
     with pytest.raises(HarnessError, match="drafter=none is none: give --model_args"):
         alone = SpeculativeHF("testbed:student", device="cpu")
         alone.generate_until([request()], disable_tqdm=True)
-    with pytest.raises(HarnessError, match="drafter nowhere/nothing cannot be loaded"):
+    with pytest.raises(HarnessError, match="drafter: no folder 'nowhere/nothing' is here"):
         SpeculativeHF("testbed:teacher", drafter="nowhere/nothing", device="cpu")
     with pytest.raises(HarnessError, match="nowhere/nothing cannot be loaded"):
         SpeculativeHF("nowhere/nothing", drafter="testbed:student", device="cpu")

@@ -319,7 +319,7 @@ def test_ends_that_a_models_own_files_set(said, warned, tmp_path, caplog):
         ({"exact": True, "dtype": "bfloat16"}, "exact=true needs dtype=float32 or float64"),
         ({"drafter": "early:x"}, "drafter=early:x: give a number of layers"),
         ({"drafter": "early:4"}, "early:4: give 1 to 3 layers of 4"),
-        ({"drafter": "nowhere/nothing"}, "drafter nowhere/nothing cannot be loaded"),
+        ({"drafter": "nowhere/nothing"}, "drafter: no folder 'nowhere/nothing' is here"),
         ({"attn_implementation": "flex_attention"}, "give attn_implementation=sdpa or eager"),
         ({"seed": -1}, "seed=-1 is out of range"),
     ],

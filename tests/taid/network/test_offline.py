@@ -82,7 +82,7 @@ def test_with_all_ids_it_is_what_the_teacher_in_memory_gives(
 ):
     capture.capture(kept(tmp_path, models, data, top_k=0))
     online = distill.distill(replace(base, objective=objective))
-    monkeypatch.setattr(cast, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
+    monkeypatch.setattr(cast, "open_causal", lambda *a, **k: pytest.fail("teacher loaded"))
     offline = distill.distill(
         replace(
             base,

@@ -151,7 +151,7 @@ def test_an_adapter_is_kept_and_merged(base, models):
 
 
 def test_sft_loads_no_teacher_and_learns_the_labels(base, monkeypatch):
-    monkeypatch.setattr(cast, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
+    monkeypatch.setattr(cast, "open_causal", lambda *a, **k: pytest.fail("teacher loaded"))
     made = distill.distill(replace(base, objective="sft", epochs=20, teacher=None))
     found = losses(made.folder)
     assert found[-1] < 0.5 * found[0]

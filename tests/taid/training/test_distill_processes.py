@@ -141,12 +141,13 @@ from harness_taid.network.network import LiveTeacher, Network
 from harness_taid.training.optimisation import optimiser_for, rate_at
 from harness_taid.data.sources import Source
 from harness_taid.network.students import load_student
-from harness_taid.network.teachers import load_teacher
+from harness.models.checkpoints import open_causal
 
 teacher, student, data, folder = sys.argv[1:]
 dist.init_process_group("gloo")
 rank, world = dist.get_rank(), dist.get_world_size()
-theirs, words = load_teacher(teacher, dtype="float32")
+theirs, words = open_causal(
+"teacher", teacher, dtype="float32")
 rows = Source.of(data).rows()
 items = Encoder(words, words.chat_template, Limits()).encode(rows, "rows").items
 layout = Layout(device_batch=8, processes=world)

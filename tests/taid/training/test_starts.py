@@ -66,7 +66,7 @@ def test_an_adapter_is_no_student(base, models, adapter):
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_loaded(
     base, monkeypatch, name
 ):
-    monkeypatch.setattr(cast, "load_teacher", lambda *a, **k: pytest.fail("teacher loaded"))
+    monkeypatch.setattr(cast, "open_causal", lambda *a, **k: pytest.fail("teacher loaded"))
     monkeypatch.setattr("harness_taid.training.tracking._installed", lambda distribution: False)
     (base.out.parent / name).mkdir(exist_ok=True)  # a folder of that name is no package
     monkeypatch.syspath_prepend(base.out.parent)

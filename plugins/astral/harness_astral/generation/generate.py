@@ -34,10 +34,11 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.cache import cache_folder
 from harness.artefacts.making import making
 from harness.artefacts.writing import appearing, write_lines
 from harness.asking.desk import Desk, answers_kept
-from harness.asking.store import Store, cache_folder, key_of
+from harness.asking.store import Store, key_of
 from harness_astral.generation import questions, web
 from harness_astral.generation.manifest import facts_of, spent
 from harness_astral.generation.options import Options, check, check_examples

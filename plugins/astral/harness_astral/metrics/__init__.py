@@ -19,8 +19,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from harness import wilson
-from harness.statistics import Interval
+from harness.statistics import Interval, Parts, mean_parts
 from harness_astral.metrics import agreement
 from harness_astral.metrics.calibration import Calibration, Corrected, calibrate, rogan_gladen
 from harness_astral.metrics.shares import Bounds, interval
@@ -71,6 +73,11 @@ class Share:
     def __call__(self, items: Sequence[Item]) -> float:
         part, n = self.counts(items)
         return part / n if n else math.nan
+
+    def parts(self, items: Sequence[Item]) -> Parts:
+        """Of each input whether it is counted, 0 or 1, which are resampled."""
+        counted = [float(self._part(i)) if self._whole(i) else math.nan for i in items]
+        return mean_parts([item["id"] for item in items], np.array(counted, dtype=float))
 
     def stderr(self, items: Sequence[Item]) -> float:
         """√(p(1 − p)/(n − 1)), as lm-eval has it for means; NaN for n < 2."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness import HarnessError
-from harness.models.checkpoints import load_tokenizer
+from harness.models.checkpoints import open_causal
 from harness_axbench.activations.reader import Reader
 
 
@@ -36,19 +34,9 @@ def load_reader(
     Raises:
         HarnessError: The model cannot be loaded, or has no such layer.
     """
-    from transformers import AutoModelForCausalLM
-
-    path = resolved(model)
-    if path.startswith(("/", "./", "../", "~")) and not Path(path).expanduser().is_dir():
-        raise HarnessError(f"model {model} cannot be loaded: there is no such folder")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        tokenizer = load_tokenizer(path, revision=revision)
-        loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
-        loaded.eval().requires_grad_(False).to(device)
-    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"model {model} cannot be loaded: {cause}") from cause
+    loaded, tokenizer = open_causal("model", model, revision=revision, dtype=dtype, device=device)
     return Reader(loaded, tokenizer, layer=layer, batch_size=batch_size)
 
 

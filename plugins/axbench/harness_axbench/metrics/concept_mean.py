@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness import Statistic
-from harness.statistics import Bounds, Floats
+from harness.statistics import Bounds, Parts, mean_parts, weighted_mean
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,6 @@ Item = Mapping[str, Any]
 
 ConceptValue = Callable[[Sequence[Item]], float]
 """One concept's items to its value; NaN leaves the concept out."""
-
-
-def _mean(values: Sequence[float], weights: Floats) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    known = ~np.isnan(found)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means: Floats = weights[:, known] @ found[known] / weights[:, known].sum(1)
-    return means
 
 
 class ConceptMean(Statistic):
@@ -58,7 +50,11 @@ class ConceptMean(Statistic):
         optional: bool = False,
         bounds: Bounds | None = None,
     ) -> None:
-        super().__init__(name, _mean, bounds=bounds)
+        super().__init__(
+            name,
+            lambda values, weights: weighted_mean(np.array(values, dtype=np.float64), weights),
+            bounds=bounds,
+        )
         self._of, self._optional = of, optional
 
     def values(self, items: Sequence[Item]) -> dict[Any, float]:
@@ -82,6 +78,8 @@ class ConceptMean(Statistic):
         """Concepts that have a value."""
         return sum(not math.isnan(value) for value in self.values(items).values())
 
-    def replicates(self, items: Sequence[Item]) -> Floats:
-        """Bootstrap values of the mean, resampled by concept."""
-        return super().replicates(list(self.values(items).values()))
+    def parts(self, items: Sequence[Item]) -> Parts:
+        """Each concept's value, which are resampled."""
+        found = self.values(items)
+        values = np.array(list(found.values()), dtype=np.float64)
+        return mean_parts(list(found), values)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
-from harness.artefacts.checksums import fingerprint
 from harness.artefacts.writing import check_writable
+from harness.models.checkpoints import content_of
 from harness.models.trainings import alone, in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
 from harness_axbench.data.concepts import ConceptData, load
@@ -117,7 +117,7 @@ def _recipe(
     }
     if any(kind.uses_model for kind in kinds.values()):
         assert options.model is not None
-        sha = fingerprint(resolved(options.model))
+        sha = content_of(options.model)
         recipe |= {
             "model": sha or f"{options.model}@{options.revision}",
             "layer": options.layer,

@@ -40,7 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import Statistic, statistics
-from harness.statistics import Floats
+from harness.statistics import Floats, Parts
 
 Item = Mapping[str, Any]
 """A judged claim: ``label`` (1 = supported, 0 = not), ``margin`` (log-odds, nats), ``document``."""
@@ -52,6 +52,11 @@ def labels_and_margins(items: Sequence[Item]) -> tuple[npt.NDArray[np.bool_], Fl
     """Labels [n] and margins [n]."""
     labels = np.array([item["label"] == 1 for item in items], dtype=bool)
     return labels, np.array([item["margin"] for item in items], dtype=np.float64)
+
+
+def document_names(items: Sequence[Item]) -> npt.NDArray[np.str_]:
+    """The documents, in the order of their rows in tables [documents]."""
+    return np.unique([str(item["document"]) for item in items])
 
 
 def document_places(items: Sequence[Item]) -> tuple[int, npt.NDArray[np.intp]]:
@@ -88,6 +93,11 @@ class ByDocument(Statistic):
 
     def __call__(self, items: Sequence[Item]) -> float:
         return float(self._value(self._table(items).sum(0)[None])[0])
+
+    def parts(self, items: Sequence[Item]) -> Parts:
+        """The totals by document, which are resampled."""
+        names, table = document_names(items), self._table(items)
+        return Parts(list(names), lambda counts: self._value(counts @ table))
 
     def replicates(self, items: Sequence[Item]) -> Floats:
         values = self._value(_resampled(self, self._table(items)))

@@ -27,7 +27,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from harness import wilson
+from harness.statistics import Parts, mean_parts
 from harness_factcg.metrics.thresholds import tuned
 
 Item = Mapping[str, Any]
@@ -48,15 +51,20 @@ def _tunes(item: Item) -> bool:
 
 def answers(items: Sequence[Item]) -> list[tuple[bool, bool]]:
     """Of every complete pair, whether the document and the corrupted one are called supported."""
+    return list(answers_by_pair(items).values())
+
+
+def answers_by_pair(items: Sequence[Item]) -> dict[Any, tuple[bool, bool]]:
+    """The same by the pair's name."""
     theta = threshold(items)
     if math.isnan(theta):
-        return []
+        return {}
     bar = math.log(theta / (1 - theta))
     pairs: dict[Any, dict[int, bool]] = {}
     for item in items:
         if not _tunes(item):
             pairs.setdefault(item["pair"], {})[item["label"]] = item["margin"] > bar
-    return [(pair[1], pair[0]) for pair in pairs.values() if len(pair) == 2]
+    return {name: (pair[1], pair[0]) for name, pair in pairs.items() if len(pair) == 2}
 
 
 class Share:
@@ -83,6 +91,13 @@ class Share:
         found = answers(items)
         hits, n = self._count(found)
         return hits / n if n else (0.0 if found else math.nan)
+
+    def parts(self, items: Sequence[Item]) -> Parts:
+        """Of each pair whether it is a hit, 0 or 1, which are resampled."""
+        found = answers_by_pair(items)
+        counted = [self._count([one]) for one in found.values()]
+        values = np.array([hit if counts else math.nan for hit, counts in counted], dtype=float)
+        return mean_parts(list(found), values)
 
     def stderr(self, items: Sequence[Item]) -> float:
         """The binomial standard error √(p (1 − p) / n); NaN where no pair counts."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import DataError, HarnessError
+from harness.artefacts.cache import cache_folder
 from harness.artefacts.reading import ENCODING, read_bytes
 from harness.artefacts.writing import whole
-from harness.asking.store import cache_folder
 from harness.reports.values import parse_model_args
 from harness_factcg.assessing.assessment import Claim, assess, read_rows
 

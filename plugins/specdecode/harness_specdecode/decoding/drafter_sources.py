@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import HarnessError
-from harness.artefacts.checksums import fingerprint
-from harness.models.checkpoints import load_tokenizer
-from harness.testbed import resolve
+from harness.models.checkpoints import content_of, open_causal
 from harness_specdecode.decoding.drafters import (
     Drafter,
     ModelDrafter,
@@ -42,7 +40,7 @@ class Source:
     @property
     def sha256(self) -> str | None:
         """Hash of a drafting model's files; None where there are none on this machine."""
-        return fingerprint(resolve(self.name)) if self.model is not None else None
+        return content_of(self.name) if self.model is not None else None
 
     def drafter(self, slots: Callable[[Any], SlotModel]) -> Drafter:
         """A drafter for one batch.
@@ -88,16 +86,9 @@ def open_source(
 
 
 def _loaded(name: str, tokenizer: Any, revision: str, dtype: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    path = resolve(name)
-    try:
-        theirs = load_tokenizer(path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
-    except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"drafter {name} cannot be loaded: {cause}") from cause
+    model, theirs = open_causal("drafter", name, revision=revision, dtype=dtype)
     check_vocabulary(name, theirs, tokenizer)
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def check_vocabulary(name: str, theirs: Any, own: Any) -> None:

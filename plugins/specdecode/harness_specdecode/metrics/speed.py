@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from harness import Statistic
-from harness.statistics import Floats
+from harness.statistics import Floats, Parts
 
 Item = Mapping[str, Any]
 
@@ -97,8 +97,8 @@ class SpeedupOf(Statistic):
     def size(self, items: Sequence[Item]) -> float:
         return super().size(self._within(items))
 
-    def replicates(self, items: Sequence[Item]) -> Floats:
-        return super().replicates(self._within(items))
+    def parts(self, items: Sequence[Item]) -> Parts:
+        return super().parts(self._within(items))
 
     def _within(self, items: Sequence[Item]) -> list[Item]:
         return [item for item in items if item["group"] == self._group]

@@ -23,10 +23,11 @@ from lm_eval.models.utils import resolve_max_length
 
 from harness import HarnessError, HFWrapper, traced
 from harness.host.lm_eval_seams import uses_cache
+from harness.models.checkpoints import open_causal
 from harness.models.requests import told
 from harness_taid.data.framing import Framing
 from harness_taid.models.measuring import Pair, asked, measured
-from harness_taid.network.teachers import load_teacher, shared_vocabulary
+from harness_taid.network.teachers import shared_vocabulary
 from harness_taid.requests import TEACHER_ANSWER, is_compared, is_measured
 from harness_taid.training.provenance import MANIFEST, Distillation, read_distillation
 
@@ -89,7 +90,8 @@ class DistilledMixin(HFWrapper):
             HarnessError: None is known, it cannot be loaded, or its tokenizer is another.
         """
         if self._pair is None:
-            teacher, tokenizer = load_teacher(
+            teacher, tokenizer = open_causal(
+                "teacher",
                 self._chosen_teacher(),
                 revision=self._teacher_revision,
                 dtype=self._teacher_dtype,

@@ -28,10 +28,12 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Distillation",
 ) -> None:
     """Draw distillations: t over steps, losses, validation, and fidelity by objective."""
+    from harness.artefacts.writing import check_writable
     from harness_taid.report.page import write_report
     from harness_taid.report.reading import read_comparisons, read_students
 
+    check_writable(out)
     found = read_students(students)
     comparisons = read_comparisons(results, found) if results else []
     write_report(found, comparisons, out, title=title)
-    typer.echo(f"{out}: {len(found)} students")
+    typer.echo(f"{out}: {len(found)} student{'' if len(found) == 1 else 's'}")

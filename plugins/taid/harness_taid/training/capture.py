@@ -25,7 +25,7 @@ from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.writing import move, replacing
 from harness.asking.store import key_of
-from harness.models.checkpoints import content_of
+from harness.models.checkpoints import content_of, open_causal
 from harness.models.trainings import alone, without_bars
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash
 from harness_taid.data.sources import Source
@@ -34,7 +34,6 @@ from harness_taid.network.captures import FORM, MANIFEST
 from harness_taid.network.head import Head
 from harness_taid.network.network import LiveTeacher
 from harness_taid.network.offline_teacher import reduced
-from harness_taid.network.teachers import load_teacher
 from harness_taid.training.options import CaptureOptions, check_capture
 
 SHARD = 256
@@ -82,8 +81,8 @@ def _captured(
     device = "cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
     with without_bars():
-        model, tokenizer = load_teacher(
-            options.teacher, revision=options.revision, dtype=dtype, device=device
+        model, tokenizer = open_causal(
+            "teacher", options.teacher, revision=options.revision, dtype=dtype, device=device
         )
     encoded = _encoded(options, sources, tokenizer)
     items = list({item.key: item for item in encoded.items}.values())

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from harness import HarnessError
-from harness.models.checkpoints import checkpoint_of, not_loaded
+from harness.models.checkpoints import checkpoint_of, not_loaded, open_causal
 from harness_taid.network.network import LiveTeacher, Teacher
 from harness_taid.network.offline_teacher import Capture
 from harness_taid.network.students import SCRATCH, load_student, open_tokenizer
-from harness_taid.network.teachers import load_teacher, shared_vocabulary
+from harness_taid.network.teachers import shared_vocabulary
 from harness_taid.training.options import SFT, Options
 
 Say = Callable[[str], None]
@@ -98,8 +98,8 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
     if options.objective == SFT:
         return open_tokenizer(options.teacher, options.teacher_revision), None, None
     dtype = "bfloat16" if device.type == "cuda" else "float32"
-    model, tokenizer = load_teacher(
-        options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
+    model, tokenizer = open_causal(
+        "teacher", options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
     )
     return tokenizer, model, None
 

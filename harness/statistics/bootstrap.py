@@ -20,20 +20,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from harness.statistics.shares import Bounds, Floats, wilson
+
 Weighted = Callable[[Sequence[Any], Floats], Floats]
-
-Bounds = tuple[float, float]
 
 RESAMPLES = 1000
 FEWEST = 3
 """Resampling units below which there is no interval."""
 _CHUNK_CELLS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A statistic of some items, by how often each of its resampling units is drawn.
+
+    Args:
+        units: Names of the units [U]; None where each item is one, in the order of the items.
+        of: The statistic [B] by how often each unit is drawn [B, U].
+        values: Where the statistic is the mean of one value a unit: those values [U], NaN of a unit
+            that has none.
+    """
+
+    units: Sequence[Hashable] | None
+    of: Callable[[Floats], Floats]
+    values: Floats | None = None
+
+
+def mean_parts(units: Sequence[Hashable] | None, values: Floats) -> Parts:
+    """The mean of one value a unit.
+
+    Args:
+        units: Names of the units [U], or None.
+        values: Their values [U]; NaN of a unit that has none and is left out.
+    """
+    return Parts(units, lambda counts: weighted_mean(values, counts), values)
+
+
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """The mean [B] of values [n], without NaN, for each row of weights [B, n]; NaN of none."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Floats = weights[:, known] @ values[known] / weights[:, known].sum(1)
+    return means
 
 
 class Statistic:
@@ -87,15 +120,23 @@ class Statistic:
 
         Fewer than two resampling units give none, as one unit varies with nothing.
         """
-        labels = self._labels(items)
-        index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
-        if len(index) < 2:
+        parts = self.parts(items)
+        units = len(items if parts.units is None else parts.units)
+        if units < 2:
             return np.empty(0)
-        unit_of = np.array([index[label] for label in labels])
-        draws = self.draws(len(index), cells=len(items))
-        values = np.concatenate([self._weighted(items, drawn[:, unit_of]) for drawn in draws])
+        draws = self.draws(units, cells=len(items))
+        values = np.concatenate([parts.of(drawn) for drawn in draws])
         known: Floats = values[~np.isnan(values)]
         return known
+
+    def parts(self, items: Sequence[Any]) -> Parts:
+        """The statistic by how often each unit is drawn; two runs are compared by it."""
+        if self._unit is None:
+            return Parts(None, lambda counts: self._weighted(items, counts))
+        labels = [self._unit(item) for item in items]
+        index = {label: k for k, label in enumerate(sorted(set(labels), key=str))}
+        unit_of = np.array([index[label] for label in labels], dtype=np.intp)
+        return Parts(list(index), lambda counts: self._weighted(items, counts[:, unit_of]))
 
     def _labels(self, items: Sequence[Any]) -> Sequence[Hashable]:
         return range(len(items)) if self._unit is None else [self._unit(i) for i in items]
@@ -142,6 +183,32 @@ class Statistic:
         share = min(1.0, max(0.0, (value - lowest) / width))
         low, high = (lowest + width * bound for bound in wilson(share * n, n))
         return low, high
+
+
+class Mean(Statistic):
+    """The mean of one value an item.
+
+    Args:
+        name: Dotted name, shown in saved configurations.
+        of: An item's value; NaN leaves it out.
+        bounds: The lowest and highest value.
+    """
+
+    def __init__(
+        self, name: str, of: Callable[[Any], float], *, bounds: Bounds | None = None
+    ) -> None:
+        super().__init__(
+            name,
+            lambda items, weights: weighted_mean(self._values(items), weights),
+            bounds=bounds,
+        )
+        self._of = of
+
+    def parts(self, items: Sequence[Any]) -> Parts:
+        return mean_parts(None, self._values(items))
+
+    def _values(self, items: Sequence[Any]) -> Floats:
+        return np.array([self._of(item) for item in items], dtype=np.float64)
 
 
 class Measure(Protocol):
@@ -199,51 +266,8 @@ class Noting:
         return self._statistic(items)
 
 
-def wilson(successes: float, n: float, z: float = 1.959964) -> Bounds:
-    """Wilson score interval of a share (Wilson 1927), 95 % by default.
-
-    Neither need be a whole number.
-
-    Raises:
-        ValueError: ``successes`` is not within 0 … n, or n is 0.
-    """
-    if n <= 0 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} is no share")
-    share, zz = successes / n, z * z / n
-    centre = (share + zz / 2) / (1 + zz)
-    half = z / (1 + zz) * math.sqrt(share * (1 - share) / n + zz / (4 * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return low, high
-
-
 def reported(value: Any) -> Any:
     """An aggregated value as JSON can hold it: None for NaN, infinity, and pairs that have some."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     real = [part for part in parts if isinstance(part, (float, np.floating))]
     return value if all(map(math.isfinite, real)) else None
-
-
-def auroc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
-    """Area under the ROC curve for each row of weights; ties count one half.
-
-    Args:
-        positive: Labels [n].
-        scores: Scores [n], higher means positive.
-        weights: Weights [B, n].
-
-    Returns:
-        AUROC [B]; NaN where a row has no positive or no negative weight.
-    """
-    places = np.flatnonzero(positive), np.flatnonzero(~positive)
-    higher, lower = (side[np.argsort(scores[side])] for side in places)
-    below = np.zeros((len(weights), len(lower) + 1))  # weight of the k lowest negatives
-    np.cumsum(weights[:, lower], axis=1, out=below[:, 1:])
-    won = weights[:, higher]
-    half_wins = np.zeros(len(weights))
-    for side in ("left", "right"):  # negatives strictly below, and those tied as well
-        rank = np.searchsorted(scores[lower], scores[higher], side)
-        half_wins += np.einsum("bn,bn->b", won, below[:, rank])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        area: Floats = half_wins / 2 / (won.sum(1) * below[:, -1])
-    return area

@@ -1,0 +1,103 @@
+"""``harness run``: a study's file, from what of it is missing to its leaderboard and report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.studies.units import Executor
+
+_EXECUTORS = ("local", "ray")
+
+
+def run(
+    context: typer.Context,
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="The study's YAML.", show_default=False)
+    ],
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this run, variant, task or artefact, and what it needs; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of Ray's cluster; by default one is started here.", show_default=False
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Worker processes on this machine; each loads models.")
+    ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of all that is made; default: as the file says.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be run, with its commands.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show what is done, missing and failed.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option(help="After a failure go on with what does not need it.")
+    ] = True,
+) -> None:
+    """Make and run what of a study is missing; then compare, and report.
+
+    Ctrl-C keeps what is done; the same command goes on from there.
+    """
+    from harness.cli import study_screen as screen
+    from harness.studies.closing import close
+    from harness.studies.planning.make import make_plan
+    from harness.studies.reading.file import read_study
+    from harness.studies.running import at_work, run_plan
+
+    if executor not in _EXECUTORS:
+        raise HarnessError(f"--executor {executor}: there are {', '.join(_EXECUTORS)}")
+    if address is not None and executor != "ray":
+        raise HarnessError("--address is that of Ray's cluster: give --executor ray too")
+    tree = context.find_root().command
+    read = read_study(study, out)
+    if dry_run or status:
+        plan = make_plan(read, tree)
+        units = plan.to_do(only or ())
+        if status:
+            screen.show_status(plan)
+        else:
+            plan.write_configs()
+            screen.show_commands(plan, units)
+        return
+    with at_work(read.out):
+        plan = make_plan(read, tree)
+        units = plan.to_do(only or ())
+        screen.say_what_is_to_do(plan, units)
+        with screen.watching(units, time.time()) as watch:
+            workers = _executor(executor, processes, address)
+            ended = run_plan(plan, units, workers, keep_going=keep_going, watch=watch)
+        closed = close(plan)
+    if closed:
+        screen.show_results(plan, closed)
+    screen.show_failures(plan, ended)
+    if ended.failed:
+        left = f", {len(ended.left)} not run" if ended.left else ""
+        raise HarnessError(f"{len(ended.failed)} of {len(units)} failed{left}")
+
+
+def _executor(name: str, processes: int, address: str | None) -> Executor:
+    from harness.studies.executing import LocalExecutor, RayExecutor
+
+    return LocalExecutor(processes) if name == "local" else RayExecutor(address)

@@ -1,0 +1,115 @@
+"""The end of a study: of its finished cells one leaderboard, comparisons and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.comparing import Comparisons, compare
+from harness.comparing import write_csv as write_comparisons
+from harness.leaderboard import Row, Table, read_results, write_csv, write_html, write_wide
+from harness.studies.planning.plan import Plan, by_hand
+from harness.studies.report import Failure, StudyCell, View, costs_of, write_report
+from harness.studies.running import failure
+from harness.studies.units import Cell
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What a study has come to.
+
+    Args:
+        table: All results of its finished cells.
+        headlines: The headline rows of each cell by its name; of a tag several.
+        compared: Differences from the baseline; None where there is none, or nothing of it is done.
+        files: What was written, last the report.
+    """
+
+    table: Table
+    headlines: Mapping[str, Sequence[Row]]
+    compared: Comparisons | None
+    files: Sequence[Path]
+
+
+def close(plan: Plan) -> Closed | None:
+    """Write the leaderboard, the comparisons and the report of a plan's finished cells.
+
+    Returns:
+        What was found; None where no cell is finished.
+
+    Raises:
+        HarnessError: No results can be read, samples are damaged, or a file cannot be written.
+    """
+    cells = [cell for cell in plan.cells if cell.done]
+    if not cells:
+        return None
+    out = plan.study.out
+    table = read_results([cell.folder for cell in cells])
+    files = [out / name for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html")]
+    write_csv(table, files[0])
+    write_wide(table, files[1])
+    write_html(table, files[2], title=plan.study.name)
+    if compared := _compared(plan, cells):
+        files.append(out / "comparisons.csv")
+        write_comparisons(compared, files[-1])
+    files.append(out / "report.html")
+    write_report(files[-1], _view(plan, table, compared))
+    return Closed(table, _headlines(table, cells), compared, files)
+
+
+def _compared(plan: Plan, cells: Sequence[Cell]) -> Comparisons | None:
+    """Differences of all variants from the baseline, as far as their cells are done."""
+    runs = {run: [cell.folder for cell in cells if cell.run == run] for run in plan.variants}
+    done = {run: folders for run, folders in runs.items() if folders}
+    baseline = plan.study.baseline
+    return compare(done, baseline) if baseline in done else None
+
+
+def _view(plan: Plan, table: Table, compared: Comparisons | None) -> View:
+    """The study as its report shows it."""
+    cells = [_shown(cell) for cell in plan.cells]
+    failed = {unit.name: (unit, found) for unit in plan.units if (found := failure(unit))}
+    return View(
+        title=plan.study.name,
+        table=table,
+        cells=cells,
+        runs=plan.variants,
+        tasks=[task.name for task in plan.study.tasks],
+        baseline=plan.study.baseline,
+        differences=compared.differences if compared else (),
+        uncompared=compared.uncompared if compared else (),
+        gain=plan.study.gain,
+        retained=plan.study.retained,
+        failed=[
+            Failure(name=name, line=found.error, log=str(unit.log))
+            for name, (unit, found) in failed.items()
+        ],
+        missing=[unit.name for unit in plan.to_do() if unit.name not in failed],
+        costs=costs_of(cells, table),
+    )
+
+
+def _shown(cell: Cell) -> StudyCell:
+    return StudyCell(
+        name=cell.name,
+        run=cell.run,
+        task=cell.name.partition("/")[2],
+        folder=cell.folder,
+        command=by_hand(cell),
+        evaluates=cell.task,
+    )
+
+
+def _headlines(table: Table, cells: Sequence[Cell]) -> dict[str, list[Row]]:
+    """The headline rows of each cell: those of its task or group, else of all tasks in it."""
+    by_folder: dict[Path, list[Row]] = {}
+    for row in table.rows:
+        if row.headline:
+            for folder in Path(row.run.file).parents:
+                by_folder.setdefault(folder, []).append(row)
+    found = {}
+    for cell in cells:
+        rows = by_folder.get(cell.folder, [])
+        found[cell.name] = [row for row in rows if row.task.task == cell.task] or rows
+    return found

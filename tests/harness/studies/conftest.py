@@ -1,0 +1,1 @@
+"""Tests below import what they share, ``written_studies``, from this folder."""
