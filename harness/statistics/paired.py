@@ -5,7 +5,7 @@ Both runs are resampled by the same draws of U units (documents, concepts):
     δ*_b = θ(run, w_b) − θ(baseline, w_b),   w_b ~ Multinomial(U; 1/U, …, 1/U),   b = 1 … B
 
 The 95 % interval is from the α/2 and 1 − α/2 quantiles of δ*, where α is widened for few units as
-Hesterberg (2015, *The American Statistician* 69(4), §4.1: the expanded percentile interval) does:
+Hesterberg (2015, *The American Statistician* 69(4): the expanded percentile interval) does:
 
     α/2 = Φ(−√(U/(U − 1)) · t_{U−1; 0.975})
 
@@ -22,8 +22,7 @@ Where every unit has 0 or 1 in both runs, the test is McNemar's and the interval
 Where the resamples lie more than half a standard error beside the difference, as those of a
 calibration error do, they are biased (Efron & Tibshirani 1993, §10.3): there is no interval.
 
-B is 10,000, fewer of very many units (``_CELLS``). Holm's correction (1979): the i-th smallest of m
-p-values times m − i + 1, none smaller than the one before.
+B is 10,000, fewer of very many units (``_CELLS``).
 """
 
 from __future__ import annotations
@@ -296,18 +295,3 @@ def _expanded(drawn: Floats, near: float, units: int, freedom: int) -> Tested:
     if beyond == 0 and units >= _MANY:
         at = min(at, -abs(drawn.mean()) / (stretch * drawn.std()))
     return Tested(low, high, min(1.0, 2 * float(stdtr(freedom, at))), "bootstrap")
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm 1979); None stays None and does not count.
-
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
-    """
-    known = sorted((p, place) for place, p in enumerate(values) if p is not None)
-    corrected: list[float | None] = [None] * len(values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[place] = highest
-    return corrected
