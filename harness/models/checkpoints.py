@@ -23,7 +23,7 @@ def place_of(pretrained: str, *, adapters: bool = False) -> str:
         adapters: Whether the folder may hold an adapter, which is loaded with its base.
 
     Raises:
-        HarnessError: A path leads to no folder, or to one without a checkpoint or with a damaged one.
+        HarnessError: A path leads to no folder, to one without a checkpoint, or to a damaged one.
     """
     name = resolve(pretrained)
     folder = Path(name).expanduser()
