@@ -32,7 +32,7 @@ from harness_taid.training import distill
 from harness_taid.training.options import Options
 from tqdm import tqdm
 
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.leaderboard import read_results, write_csv, write_html
 from harness.statistics import Floats, Statistic
 

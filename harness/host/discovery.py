@@ -174,13 +174,6 @@ def _checked(target: str) -> str:
     return target
 
 
-def task_folder(paper: str) -> Path:
-    """Where the task YAMLs of an in-tree plugin lie, in a wheel and in a checkout alike."""
-    package = Path(__file__).parents[1]
-    shipped = package / "task_yamls"
-    return (shipped if shipped.is_dir() else package.parent / "task_yamls") / paper
-
-
 @functools.cache
 def plugins() -> tuple[Plugin, ...]:
     """Every plugin found, in the order loaded: the host's own, then entry points by name."""

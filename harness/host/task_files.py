@@ -208,3 +208,10 @@ def _members(value: object) -> Iterator[str]:
             yield from _members(item.get("task"))
         elif isinstance(item, str):
             yield item
+
+
+def task_folder(paper: str) -> Path:
+    """Where the task YAMLs of an in-tree plugin lie, in a wheel and in a checkout alike."""
+    package = Path(__file__).parents[1]
+    shipped = package / "task_yamls"
+    return (shipped if shipped.is_dir() else package.parent / "task_yamls") / paper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import Registrar, hookimpl
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 
 
 @hookimpl

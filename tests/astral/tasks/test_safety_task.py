@@ -21,7 +21,7 @@ import harness._autoload  # noqa: F401 -- our models join lm-eval as under the s
 from astral.judging_server import answering
 from harness.asking.desk import writer_spec
 from harness.errors import ArtefactError, DataError, HarnessError, JudgeError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.judging.rescore import rescore
 from harness.models.responses import Completion
 from harness.statistics import wilson

@@ -7,7 +7,7 @@ from harness_factcg.data.aggrefact import DATASETS, task_name
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 
 
 def group_results(model: str, model_args: str) -> dict[str, dict[str, float]]:

@@ -21,7 +21,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from factcg.made_up import rows, write_jsonl
 from harness.data.sourced_task import SourcedTask
 from harness.errors import DataError, HarnessError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.models.responses import Score
 
 FOLDER = task_folder("factcg")

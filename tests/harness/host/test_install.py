@@ -158,7 +158,7 @@ def test_the_python_interface(from_wheel: Environment, tmp_path: Path) -> None:
 
 
 def test_task_folders_are_found_in_both_modes(environment: Environment, tmp_path: Path) -> None:
-    code = "from harness.host.discovery import task_folder; print(task_folder('factcg'))"
+    code = "from harness.host.task_files import task_folder; print(task_folder('factcg'))"
     folder = Path(environment.run("python", "-c", code, cwd=tmp_path).stdout.strip())
     assert (folder / "llm_aggrefact.yaml").is_file()
 

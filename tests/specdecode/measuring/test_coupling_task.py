@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from harness import compose
 from harness.errors import DataError, HarnessError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.testbed import model_path
 
 SpeculativeHF = compose("hf-speculative")

@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 
 from harness import compose
 from harness.errors import DataError, HarnessError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.testbed import model_path
 
 SpeculativeHF = compose("hf-speculative")

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from harness import compose
 from harness.errors import HarnessError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.models.responses import trace_of
 from harness.testbed import model_path
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness import compose
 from harness.errors import ArtefactError, DataError, HarnessError
-from harness.host.discovery import task_folder
+from harness.host.task_files import task_folder
 from harness.models.checkpoints import content_of
 from harness.testbed import model_path
 
