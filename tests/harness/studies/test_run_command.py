@@ -76,12 +76,12 @@ def test_a_study_is_shown_run_and_goes_on(tmp_path: Path, run: Callable[..., End
     assert f"1/2 guessing/{TASK} done in" in ended.out
     assert f"2/2 broken/{TASK} FAILED in" in ended.out
     assert "balanced_accuracy ↑, limited" in ended.out
-    assert f"wrote {out}/leaderboard.html" in ended.out
+    assert f"leaderboard.html in {out}\nreport: {out}/report.html\n" in ended.out
     failed, log, error = ended.err.splitlines()
     assert failed.startswith(f"failed: broken/{TASK}: ") and "aggrefact_split" in failed
     assert log.strip().startswith(f"{out}/logs/broken.{TASK}-") and Path(log.strip()).is_file()
     assert error == "error: 1 of 2 failed"
-    for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html"):
+    for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html", "report.html"):
         assert (out / name).is_file()
 
     status = run("study.yaml", "--status").out.splitlines()
