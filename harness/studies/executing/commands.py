@@ -1,8 +1,7 @@
 """A command run in this process as if in one of its own: by its words, its output in a file.
 
 Imports are paid once. What one command leaves in the process is put back before the next, as far as
-a result could depend on it: environment, folder, arguments, torch's switches and its random
-numbers, which start where a new process starts.
+a result could depend on it: environment, folder, arguments, torch's switches.
 """
 
 from __future__ import annotations
@@ -139,7 +138,6 @@ def _as_new() -> Iterator[None]:
     kept = {name: getattr(sys, name) for name in ("argv", "stdout", "stderr", "excepthook")}
     path = list(sys.path)
     switches = _switches()
-    _first_draw()
     try:
         yield
     finally:
@@ -151,13 +149,6 @@ def _as_new() -> Iterator[None]:
             del os.environ[key]
         os.environ.update(environment)
         _set(switches)
-
-
-def _first_draw() -> None:
-    """Let torch's random numbers start where those of a new process do."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(torch.Generator().initial_seed())
 
 
 def _switches() -> dict[str, Any]:
@@ -175,6 +166,7 @@ def _switches() -> dict[str, Any]:
 
 
 def _set(switches: dict[str, Any]) -> None:
-    torch = sys.modules.get("torch")
+    now = _switches()
     for name, value in switches.items():
-        getattr(torch, name)(value)
+        if now[name] != value:  # setting one may import what takes long
+            getattr(sys.modules["torch"], name)(value)

@@ -49,7 +49,7 @@ class Study:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "tasks").mkdir(parents=True)
+        (folder / "tasks").mkdir(parents=True, exist_ok=True)
         (folder / "tasks" / "obedient.yaml").write_text(YAML)
 
     def artefact(self, name: str, *more: str, methods: str = "bow") -> Artefact:

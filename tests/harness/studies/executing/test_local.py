@@ -110,7 +110,6 @@ def test_an_end_from_without_takes_back_what_was_begun(tmp_path):
     assert sleeper.log.read_text().splitlines()[-1].startswith("interrupted")
 
 
-@pytest.mark.slow
 def test_a_worker_ends_when_its_parent_is_killed_and_the_next_run_goes_on(tmp_path):
     study = Study(tmp_path / "study")
     begun = tmp_path / "begun"
