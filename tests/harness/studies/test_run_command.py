@@ -20,7 +20,7 @@ from harness import cli
 TASK = "llm_aggrefact_wice"
 STUDY = f"""\
 study: small
-defaults: {{device: cpu, limit: 4, metadata: {{data: testbed}}}}
+defaults: {{device: cpu, limit: 40, metadata: {{data: testbed}}}}
 runs:
   - {{name: guessing, model: dummy}}
   - {{name: broken, model: dummy, metadata: {{aggrefact_split: none}}}}
@@ -76,12 +76,12 @@ def test_a_study_is_shown_run_and_goes_on(tmp_path: Path, run: Callable[..., End
     assert f"1/2 guessing/{TASK} done in" in ended.out
     assert f"2/2 broken/{TASK} FAILED in" in ended.out
     assert "balanced_accuracy ↑, limited" in ended.out
-    assert f"wrote {out}/leaderboard.html" in ended.out
+    assert f"leaderboard.html in {out}\nreport: {out}/report.html\n" in ended.out
     failed, log, error = ended.err.splitlines()
     assert failed.startswith(f"failed: broken/{TASK}: ") and "aggrefact_split" in failed
     assert log.strip().startswith(f"{out}/logs/broken.{TASK}-") and Path(log.strip()).is_file()
     assert error == "error: 1 of 2 failed"
-    for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html"):
+    for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html", "report.html"):
         assert (out / name).is_file()
 
     status = run("study.yaml", "--status").out.splitlines()
@@ -96,9 +96,13 @@ def test_what_failed_is_run_again_and_every_command_gives_the_same_by_hand(
     tmp_path: Path, run: Callable[..., Ended]
 ) -> None:
     assert run("study.yaml").status == 1
-    (tmp_path / "study.yaml").write_text(STUDY.replace("split: none", "split: test"))
+    mended = STUDY.replace("split: none", "split: test") + "compare: {baseline: guessing}\n"
+    (tmp_path / "study.yaml").write_text(mended)
     ended = run("study.yaml")
     assert (ended.status, ended.err) == (0, "")
+    assert "Against guessing, on the same documents" in ended.out
+    compared = (tmp_path / "studies" / "small" / "comparisons.csv").read_text().splitlines()
+    assert len(compared) == 2 and f"{TASK},balanced_accuracy" in compared[1]
     assert ended.out.startswith("small: 2 cells, 0 artefacts; 1 done, 1 to do\n1/1 broken")
     assert run("study.yaml", "--status").out.splitlines()[-1] == "2 done, 0 missing, 0 failed"
     lines = run("study.yaml", "--dry-run").out.splitlines()[1:]
@@ -136,7 +140,9 @@ def test_wrong_words_are_one_line(run: Callable[..., Ended], words: list[str], s
 
 @pytest.mark.slow
 def test_sigterm_keeps_what_is_done_and_says_so(tmp_path: Path) -> None:
-    study = STUDY.replace("none", "test").replace("limit: 4, ", "").replace("[", "[llm_aggrefact, ")
+    study = (
+        STUDY.replace("none", "test").replace("limit: 40, ", "").replace("[", "[llm_aggrefact, ")
+    )
     (tmp_path / "study.yaml").write_text(study)
     cells = tmp_path / "studies" / "small" / "cells"
     process = subprocess.Popen(
