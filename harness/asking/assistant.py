@@ -37,7 +37,7 @@ _OPERATIONAL = frozenset(
     )
 )
 # Answers that follow from a question's facts and change with this package: asked anew each time.
-_UNSTORED = frozenset({"testbed-judge", "testbed-writer"})
+_UNSTORED = frozenset({"testbed-judge", "testbed-writer", "proxy"})
 
 
 __all__ = ["Assistant", "AssistantSpec", "Question"]

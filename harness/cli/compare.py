@@ -25,7 +25,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Results files of lm_eval --log_samples, or folders of one model and method each.",
             show_default=False,
         ),
@@ -55,8 +55,8 @@ def compare(
 ) -> None:
     """Say whether runs differ from a baseline: paired by document, corrected by Holm.
 
-    Differences have 95 % intervals: bootstrap over the task's documents or concepts; for metrics
-    that are 0 or 1 exact McNemar tests. What is not compared is listed with its reason.
+    Intervals are of 95 %, by a bootstrap over documents or concepts; metrics of 0 and 1 have exact
+    McNemar tests. What is not compared is listed with its reason.
     """
     from harness.artefacts.writing import check_writable
     from harness.comparing import compare as compare_runs

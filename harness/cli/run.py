@@ -88,10 +88,11 @@ def run(
         with screen.watching(units, time.time()) as watch:
             workers = _executor(executor, processes, address)
             ended = run_plan(plan, units, workers, keep_going=keep_going, watch=watch)
-        closed = close(plan)
-    if closed:
-        screen.show_results(plan, closed)
-    screen.show_failures(plan, ended)
+        try:
+            if closed := close(plan):
+                screen.show_results(plan, closed)
+        finally:
+            screen.show_failures(plan, ended)
     if ended.failed:
         left = f", {len(ended.left)} not run" if ended.left else ""
         raise HarnessError(f"{len(ended.failed)} of {len(units)} failed{left}")

@@ -39,6 +39,10 @@ def score(
         ),
     ] = None,
     *,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="Which responses are judged: all, score or race; default: the run's."),
+    ] = None,
     with_files: Annotated[
         bool,
         typer.Option(
@@ -55,6 +59,7 @@ def score(
         judge=judge,
         out=out,
         max_unscored=max_unscored,
+        scope=scope,
         include_path=include_path or (),
         with_files=with_files,
     )

@@ -119,7 +119,13 @@ _BY_METRIC = {
 
 
 def statistic_of(
-    task: str, metric: str, config: Mapping[str, Any], items: Sequence[Any], value: float
+    task: str,
+    metric: str,
+    config: Mapping[str, Any],
+    items: Sequence[Any],
+    *,
+    value: float,
+    where: str,
 ) -> Resampled | str:
     """The statistic that makes a metric of its documents' values.
 
@@ -129,6 +135,7 @@ def statistic_of(
         config: The task's configuration, as the results hold it.
         items: The documents' values.
         value: What the results hold, which the statistic has to give.
+        where: The results file, for messages.
 
     Returns:
         The statistic; or why there is none, in a few words.
@@ -142,7 +149,7 @@ def statistic_of(
             gives = _gives(own, items, value)
         except Exception as cause:  # whatever it raises on what a stranger's samples say
             raise DataError(
-                f"{metric} of {task} cannot be computed from its samples: "
+                f"{where}: {metric} of {task} cannot be computed from its samples: "
                 f"{type(cause).__name__}: {one_line(cause, 200)}"
             ) from cause
         return own if gives else "its samples do not give the value in its results"
@@ -166,7 +173,8 @@ def _candidates(metric: str, config: Mapping[str, Any]) -> Iterator[Statistic]:
     listed = config.get("metric_list")
     entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
     declared = [e.get("aggregation") for e in entries if e.get("metric") == metric]
-    for name in dict.fromkeys([*map(str, declared), _BY_METRIC.get(metric, metric), "mean"]):
+    said = [name for name in declared if isinstance(name, str)]
+    for name in dict.fromkeys([*said, _BY_METRIC.get(metric, metric), "mean"]):
         if name in _KNOWN:
             yield _KNOWN[name]
 

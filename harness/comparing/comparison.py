@@ -93,6 +93,8 @@ class _Comparison:
             for row in rows
             if (all_metrics or row.headline) and row.value is not None
         ]
+        named = [(row.metric, row.filter) for row in self._rows]
+        self._metrics: list[Metric] = list(dict.fromkeys(named))
 
     def all(self, *, subtasks: bool) -> Iterator[Difference | Uncompared]:
         """Groups first, the largest before those in it; then the tasks that none stands for."""
@@ -104,7 +106,7 @@ class _Comparison:
                 continue
             made = self._compared(row)
             yield made
-            if isinstance(made, Difference) and not subtasks:
+            if not subtasks and (isinstance(made, Difference) or not self._run.tasks & leaves):
                 covered |= leaves
         tasks = [row for row in self._rows if not row.task.group and row.task.task not in covered]
         for row in sorted(tasks, key=lambda row: contest_order(row.contest)):
@@ -122,10 +124,7 @@ class _Comparison:
         return self._difference(row, other, made)
 
     def _of_task(self, row: Row, other: Row) -> Matched | str:
-        metrics: list[Metric] = [
-            (one.metric, one.filter) for one in self._rows if one.task == row.task
-        ]
-        return matched((self._baseline, row), (self._run, other), metrics)
+        return matched((self._baseline, row), (self._run, other), self._metrics)
 
     def _of_group(self, row: Row, other: Row) -> Matched | str:
         leaves: list[tuple[Side, Side]] = []
@@ -138,7 +137,7 @@ class _Comparison:
             if isinstance(theirs, str):
                 return f"{task}: {theirs}"
             leaves.append(((self._baseline, own[0]), (self._run, theirs)))
-        return of_group(row, other, leaves)
+        return of_group(row, other, leaves, self._metrics)
 
     def _difference(self, row: Row, other: Row, made: Matched) -> Difference:
         found = made.pair

@@ -37,7 +37,7 @@ def matched(ours: Side, theirs: Side, metrics: Sequence[Metric]) -> Matched | st
     Args:
         ours: The baseline, and its row.
         theirs: The other run, and its row.
-        metrics: All metrics of this task that will be asked for.
+        metrics: All metrics that will be asked for.
 
     Returns:
         What both have; or why they cannot be compared.
@@ -66,7 +66,9 @@ def _made(run: ComparedRun, row: Row, metrics: Sequence[Metric]) -> tuple[Values
     if isinstance(values, str):
         return values
     items = list(values.values())
-    statistic = statistic_of(row.task.task, row.metric, run.config(row), items, float(row.value))
+    value, where = float(row.value), row.run.file
+    of = row.task.task, row.metric, run.config(row), items
+    statistic = statistic_of(*of, value=value, where=where)
     return statistic if isinstance(statistic, str) else (values, statistic)
 
 
@@ -102,20 +104,23 @@ def _together(
     return Matched(found, documents, every - found.units)
 
 
-def of_group(ours: Row, theirs: Row, leaves: Sequence[tuple[Side, Side]]) -> Matched | str:
+def of_group(
+    ours: Row, theirs: Row, leaves: Sequence[tuple[Side, Side]], metrics: Sequence[Metric]
+) -> Matched | str:
     """A group of both runs as the mean of its tasks, each of which is resampled by itself.
 
     Args:
         ours: The group's row of the baseline.
         theirs: That of the other run.
         leaves: The rows of its tasks, of both.
+        metrics: All metrics that will be asked for.
 
     Raises:
         DataError: Samples are damaged.
     """
     found: list[Matched] = []
     for one, other in leaves:
-        made = matched(one, other, [(one[1].metric, one[1].filter)])
+        made = matched(one, other, metrics)
         if isinstance(made, str):
             return f"{one[1].task.task}: {made}"
         found.append(made)

@@ -95,7 +95,7 @@ class ComparedRun:
 
         Args:
             row: The row.
-            metrics: All metrics of this task that will be asked for: a file is read once.
+            metrics: All metrics that will be asked for: a file is read once.
 
         Raises:
             DataError: The samples are damaged.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts.adapters import Adapter, adapter_in
+from harness.artefacts.layers import check_layers
 from harness.errors import HarnessError
 from harness.testbed import resolve
 
@@ -38,7 +39,8 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         HarnessError: An argument is nearly one that the class has beyond lm-eval's, or
-            ``pretrained`` is a path that is not there, or an adapter that cannot be loaded.
+            ``pretrained`` is a path that is not there, a damaged checkpoint, or an adapter that
+            cannot be loaded.
     """
     own, stock = (
         {name for part in model.__mro__ if _is_stock(part) is is_stock for name in named(part)}
@@ -57,6 +59,9 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if adapter := adapter_in(pretrained):
         given = {**given, **_with_base(pretrained, adapter, given, stock)}
         pretrained = given["pretrained"]
+    folder = Path(resolve(pretrained)).expanduser()
+    if (folder / "config.json").is_file():
+        check_layers(folder)
     if _is_stock(model):
         return {**given, "pretrained": resolve(pretrained)}
     return dict(given)  # a wrapper resolves it itself, and says its name

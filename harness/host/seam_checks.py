@@ -243,6 +243,7 @@ SEAMS = (
             "lm_eval.models.huggingface:HFLM",
             *("_model", "_config", "_device", "_max_length", "_model_generate"),
             *("_loglikelihood_tokens", "_rank", "_world_size", "tok_batch_encode"),
+            *("_model_call", "_detect_batch_size"),
         ),
     ),
     Seam(

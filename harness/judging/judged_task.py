@@ -2,7 +2,8 @@
 
 A YAML names a plugin's subclass of ``JudgedTask`` by ``class: !function package.tasks.MyTask``; the
 subclass says what to ask (``questions``) and what the ratings mean (``process_results``). Judging
-happens between generation and metrics, for all responses of the task in one batch:
+happens between generation and metrics, for all responses of the task in one batch, or in several
+where it depends on the ratings so far which responses need one (``rounds``):
 
     response ─ questions() ─▶ prompts × votes ─ judge ─▶ answers ─ parse() ─▶ ratings ─▶ Judgement
 
@@ -16,7 +17,9 @@ Run-level keys, all under ``--metadata``:
   again. By default it is asked again and stays *unscored* if it never becomes valid: left out of
   the mean, counted (``n_unscored``) and bounded (``worst_mean``, ``best_mean``). A judge that did
   not answer at all is unscored under both rules: a missing answer is no verdict.
-- ``judge_max_unscored=0.5``: a task with a larger share of unscored responses fails.
+- ``judge_max_unscored=0.5``: a task with a larger share of unscored responses fails. The share is
+  of the responses that the judge was asked about.
+- ``judge_scope=all``: which responses are judged, for tasks that can do with less (``scopes``).
 
 What a failing run keeps: every accepted answer is on disk, so that asking again asks only what is
 missing. lm-eval writes responses only when the whole run has ended; when judging fails or is
@@ -32,22 +35,20 @@ import hashlib
 import json
 import logging
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from lm_eval.api.filter import Filter
-
-from harness.artefacts.cache import cache_folder
 from harness.asking.assistant import Assistant, Question
 from harness.asking.spec import AssistantSpec
 from harness.data.sourced_task import SourcedTask
 from harness.data.sources import Row
-from harness.errors import HarnessError, JudgeError
-from harness.host.edge import sigterm_interrupting
+from harness.errors import JudgeError
 from harness.host.lm_eval_seams import BYPASS, append_filter
-from harness.judging.options import SILENT, judge_options
+from harness.judging.judge_filter import JudgeFilter
+from harness.judging.judgement import Judgement, Rounds
+from harness.judging.options import ALL, SILENT, judge_options
 from harness.judging.ratings import (
     BoundedMean,
     best_mean,
@@ -59,9 +60,7 @@ from harness.judging.ratings import (
     scored_mean,
     worst_mean,
 )
-from harness.judging.run_files import write_unscored
 from harness.models.responses import trace_of
-from harness.secrets import seal
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +70,7 @@ __all__ = [
     "JudgedTask",
     "Judgement",
     "Question",
+    "Rounds",
     "best_mean",
     "bounded_mean",
     "count_unscored",
@@ -79,37 +79,6 @@ __all__ = [
     "scored_mean",
     "worst_mean",
 ]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A response with the judge's ratings; what ``process_results`` receives.
-
-    Args:
-        text: The response.
-        trace: What the model wrapper said about its making.
-        ratings: By question name; None where no vote was valid.
-        answers: The judge's words, one for each vote; None where it gave none that counts.
-    """
-
-    text: str
-    trace: dict[str, Any]
-    ratings: dict[str, float | None]
-    answers: dict[str, list[str | None]]
-
-    @property
-    def unscored(self) -> bool:
-        """Whether any of the ratings is missing."""
-        return any(rating is None for rating in self.ratings.values())
-
-    def __str__(self) -> str:
-        """The judgement as JSON; what lm-eval writes to its sample logs.
-
-        Half a surrogate pair in an answer becomes "?": lm-eval could not save the samples.
-        """
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        text = json.dumps(parts, ensure_ascii=False, default=str)
-        return text.encode(errors="replace").decode()
 
 
 class JudgedTask(SourcedTask):
@@ -127,12 +96,14 @@ class JudgedTask(SourcedTask):
         file_keys: Keys of a run's metadata that name files of the user's.
         row_kind: What a row is, as pydantic checks it: saved samples that come from elsewhere are
             held against it before they are judged.
+        scopes: The values of ``judge_scope`` that mean something to the task.
         judging: The run's options of judging.
     """
 
     judge_keys: ClassVar[frozenset[str]] = frozenset()
     file_keys: ClassVar[frozenset[str]] = frozenset()
     row_kind: ClassVar[Any] = dict
+    scopes: ClassVar[frozenset[str]] = frozenset({ALL})
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float] = 2.0
 
@@ -142,6 +113,11 @@ class JudgedTask(SourcedTask):
         spec = self.choose_judge()
         self.assistant = Assistant(spec) if spec else None
         append_filter(self, partial(JudgeFilter, self))
+        if self.judging.scope not in self.scopes:
+            log.warning(
+                "task '%s' has all of its responses judged: judge_scope=%s is for other tasks",
+                *(self.config.task, self.judging.scope),
+            )
         self.note_judge()
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
@@ -161,27 +137,63 @@ class JudgedTask(SourcedTask):
         read = reference_rating if self.judging.strict else parse_rating
         return read(answer, self.lowest, self.highest)
 
+    @property
+    def scope(self) -> str:
+        """Which responses are judged: the run's ``judge_scope``, or ``all`` if the task has one."""
+        return self.judging.scope if self.judging.scope in self.scopes else ALL
+
+    def rounds(self, docs: Sequence[Row]) -> Rounds:
+        """Which responses to judge, one round after the other; by default all of them in one.
+
+        A generator that yields places in ``docs`` and is sent the judgements of the responses
+        there; what it has not yielded when it ends stays unjudged.
+        """
+        yield range(len(docs))
+
     def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> Sequence[Judgement]:
-        """Rate all responses of the task in one batch.
+        """Rate the responses of the task, each round in one batch.
 
         Raises:
             JudgeError: The judge is misconfigured, or left more than ``judge_max_unscored``.
         """
-        named = [self.questions(*pair) for pair in zip(docs, responses, strict=True)]
-        answers = self._ask([q for questions in named for q in questions.values()])
-        judgements = []
-        for response, questions in zip(responses, named, strict=True):
-            votes = {name: next(answers) for name in questions}
-            ratings = {name: self._rating(given) for name, given in votes.items()}
-            judgements.append(Judgement(str(response), trace_of(response), ratings, votes))
-        if self.assistant is not None:
-            self.note_judge(prompt_hash=prompt_hash(self.wording()))
-            self._check(sum(j.unscored for j in judgements), len(judgements))
-        return judgements
+        if self.assistant is None:
+            return self._judged(docs, responses)
+        found = [self.unjudged(response) for response in responses]
+        plan = self.rounds(docs)
+        places = next(plan, None)
+        while places is not None:
+            batch = [(docs[place], responses[place]) for place in places]
+            judgements = self._judged(*zip(*batch, strict=True)) if batch else []
+            for place, judgement in zip(places, judgements, strict=True):
+                found[place] = judgement
+            try:
+                places = plan.send(judgements)
+            except StopIteration:
+                places = None
+        self.note_judge(prompt_hash=prompt_hash(self.wording()))
+        self.note_calls(found)
+        self._check(sum(one.unscored for one in found), sum(one.judged for one in found))
+        return found
+
+    def unjudged(self, response: str) -> Judgement:
+        """What is known of a response that the judge is not asked about."""
+        ratings: dict[str, float | None] = dict.fromkeys(self.wording())
+        return Judgement(str(response), trace_of(response), ratings, {}, judged=False)
 
     def build_all_requests(self, **options: Any) -> None:
-        """Build the requests; a judge that cannot be made fails here, before the generation."""
+        """Build the requests; a judge that cannot be made fails here, before the generation.
+
+        Raises:
+            JudgeError: There is no such judge; or it depends on ratings what is judged, and each of
+                several processes would know its own only.
+        """
         if self.assistant is not None:
+            if self.scope != ALL and int(options.get("world_size", 1)) > 1:
+                raise JudgeError(
+                    f"task '{self.config.task}': judge_scope={self.scope} needs all responses in "
+                    "one process; run several with judge=none --log_samples, then judge with "
+                    f"harness score RESULTS --scope {self.scope}"
+                )
             self.assistant.prepare()
         super().build_all_requests(**options)
 
@@ -204,6 +216,27 @@ class JudgedTask(SourcedTask):
 
     def higher_is_better(self) -> dict[str, bool]:
         return {"n_unscored": False, **super().higher_is_better()}
+
+    def _judged(self, docs: Sequence[Row], responses: Sequence[str]) -> list[Judgement]:
+        """Rate some responses in one batch."""
+        named = [self.questions(*pair) for pair in zip(docs, responses, strict=True)]
+        answers = self._ask([q for questions in named for q in questions.values()])
+        judgements = []
+        for response, questions in zip(responses, named, strict=True):
+            votes = {name: next(answers) for name in questions}
+            ratings = {name: self._rating(given) for name, given in votes.items()}
+            judgements.append(Judgement(str(response), trace_of(response), ratings, votes))
+        return judgements
+
+    def note_calls(self, found: Sequence[Judgement], **more: Any) -> None:
+        """Put into the configuration that is saved how much of the responses was judged."""
+        note = {
+            "scope": self.scope,
+            "responses": len(found),
+            "judged": sum(one.judged for one in found),
+            "questions": sum(len(votes) for one in found for votes in one.answers.values()),
+        }
+        self.config.metadata = dict(self.config.metadata) | {"judging": note | more}
 
     def _ask(self, questions: list[Question]) -> Iterator[list[str | None]]:
         """The votes on each question, in order."""
@@ -271,47 +304,6 @@ class _StandIn(dict[str, Any]):
 
     def __missing__(self, field: str) -> str:
         return f"({field})"
-
-
-class JudgeFilter(Filter):  # type: ignore[misc]  # lm-eval is untyped
-    """The last step of a judged task's filter pipeline: responses → judgements."""
-
-    def __init__(self, task: JudgedTask) -> None:
-        super().__init__()
-        self._task = task
-
-    def apply(self, resps: Iterable[Any], docs: list[Row]) -> list[Judgement]:
-        """Judge what the filters before have left of each response.
-
-        Whatever stops the judging, the responses are saved first.
-        """
-        texts = [r[0] if isinstance(r, list) else r for r in resps]
-        try:
-            with sigterm_interrupting():
-                return list(self._task.judge(docs, texts))
-        except HarnessError as error:
-            raise type(error)(f"{error}. {self._save(docs, texts)}") from error
-        except KeyboardInterrupt as stop:
-            stop.add_note(self._save(docs, texts))
-            raise
-        except BaseException:
-            log.error("%s", self._save(docs, texts))
-            raise
-
-    def _save(self, docs: Sequence[Row], texts: Sequence[str]) -> str:
-        """Keep the responses; returns the sentence that says how to go on."""
-        task = self._task
-        shown = [str(Judgement(str(text), trace_of(text), {}, {})) for text in texts]
-        path = write_unscored(
-            cache_folder() / "unscored" / str(task.config.task),
-            seal(task.dump_config()),
-            list(zip(docs, texts, strict=True)),
-            shown,
-        )
-        return (
-            f"The responses are saved: `harness score {path}` judges them without the model; say "
-            "with --judge who does"
-        )
 
 
 def prompt_hash(questions: Mapping[str, Question]) -> str:

@@ -1,4 +1,4 @@
-"""What a run says of judging: ``--metadata judge=…, judge_strict=…, judge_max_unscored=…``."""
+"""What a run says of judging: ``--metadata judge=…, judge_strict=…, judge_scope=…``, and so on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from harness.data.options import keyed, read_options
 from harness.errors import JudgeError
 
 MAX_UNSCORED = 0.5
+ALL, SCORE, RACE = "all", "score", "race"
+SCOPES = (ALL, SCORE, RACE)
 SILENT = object()
 
 
@@ -32,6 +34,12 @@ def _share(value: object) -> float:
     return share
 
 
+def _scope(value: object) -> str:
+    if value not in SCOPES:
+        raise JudgeError(f"judge_scope={value}: choose one of {', '.join(SCOPES)}")
+    return str(value)
+
+
 @dataclass(frozen=True, kw_only=True, config=keyed("judge", shared=("judge",)))
 class JudgeOptions:
     """A run's options of judging.
@@ -40,12 +48,16 @@ class JudgeOptions:
         judge: A model's name, an object, or a list of these; None or ``none`` to judge later;
             ``SILENT`` where the run does not say.
         strict: Whether a response without a valid rating counts as the lowest.
-        max_unscored: The largest share of responses that may stay without a rating.
+        max_unscored: The largest share of responses that may stay without a rating, of those that
+            the judge is asked about.
+        scope: Which responses are judged: ``all``; ``score``, those that the score depends on; or
+            ``race``, fewer than that, with an error. What it means, and whether, a task says.
     """
 
     judge: Any = SILENT
     strict: Annotated[bool, BeforeValidator(_strict)] = False
     max_unscored: Annotated[float, BeforeValidator(_share)] = MAX_UNSCORED
+    scope: Annotated[str, BeforeValidator(_scope)] = ALL
 
 
 def judge_options(metadata: Mapping[str, Any]) -> JudgeOptions:

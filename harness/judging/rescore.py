@@ -49,6 +49,7 @@ def rescore(
     judge: str | None = None,
     out: Path | None = None,
     max_unscored: float | None = None,
+    scope: str | None = None,
     include_path: Sequence[Path] = (),
     with_files: bool = False,
 ) -> Path:
@@ -60,6 +61,7 @@ def rescore(
             must have no address, store or code.
         out: Folder for the new files; by default that of the old ones.
         max_unscored: Overrides the run's ``judge_max_unscored``.
+        scope: Overrides its ``judge_scope``.
         include_path: Folders of task YAMLs besides those of installed plugins; their
             ``!function`` runs.
         with_files: Whether files that the results name (``file_keys`` of the tasks) are read.
@@ -76,6 +78,8 @@ def rescore(
     override: Row = {} if judge in (None, SAME) else {"judge": named(str(judge))}
     if max_unscored is not None:
         override["judge_max_unscored"] = max_unscored
+    if scope is not None:
+        override["judge_scope"] = scope
     library = _Library(include_path)
     kinds = {name: library.find(name, config) for name, config in saved["configs"].items()}
     judged = {name: found for name, found in kinds.items() if found}

@@ -68,8 +68,9 @@ def compared(table: Table, *, teacher: str, base: str | None = None) -> Table:
     for row in table.rows:
         key = _key(row)
         if row.headline and (best := teachers.get(key)):
+            retained = _retained(row, best)
             recovered = _recovered(row, best, bases[key]) if key in bases else None
-            row = replace(row, retained=retained(row, best), recovered=recovered)  # noqa: PLW2901
+            row = replace(row, retained=retained, recovered=recovered)  # noqa: PLW2901
         rows.append(row)
     return replace(table, rows=tuple(rows), teacher=teacher, base=base or "")
 
@@ -117,13 +118,7 @@ def _listed(runs: Sequence[Run]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def retained(row: Row, teacher: Row) -> Share | None:
-    """What a row retains of a teacher's score above chance; None where that says nothing.
-
-    Args:
-        row: A score.
-        teacher: One that it may be compared with.
-    """
+def _retained(row: Row, teacher: Row) -> Share | None:
     chance = row.chance
     if chance is None and row.higher_is_better is False:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.layers import check_layers
 from harness.errors import ArtefactError, HarnessError, one_line
 from harness.testbed import resolve
 
@@ -22,7 +23,7 @@ def place_of(pretrained: str, *, adapters: bool = False) -> str:
         adapters: Whether the folder may hold an adapter, which is loaded with its base.
 
     Raises:
-        HarnessError: A path leads to no folder, or to one that holds no checkpoint.
+        HarnessError: A path leads to no folder, to one without a checkpoint, or to a damaged one.
     """
     name = resolve(pretrained)
     folder = Path(name).expanduser()
@@ -39,6 +40,7 @@ def place_of(pretrained: str, *, adapters: bool = False) -> str:
         )
     if not (folder / "config.json").is_file():
         raise HarnessError(f"cannot load the checkpoint '{pretrained}': no config.json in it")
+    check_layers(folder)
     return str(folder)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.models.draws import own_draws
 from harness.models.requests import Place, Prompt, in_groups, treated
+from harness.models.scoring import Turn, turns
 from harness.models.wrapping import Wrapper
 
 
@@ -30,7 +31,10 @@ class HFWrapper(Wrapper):
     model: Any
     tokenizer: Any
     _model: Any
+    backend: str
     _rows: Sequence[Prompt | None] = ()
+    _row_by_row = False
+    _turn: Turn | None = None
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
@@ -65,10 +69,16 @@ class HFWrapper(Wrapper):
         named = ends if isinstance(ends, list) else [ends]
         return frozenset(token for token in (*named, self.eot_token_id) if token is not None)
 
-    # Whole texts: one edit for all rows of a group
+    # Whole texts: each row by its own notes, where the model can tell its rows apart
 
     def score(self, kind: str, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         stock = super().score
+        if kind == "loglikelihood" and self.backend == "causal" and not self.uniform:
+            self._row_by_row = True
+            try:
+                return stock(kind, requests, disable_tqdm)
+            finally:
+                self._row_by_row = False
 
         def in_context(group: list[Any]) -> list[Any]:
             with self.passes([_prompt(group[0])], None):
@@ -79,6 +89,38 @@ class HFWrapper(Wrapper):
                 f"{kind} of rows that are treated differently runs in one process only"
             )
         return in_groups(requests, in_context)
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        stock = super()._loglikelihood_tokens
+        if not self._row_by_row:
+            return stock(requests, *args, **kwargs)
+        answers: list[Any] = [None] * len(requests)
+        for turn in turns(requests, self.max_length):
+            self._turn = turn
+            try:
+                made = stock([requests[i] for i in turn.members], *args, **kwargs)
+            finally:
+                self._turn = None
+            for i, answer in zip(turn.members, made, strict=True):
+                answers[i] = answer
+        return answers
+
+    def _model_call(self, inps: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self._turn is None:
+            return super()._model_call(inps, *args, **kwargs)
+        with self.passes(self._turn.rows(inps.tolist()), None):
+            return super()._model_call(inps, *args, **kwargs)
+
+    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
+        """Try batches of made-up tokens, all rows treated as some request is."""
+        if self._turn is None:
+            return super()._detect_batch_size(*args, **kwargs)
+        turn, self._turn = self._turn, None
+        try:
+            with self.passes([next(iter(turn.prompts.values()))], None):
+                return super()._detect_batch_size(*args, **kwargs)
+        finally:
+            self._turn = turn
 
     # Answers: each row by its own notes, each pass by its own positions
 

@@ -16,12 +16,12 @@ from harness.statistics.bootstrap import (
     reported,
     weighted_mean,
 )
+from harness.statistics.corrections import holm
 from harness.statistics.paired import (
     Pair,
     Stratified,
     Tested,
     difference_test,
-    holm,
     pair,
 )
 from harness.statistics.ranks import auroc

@@ -5,7 +5,7 @@ Both runs are resampled by the same draws of U units (documents, concepts):
     δ*_b = θ(run, w_b) − θ(baseline, w_b),   w_b ~ Multinomial(U; 1/U, …, 1/U),   b = 1 … B
 
 The 95 % interval is from the α/2 and 1 − α/2 quantiles of δ*, where α is widened for few units as
-Hesterberg (2015, *The American Statistician* 69(4), §4.1: the expanded percentile interval) does:
+Hesterberg (2015, *The American Statistician* 69(4): the expanded percentile interval) does:
 
     α/2 = Φ(−√(U/(U − 1)) · t_{U−1; 0.975})
 
@@ -14,11 +14,15 @@ which is 0.025 for many units. The p-value is the level at which such an interva
     s = (1 + min(#{δ* ≤ 0}, #{δ* ≥ 0}))/(B + 1),   p = 2 T_{U−1}(√((U − 1)/U) · Φ⁻¹(s))
 
 so that p < 0.05 and an interval without 0 are the same thing, but for the 1 that keeps p above 0.
+Where no δ* lies beyond 0, p is 2/B at most, too coarse for Holm over hundreds of differences; of 30
+units and more it is then that of δ over the resamples' standard error, if that is smaller.
 Where every unit has 0 or 1 in both runs, the test is McNemar's and the interval Tango's
 (``shares``). The difference of a mean over k strata has U − k in the place of U − 1.
 
-B is 10,000, fewer of very many units (``_CELLS``). Holm's correction (1979): the i-th smallest of m
-p-values times m − i + 1, none smaller than the one before.
+Where the resamples lie more than half a standard error beside the difference, as those of a
+calibration error do, they are biased (Efron & Tibshirani 1993, §10.3): there is no interval.
+
+B is 10,000, fewer of very many units (``_CELLS``).
 """
 
 from __future__ import annotations
@@ -37,9 +41,13 @@ from harness.statistics.shares import Floats, Fourfold, mcnemar, tango
 
 RESAMPLES = 10_000
 _FEWEST_RESAMPLES = 1_000
-_CELLS = 300_000_000
+_CELLS = 200_000_000
 """Draws of a unit in one difference, at most, as long as 1,000 resamples are left."""
 _CHUNK_CELLS = 4_000_000
+_MANY = 30
+"""Units from which on the tail of a mean is about normal."""
+_BIASED = 0.5
+"""Standard errors by which resamples may lie beside the difference."""
 
 _Places = npt.NDArray[np.intp]
 
@@ -245,8 +253,8 @@ def _drawn(
 def difference_test(found: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -> Tested:
     """The interval and the p-value of a difference.
 
-    There is none of fewer than ``FEWEST`` units, nor where the resamples have no spread: all units
-    differ by the same. Of runs that are equal in all units p is 1.
+    There is none of fewer than ``FEWEST`` units, nor where the resamples are biased or have no
+    spread: all units differ by the same. Of runs that are equal in all units p is 1.
 
     Args:
         found: The pair.
@@ -268,6 +276,9 @@ def difference_test(found: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -
     if np.ptp(drawn) <= near:
         same = abs(found.value - found.baseline_value) <= near
         return Tested(None, None, 1.0 if same else None, "bootstrap")
+    bias = drawn.mean() - (found.value - found.baseline_value)
+    if abs(bias) > _BIASED * drawn.std():
+        return Tested(None, None, None, "bootstrap")
     return _expanded(drawn, near, found.units, freedom)
 
 
@@ -280,20 +291,7 @@ def _expanded(drawn: Floats, near: float, units: int, freedom: int) -> Tested:
     low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
     beyond = min(int((drawn <= near).sum()), int((drawn >= -near).sum()))
     share = min(0.5, (1 + beyond) / (len(drawn) + 1))
-    p = 2 * float(stdtr(freedom, ndtri(share) / stretch))
-    return Tested(low, high, min(1.0, p), "bootstrap")
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm 1979); None stays None and does not count.
-
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
-    """
-    known = sorted((p, place) for place, p in enumerate(values) if p is not None)
-    corrected: list[float | None] = [None] * len(values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[place] = highest
-    return corrected
+    at = ndtri(share) / stretch
+    if beyond == 0 and units >= _MANY:
+        at = min(at, -abs(drawn.mean()) / (stretch * drawn.std()))
+    return Tested(low, high, min(1.0, 2 * float(stdtr(freedom, at))), "bootstrap")

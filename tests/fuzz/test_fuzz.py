@@ -1,6 +1,7 @@
 """All readers of files and all parsers, on what is mangled: one line, soon, in little memory.
 
-PAPERHARNESS_FUZZ_FILES=1000000 PAPERHARNESS_FUZZ_CALLS=50000000 pytest -m slow tests/fuzz -s
+PAPERHARNESS_FUZZ_FILES=1000000 PAPERHARNESS_FUZZ_CALLS=50000000 pytest -m slow tests/fuzz -s \\
+  -p no:logging  # pytest would keep all that is logged
 """
 
 from __future__ import annotations

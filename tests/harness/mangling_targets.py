@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def targets(folder: Path) -> list[Target]:
 
     return [
         of("leaderboard", lambda: _board(file, out)),
+        of("compare", _comparing(file, folder / "intact"), "axbench_detect", "axbench_steer"),
         of("score", lambda: _score(file, out), "axbench_steer", "astral_safety"),
         of("axbench report", lambda: _axbench(file), "axbench_detect", "axbench_steer"),
         of("axbench baseline", lambda: _baseline(file), "axbench_steer"),
@@ -81,6 +83,14 @@ def _board(file: Path, out: Path) -> None:
     write_csv(table, out / "long.csv")
     write_wide(table, out / "wide.csv")
     write_html(table, out / "board.html")
+
+
+def _comparing(file: Path, intact: Path) -> Callable[[], object]:
+    from harness.comparing import compare
+
+    shutil.copytree(file.parent, intact)
+    runs = {"intact": [intact], "mangled": [file.parent]}
+    return lambda: compare(runs, "intact", all_metrics=True, resamples=200)
 
 
 def _score(file: Path, out: Path) -> None:

@@ -99,6 +99,7 @@ def sound(read: Callable[[], object]) -> None:
 
 NAMES = (
     "leaderboard",
+    "compare",
     "score",
     "axbench report",
     "axbench baseline",

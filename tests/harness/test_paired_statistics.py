@@ -132,6 +132,18 @@ def test_of_few_units_it_is_about_students_t(n: int) -> None:
     assert tested.p == pytest.approx(expected.pvalue, abs=0.04)
 
 
+def test_far_beyond_the_resamples_p_is_that_of_the_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=100)
+    second = first + rng.normal(0.6, 1, size=100)
+    p, expected = difference_test(means(first, second)).p, stats.ttest_rel(second, first).pvalue
+    assert p < 1e-5 and 0.3 < math.log(p) / math.log(expected) < 3
+    few = difference_test(means(first[:20], second[:20] + 5)).p
+    assert few == pytest.approx(
+        2 * stats.t.cdf(stats.norm.ppf(1 / 10_001) / math.sqrt(20 / 19), 19)
+    )
+
+
 @settings(deadline=None)
 @given(st.integers(0, 30), st.integers(5, 30))
 def test_p_is_below_5_percent_just_where_the_interval_is_without_0(seed: int, n: int) -> None:
@@ -185,6 +197,17 @@ def test_where_there_is_no_interval() -> None:
     assert (shifted.low, shifted.high, shifted.p) == (None, None, None)
 
 
+def test_biased_resamples_give_no_interval() -> None:
+    """The largest value of a resample never lies above the largest of all."""
+    rng = np.random.default_rng(0)
+    largest = [
+        Parts(None, lambda w, v=v: np.where(w > 0, v, -np.inf).max(1))
+        for v in (np.zeros(50), rng.exponential(size=50))
+    ]
+    tested = difference_test(pair(*largest, 50))
+    assert (tested.low, tested.high, tested.p) == (None, None, None)
+
+
 def test_a_missing_value_takes_its_document_out_of_both() -> None:
     rated = Mean("tests.rated", lambda item: math.nan if item is None else item)
     found = pair(rated.parts([1.0, None, 3.0]), rated.parts([2.0, 9.0, None]), 3)
@@ -198,16 +221,15 @@ def simulated(rng: np.random.Generator, kind: str, n: int, effect: float):
     if kind == "binary":
         shift = np.array([[0.0], [effect]])
         return means(*(hardness + noise + shift > 0).astype(float))
-    return means(hardness + noise[0], hardness + noise[1] ** 2 - 1 + effect)
+    return means(*stats.norm.cdf(hardness + noise + np.array([[0.0], [effect]])))
 
 
-@pytest.mark.parametrize(("kind", "n"), [("binary", 60), ("binary", 300), ("scored", 60)])
+@pytest.mark.parametrize(("kind", "n"), [("binary", 60), ("binary", 300), ("scored", 12)])
 def test_95_percent_intervals_cover_in_93_to_97_percent(kind: str, n: int) -> None:
     """1,000 simulations, the runs of unlike quality."""
     rng = np.random.default_rng(7)
-    truth = 0.2
-    if kind == "binary":  # the share with hardness + noise + effect > 0, less one half
-        truth = stats.norm.cdf(0.2 / math.sqrt(2)) - 0.5
+    # the share with hardness + noise + effect > 0, or the mean of its Φ, less one half
+    truth = stats.norm.cdf(0.2 / math.sqrt(2 if kind == "binary" else 3)) - 0.5
     covered = 0
     for number in range(1000):
         tested = difference_test(simulated(rng, kind, n, 0.2), resamples=1000, seed=number)

@@ -27,7 +27,7 @@ _HOW = frozenset(  # a cell is run, not what it finds
 _HOW_ARGUMENTS = frozenset({"device", "batch_size", "max_batch_size"})
 _HOW_MADE = frozenset({"device", "executor", "workers"})
 _ANYWHERE = WRITTEN | {"num_concurrent"}
-_REJUDGED = frozenset({"judge", "judge_max_unscored"})
+_REJUDGED = frozenset({"judge", "judge_max_unscored", "judge_scope"})
 """What ``harness score`` can say anew of responses that are there."""
 _LOADING = frozenset(  # of lm-eval's ``hf``: what decides which network is loaded, and how
     {"pretrained", "revision", "subfolder", "dtype", "peft", "delta", "gguf_file", "device"}

@@ -23,7 +23,7 @@ from harness.studies.planning.keys import hashed
 from harness.studies.units import Cell, Unit
 
 _FILE = "cells.json"
-_NONE = "none"
+_NONE, _SCOPE = "none", "judge_scope"
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Known:
         folder: Its folder's name.
         key: Its key.
         unjudged: The same without who judges.
+        scope: Its ``judge_scope``.
     """
 
-    folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+    folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}$")]
     key: str
     unjudged: str
+    scope: str | None = None
 
 
 def finished_in(out: Path) -> list[Known]:
@@ -61,8 +63,13 @@ def remember(cells: Sequence[Cell], out: Path) -> None:
         HarnessError: It cannot be written.
     """
     known = {cell.folder: cell for cell in finished_in(out)}
-    known |= {c.folder.name: Known(c.folder.name, c.key, c.unjudged) for c in cells}
+    known |= {c.folder.name: _known(c) for c in cells}
     write_json(out / _FILE, TypeAdapter(list[Known]).dump_python(list(known.values())))
+
+
+def _known(cell: Cell) -> Known:
+    scope = (cell.config.get("metadata") or {}).get(_SCOPE)
+    return Known(cell.folder.name, cell.key, cell.unjudged, None if scope is None else str(scope))
 
 
 def rejudged(unit: Unit, finished: Sequence[Known], out: Path) -> Unit:
@@ -78,11 +85,14 @@ def rejudged(unit: Unit, finished: Sequence[Known], out: Path) -> Unit:
     given = judge if isinstance(judge, str) else json.dumps(judge, ensure_ascii=False)
     most = str(said.get("judge_max_unscored", MAX_UNSCORED))
     include = unit.config.get("include_path")
+    scope = said.get(_SCOPE, "all" if earlier[-1].scope else None)
     return replace(
         unit,
         words=(
             *("harness", "score", str(responses), "--judge", given, "--max-unscored", most),
-            *("--with-files", *(("--include-path", str(include)) if include else ())),
+            *(("--scope", str(scope)) if scope else ()),
+            *(("--include-path", str(include)) if include else ()),
+            "--with-files",
         ),
         target="--out",
         needs=tuple(need for need in unit.needs if "/" in need),  # of cells; no model is made

@@ -11,6 +11,8 @@ from harness.studies.report.matrix import better, sure
 from harness.studies.report.view import View
 from harness.studies.report.words import fixed, places, probability, signed, span
 
+_SMALL, _LARGE = 1e-9, 1e12
+"""Between these a scale has round numbers."""
 _TESTS = {"bootstrap": "bootstrap", "mcnemar": "McNemar"}
 
 
@@ -29,7 +31,6 @@ class Line:
     at: str
     ends: tuple[str, str] | None
     kind: str
-    p: str
     p_holm: str
     test: str
     documents: str
@@ -87,7 +88,8 @@ def _grove(found: Sequence[Difference]) -> Grove:
     first = found[0]
     sign = 1 if first.higher_is_better is False else -1
     ordered = sorted(found, key=lambda one: sign * one.difference)
-    ticks = [tick for tick in nice_ticks(-reach, reach, 4) if abs(tick) <= 1.001 * reach]
+    drawn = nice_ticks(-reach, reach, 4) if _SMALL < reach < _LARGE else [0.0]
+    ticks = [tick for tick in drawn if abs(tick) <= 1.001 * reach]
     metric = first.metric if first.filter == "none" else f"{first.metric} ({first.filter})"
     return Grove(
         task=first.task,
@@ -108,7 +110,11 @@ def _at(value: float, reach: float) -> str:
     >>> _at(0.0, 2.0), _at(2.0, 2.0)
     ('50.00%', '95.00%')
     """
-    return f"{50 + 45 * value / reach:.2f}%"
+    return f"{50 + 45 * (value / reach):.2f}%"
+
+
+def _units(count: int) -> str:
+    return f"in {count:,} {'unit' if count == 1 else 'units'}"
 
 
 def _line(one: Difference, reach: float, digits: int) -> Line:
@@ -126,9 +132,10 @@ def _line(one: Difference, reach: float, digits: int) -> Line:
         at=_at(one.difference, reach),
         ends=ends,
         kind="" if good is None else "good" if good else "bad",
-        p=probability(one.p),
         p_holm=probability(one.p_holm),
-        test=_TESTS.get(one.test, one.test),
+        test="too few units"
+        if one.p is None
+        else f"{_TESTS.get(one.test, one.test)}, {probability(one.p)} alone",
         documents=f"{one.documents:,}",
-        units="" if one.units == one.documents else f"{one.units:,}",
+        units="" if one.units == one.documents else _units(one.units),
     )

@@ -120,11 +120,16 @@ def matrix_of(view: View) -> Matrix:
     return Matrix(columns, entries, _absent(view, columns, entries))
 
 
+def ranked(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Those with a value; where some are of all of the data, only these."""
+    scored = {run: row for run, row in rows.items() if row.value is not None}
+    whole = {run: row for run, row in scored.items() if not row.task.limited}
+    return whole or scored
+
+
 def _best(rows: Mapping[str, Row], up: bool | None, differences: Differences) -> set[str]:
     """The runs that nothing is shown to be better than."""
-    whole = {run: row for run, row in rows.items() if row.value is not None}
-    if any(not row.task.limited for row in whole.values()):
-        whole = {run: row for run, row in whole.items() if not row.task.limited}
+    whole = ranked(rows)
     if up is None or len(whole) < 2:
         return set()
     sign = 1 if up else -1
@@ -146,7 +151,7 @@ def _worse(
         return known == -sign
     if row.value == best.value:
         return False
-    deviations = [_deviation(row), _deviation(best)]
+    deviations = [deviation(row), deviation(best)]
     if None in deviations:
         return True
     assert row.value is not None and best.value is not None
@@ -154,7 +159,7 @@ def _worse(
     return sign * (best.value - row.value) > _Z95 * noise
 
 
-def _deviation(row: Row) -> float | None:
+def deviation(row: Row) -> float | None:
     """The standard error; where it is 0 or not known, what the interval comes to."""
     if row.stderr:
         return row.stderr

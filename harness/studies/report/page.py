@@ -17,7 +17,7 @@ from harness.artefacts.writing import replacing_text
 from harness.reports.page import embedded_json, report_style, source, source_hash, template
 from harness.studies.report.forest import forest, uncompared
 from harness.studies.report.matrix import Matrix, better, matrix_of, sure
-from harness.studies.report.payload import arrow, payload
+from harness.studies.report.payload import arrow, judge_of, limit_of, payload
 from harness.studies.report.pictures import tradeoff_picture
 from harness.studies.report.summary import Account, Answer, Spent, accounts, answers
 from harness.studies.report.tradeoff import Tradeoff, tradeoff_of
@@ -51,7 +51,7 @@ def write_report(path: str | os.PathLike[str], view: View) -> None:
     """
     page = _render(view)
     with replacing_text(path) as file:
-        file.write(page.encode("utf-8", "replace").decode("utf-8"))
+        file.write(page)
 
 
 def _render(view: View) -> str:
@@ -83,7 +83,6 @@ def _render(view: View) -> str:
 def _about(view: View, matrix: Matrix) -> dict[str, Any]:
     """The counts and versions of the first sentence."""
     runs = view.table.runs
-    failed = {failure.name for failure in view.failed}
     done = {entry.cell.name for entry in matrix.entries.values()}
     return {
         "runs": len(view.runs),
@@ -91,8 +90,9 @@ def _about(view: View, matrix: Matrix) -> dict[str, Any]:
         "tasks": len(view.tasks),
         "cells": len(view.cells),
         "done": len(done),
-        "failed": len(failed),
-        "missing": len(view.missing),
+        "limits": _known(limit_of(entry.row) for entry in matrix.entries.values()),
+        "limited": sum(bool(limit_of(entry.row)) for entry in matrix.entries.values()),
+        "entries": len(matrix.entries),
         "versions": [
             f"{name} {', '.join(known)}"
             for name, known in (
@@ -117,6 +117,7 @@ class _Answered:
 
     task: str
     metric: str
+    judge: str
     run: str
     value: str
     span: str
@@ -136,6 +137,7 @@ def _answered(one: Answer, view: View) -> _Answered:
     return _Answered(
         task=one.column.label,
         metric=row.metric + arrow(one.column),
+        judge=judge_of(row.contest),
         run=one.run,
         value=fixed(row.value, digits),
         span=span(row.ci95_low, row.ci95_high, digits),
@@ -156,8 +158,10 @@ def _verdict(one: Answer, view: View) -> str:
     difference = one.entry.difference
     if one.run == view.baseline:
         return "the baseline" + (f"; {one.worse} of {one.compared} worse" if one.compared else "")
-    if difference is None or difference.p_holm is None:
+    if difference is None:
         return "not compared"
+    if difference.p_holm is None:
+        return "not tested, too few units"
     p = probability(difference.p_holm)
     told = f"p {p}" if p.startswith("<") else f"p = {p}"
     return f"{'yes' if sure(difference) else 'not shown'}, {told}"
@@ -200,13 +204,14 @@ def _traded(found: Tradeoff, view: View) -> Mapping[str, Any]:
 def _costs(found: Sequence[Account], tradeoff: Tradeoff | str) -> list[Mapping[str, Any]]:
     """What runs cost beside what came of it."""
     points = {} if isinstance(tradeoff, str) else {p.run: p for p in tradeoff.points}
+    digits = places(point.gain.value for point in points.values())
     lines: list[Mapping[str, Any]] = []
     for one in found:
         point = points.get(one.run)
         lines.append(
             {
                 "run": one.run,
-                "gain": fixed(point.gain.value, places([point.gain.value])) if point else NONE,
+                "gain": fixed(point.gain.value, digits) if point else NONE,
                 "kept": fixed(point.kept.value, 1) if point else NONE,
                 "better": f"{one.better} of {one.compared}" if one.compared else NONE,
                 "worse": f"{one.worse} of {one.compared}" if one.compared else NONE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.artefacts.reading import loads
 from harness.comparing.difference import Difference
-from harness.leaderboard.rows import Row
-from harness.reports.values import number, printable
+from harness.leaderboard.rows import Contest, Row
+from harness.reports.values import mapping, number, printable, text
 from harness.studies.report.columns import Column
 from harness.studies.report.matrix import Entry, Matrix, better, sure
 from harness.studies.report.view import Cost, StudyCell, View
@@ -22,9 +23,10 @@ def payload(view: View, matrix: Matrix) -> dict[str, Any]:
     cells = {cell.name: number for number, cell in enumerate(view.cells)}
     runs = {run: number for number, run in enumerate(view.runs)}
     digits = [_digits(matrix, place) for place in range(len(matrix.columns))]
+    alike = len({limit_of(entry.row) for entry in matrix.entries.values()}) == 1
     entries = [
         {"run": runs[run], "column": place, "cell": cells[entry.cell.name]}
-        | _entry(entry, digits[place])
+        | _entry(entry, digits[place], "" if alike else limit_of(entry.row))
         for (run, place), entry in matrix.entries.items()
     ]
     return {
@@ -58,6 +60,16 @@ def about(column: Column) -> str:
     return " · ".join(printable(part) for part in parts if part)
 
 
+def judge_of(contest: Contest) -> str:
+    """Who judged, by the model's name; by all that is known of it where that cannot be read."""
+    try:
+        known = mapping(loads(contest.judge)) if contest.judge else {}
+    except ValueError:
+        known = {}
+    named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
+    return printable(named or contest.judge)[:LONGEST]
+
+
 def settings_of(row: Row) -> str:
     """The model of a run and what is done to it."""
     run = row.run
@@ -79,6 +91,7 @@ def _column(matrix: Matrix, place: int) -> dict[str, Any]:
         "label": column.label,
         "metric": (column.contest.metric if column.contest else "") + arrow(column),
         "about": about(column),
+        "judge": judge_of(column.contest) if column.contest else "",
         "up": column.up,
         "head": column.head,
         "low": min(known, default=None),
@@ -88,15 +101,15 @@ def _column(matrix: Matrix, place: int) -> dict[str, Any]:
 
 def _run(run: str, view: View, matrix: Matrix) -> dict[str, Any]:
     rows = [entry.row for (name, _), entry in matrix.entries.items() if name == run]
-    told = {settings_of(row) for row in rows}
+    acting = [row for row in rows if row.run.method] or rows
     return {
         "name": run,
-        "about": told.pop() if len(told) == 1 else "",
+        "about": settings_of(acting[0]) if acting else "",
         "baseline": run == view.baseline,
     }
 
 
-def _entry(entry: Entry, digits: int) -> dict[str, Any]:
+def _entry(entry: Entry, digits: int, limit: str) -> dict[str, Any]:
     row = entry.row
     found: dict[str, Any] = {
         "value": row.value,
@@ -104,7 +117,7 @@ def _entry(entry: Entry, digits: int) -> dict[str, Any]:
         "high": row.ci95_high,
         "text": fixed(row.value, digits),
         "best": entry.best,
-        "limited": _limit(row),
+        "limited": limit,
         "metrics": [_metric(one) for one in entry.others],
         "n": amount(row.n) if row.n is None else f"{row.n:,}",
         "unscored": None if not row.n_unscored else f"{row.n_unscored:,}",
@@ -114,7 +127,8 @@ def _entry(entry: Entry, digits: int) -> dict[str, Any]:
     return found
 
 
-def _limit(row: Row) -> str:
+def limit_of(row: Row) -> str:
+    """How much of the data a result is of; empty for all."""
     if not row.task.limited:
         return ""
     return "part of the data" if row.run.limit is None else f"limit {row.run.limit}"

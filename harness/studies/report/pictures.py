@@ -112,7 +112,7 @@ def _scales(axes: Axes, frame: _Frame, found: Tradeoff) -> None:
     for which, ends, most in (("x", frame.x, across), ("y", frame.y, 6)):
         ticks = [tick for tick in nice_ticks(*ends, most) if ends[0] <= tick <= ends[1]]
         getattr(axes, f"set_{which}ticks")(ticks)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g} %".replace("-", "−"))
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(color=HAIR, linewidth=0.75)

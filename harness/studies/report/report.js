@@ -78,7 +78,8 @@
     for (const column of shown()) {
       const node = headOf(column.place, column.label, column.metric, column.up !== false,
         column.head === null ? "number" : "number part");
-      node.querySelector(".sort").title = [column.label, column.about].filter(Boolean).join("\n");
+      node.querySelector(".sort").title = [column.label, column.metric, column.about, column.judge && `judged by ${column.judge}`]
+        .filter(Boolean).join("\n");
       if (parts[column.place]) {
         const open = state.unfolded.has(column.place);
         const fold = button("fold", () => {
@@ -169,6 +170,7 @@
       fact("Documents", entry.n);
       fact("Unscored", entry.unscored);
       fact("Data", columns[place].about);
+      fact("Judge", columns[place].judge);
     }
     const [seconds, tokens, calls] = cell.costs;
     if (entry) { fact("Seconds", seconds); fact("Tokens", tokens); fact("Judge calls", calls); }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from harness.comparing.difference import Difference
 from harness.studies.report.columns import Column
-from harness.studies.report.matrix import Entry, Matrix, better, sure
+from harness.studies.report.matrix import Entry, Matrix, better, ranked, sure
 from harness.studies.report.view import Cost, View
 
 
@@ -81,26 +82,26 @@ def answers(view: View, matrix: Matrix) -> list[Answer]:
     found: list[Answer] = []
     for place, column in enumerate(matrix.columns):
         own = matrix.column(place)
-        scored = {run: one for run, one in own.items() if one.row.value is not None}
+        scored = ranked({run: one.row for run, one in own.items()})
         if column.head is not None or column.up is None or not scored:
             continue
         sign = -1 if column.up else 1
         order = sorted(
             (run for run in view.runs if run in scored),
-            key=lambda run: sign * (scored[run].row.value or 0.0),
+            key=lambda run: sign * (scored[run].value or 0.0),
         )
-        best = next((run for run in order if scored[run].best), order[0])
+        best = next((run for run in order if own[run].best), order[0])
         base = own.get(view.baseline or "")
-        differences = [one.difference for one in own.values() if one.difference is not None]
+        differences = [one.difference for one in own.values() if tested(one.difference)]
         found.append(
             Answer(
                 column=column,
                 run=best,
-                entry=scored[best],
-                tied=[run for run in order if scored[run].best and run != best],
+                entry=own[best],
+                tied=[run for run in order if own[run].best and run != best],
                 worse=sum(sure(d) and better(d) is False for d in differences),
                 compared=len(differences),
-                cost=view.costs.get(scored[best].cell.name, Cost()),
+                cost=view.costs.get(own[best].cell.name, Cost()),
                 base_cost=view.costs.get(base.cell.name) if base else None,
             )
         )
@@ -146,6 +147,11 @@ def times(own: Sequence[tuple[str, Cost]], base: Sequence[tuple[str, Cost]]) -> 
     return sum(seconds for seconds, _ in pairs) / whole if whole else None
 
 
+def tested(difference: Difference | None) -> TypeGuard[Difference]:
+    """Whether two runs were compared, and not on too few units to say anything."""
+    return difference is not None and difference.p_holm is not None
+
+
 def spent(values: Iterable[float | None]) -> Spent:
     """A sum of what is known.
 
@@ -161,6 +167,6 @@ def _compared(view: View, matrix: Matrix) -> Mapping[str, Sequence[Difference]]:
     """Differences from the baseline on the study's tasks, without the parts of groups."""
     found: dict[str, list[Difference]] = {run: [] for run in view.runs}
     for (run, place), entry in matrix.entries.items():
-        if entry.difference is not None and matrix.columns[place].head is None:
+        if tested(entry.difference) and matrix.columns[place].head is None:
             found[run].append(entry.difference)
     return found

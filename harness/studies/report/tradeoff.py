@@ -11,9 +11,9 @@ the same documents, follows Cov(d, t) = (σ_s² − σ_t² − σ_d²)/2, and
     Var(r) ≈ [σ_d² + (r − 1)² σ_t² − 2 (r − 1) Cov(d, t)]/(t − c)².
 
 Without such a difference the two scores are taken as independent. What a run retains is the mean
-over the general tasks, which share no documents: variances add. A task on which the baseline is
-within noise of guessing, or of which less is better, is left out for all runs; a run that lacks one
-of the tasks has no point.
+over the general tasks, which share no documents: variances add. A task is left out for all runs if
+less of it is better and what guessing earns is not known, or if the baseline is not better than
+guessing by more than 1.96 standard errors; a run that lacks one of the tasks has no point.
 
 The Pareto front: the runs that no other run betters on one axis without losing on the other.
 """
@@ -25,12 +25,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparing.difference import Difference
-from harness.leaderboard.relative import retained
 from harness.leaderboard.rows import Row, Share
-from harness.studies.report.matrix import Entry, Matrix
+from harness.studies.report.matrix import Entry, Matrix, deviation
 from harness.studies.report.view import View
 
 _Z95 = 1.96
+_LARGEST = 1e12
+_BEYOND = "a value of it is too large to be drawn"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def tradeoff_of(view: View, matrix: Matrix) -> Tradeoff | str:
             left_out.append(f"{run} is left out: it has no value on {lacking}.")
         else:
             found.append((run, _kept(run, view.baseline, columns), gains[run].row))
+    left_out += [f"{run} is left out: {_BEYOND}." for run, kept, row in found if beyond(kept, row)]
+    found = [one for one in found if not beyond(*one[1:])]
     if not found:
         return " ".join(left_out)
     sign = 1 if up else -1
@@ -118,14 +121,27 @@ def _general(
         own = matrix.column(place) if place is not None else {}
         if baseline not in own:
             left_out.append(f"{task} is left out: the baseline, {baseline}, is not done on it.")
-        elif retained(own[baseline].row, own[baseline].row) is None:
-            left_out.append(
-                f"{task} is left out: less of it is better, or the baseline, {baseline}, is within "
-                "noise of guessing on it."
-            )
+        elif why := _nothing_to_lose(own[baseline].row):
+            left_out.append(f"{task} is left out: {why}.")
         else:
             columns[task] = own
     return columns, left_out
+
+
+def _nothing_to_lose(base: Row) -> str:
+    """Why the baseline has nothing on a task that could be retained; empty where it has."""
+    if base.value is None or base.higher_is_better is None:
+        return "the baseline has no value on it, or no direction is known"
+    if not base.higher_is_better and base.chance is None:
+        return "less of it is better"
+    noise = deviation(base)
+    if beyond(base):
+        return _BEYOND
+    if noise is None:
+        return "the baseline's value on it has no interval"
+    sign = 1 if base.higher_is_better else -1
+    above = sign * (base.value - (base.chance or 0.0))
+    return "" if above > _Z95 * noise else "the baseline is not shown to be better than guessing"
 
 
 def _lacking(
@@ -134,11 +150,22 @@ def _lacking(
     """The tasks that a run has no value on which can be set against the baseline's, as text."""
     found = [str(view.gain)] if run not in gains or gains[run].row.value is None else []
     for task, own in columns.items():
-        if run not in own or own[run].row.value is None:
+        if run not in own or own[run].row.value is None or beyond(own[run].row):
             found.append(task)
         elif _data(own[run].row) != _data(own[str(view.baseline)].row):
             found.append(f"as much of {task} as the baseline")
     return ", ".join(found)
+
+
+def beyond(*found: Row | Share) -> bool:
+    """Whether a value, or an end of an interval, is none that a picture or a square can hold."""
+    values: list[float | None] = []
+    for one in found:
+        if isinstance(one, Share):
+            values += [one.value, one.low, one.high]
+        else:
+            values += [one.value, one.stderr, one.ci95_low, one.ci95_high, one.chance]
+    return not all(value is None or abs(value) < _LARGEST for value in values)
 
 
 def _data(row: Row) -> int | None:
@@ -151,27 +178,30 @@ def kept_share(row: Row, base: Row, difference: Difference | None) -> Share:
 
     Args:
         row: The run's score.
-        base: The baseline's, above chance.
+        base: The baseline's, better than chance.
         difference: Between the two, on the same documents.
     """
-    share = retained(row, base)
-    assert share is not None and base.value is not None, "the task was asked before"
-    spread = None if difference is None else _spread(difference)
-    if spread is None or row.stderr is None or base.stderr is None or share.low is None:
-        return share
-    gap = base.value - (base.chance or 0.0)
-    change = share.value / 100 - 1
-    with_base = (row.stderr**2 - base.stderr**2 - spread**2) / 2
-    variance = spread**2 + (change * base.stderr) ** 2 - 2 * change * with_base
-    half = 100 * _Z95 * math.sqrt(max(variance, 0.0)) / abs(gap)
-    return Share(share.value, share.value - half, share.value + half)
+    assert row.value is not None and base.value is not None, "the task was asked before"
+    chance = base.chance or 0.0
+    gap = base.value - chance
+    share = (row.value - chance) / gap
+    own, of_base = deviation(row), deviation(base)
+    if row is base or own is None or of_base is None:
+        return Share(100 * share)
+    paired = None if difference is None else _spread(difference)
+    spread = math.hypot(own, of_base) if paired is None else paired
+    with_base = (own**2 - of_base**2 - spread**2) / 2
+    variance = spread**2 + ((share - 1) * of_base) ** 2 - 2 * (share - 1) * with_base
+    half = _Z95 * math.sqrt(max(variance, 0.0)) / abs(gap)
+    return Share(100 * share, 100 * (share - half), 100 * (share + half))
 
 
 def _spread(difference: Difference) -> float | None:
-    """The standard error that a difference's interval comes to."""
+    """The standard error that a difference's interval comes to; 0 where all documents agree."""
     if difference.low is None or difference.high is None:
-        return None
-    return (difference.high - difference.low) / (2 * _Z95)
+        return 0.0 if difference.difference == 0 and difference.p == 1 else None
+    spread = (difference.high - difference.low) / (2 * _Z95)
+    return spread if 0 <= spread < _LARGEST else None
 
 
 def mean(shares: Sequence[Share]) -> Share:

@@ -8,13 +8,14 @@ from harness.host.discovery import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the steered models, the tasks and the commands."""
+    """Name the steered models, the judge without calls, the tasks and the commands."""
     registrar.wrapper(
         "steered",
         stage="edits",
         hf="harness_axbench.models.hf:SteeringMixin",
         vllm="harness_axbench.models.vllm:VLLMSteeringMixin",
     )
+    registrar.model("proxy", "harness_axbench.assessing.proxy:Proxy")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(
         "axbench",

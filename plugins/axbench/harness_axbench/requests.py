@@ -12,3 +12,8 @@ STEERING = "steering"
 def wants_detection(request: Any) -> bool:
     """Whether a request asks for a concept's score of a text, instead of for words."""
     return isinstance(request.doc, Mapping) and bool(request.doc.get("detect"))
+
+
+def names_concept(request: Any) -> bool:
+    """Whether a request's row says itself which concept it is for."""
+    return isinstance(request.doc, Mapping) and request.doc.get("concept_id") is not None

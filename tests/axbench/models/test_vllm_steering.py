@@ -317,6 +317,29 @@ def test_loglikelihoods_follow_each_rows_steering(lm: Any, hf: SteeredHF, plain:
     assert [a[0] for a in found[-2:]] == pytest.approx([a[0] for a in stock], abs=1e-4)
 
 
+def test_rows_take_turns_over_the_concepts(lm: Any, hf: SteeredHF) -> None:
+    """``concept=each``: as hf, and as rows that name the concepts whose turn it is."""
+    each = tuple(lm.plan.steering(concept, 0.5 + concept) for concept in range(3))
+
+    def rows(*, named: bool) -> list[Any]:
+        found = [generation(k % 3, 0.5 + k % 3, ASKED[k % 4]) for k in range(7)]
+        found += [scored("loglikelihood", k % 3, 0.5 + k % 3, ASKED[k], " The") for k in range(4)]
+        for number, row in enumerate(found):
+            row.doc_id = number % 7
+            row.doc = row.doc if named else {}
+        return found
+
+    expected = tokens(lm, rows(named=True)[:7])
+    for model in (lm, hf):
+        turning = under(model, each=each)
+        assert tokens(turning, rows(named=False)[:7]) == expected
+        found = turning.loglikelihood(rows(named=False)[7:], disable_tqdm=True)
+        own = model.loglikelihood(rows(named=True)[7:], disable_tqdm=True)
+        assert [answer[0] for answer in found] == pytest.approx([a[0] for a in own], abs=1e-3)
+        assert [trace_of(answer)["concept_id"] for answer in found] == [0, 1, 2, 0]
+        assert turning.get_model_info()["each"]["concepts"] == [0, 1, 2]
+
+
 def test_rolling_loglikelihood_is_steered(lm: Any, hf: SteeredHF) -> None:
     rows = [(None, None), (1, 2.0), (2, 1.0)]
     requests = [scored("loglikelihood_rolling", *row, "The old house is green.") for row in rows]

@@ -113,6 +113,14 @@ def test_another_judge_judges_what_is_there(tmp_path: Path) -> None:
     assert done(tmp_path, judged(1, judge_max_unscored="0.2")) == []
 
 
+def test_more_or_less_of_what_is_there_is_judged(tmp_path: Path) -> None:
+    done(tmp_path, judged(0, judge_scope="score"))
+    race = planned(tmp_path, judged(0, judge_scope="race")).to_do()[0]
+    assert race.words[-3:] == ("--scope", "race", "--with-files")
+    everything = planned(tmp_path, judged(0)).to_do()[0]
+    assert everything.words[-3:] == ("--scope", "all", "--with-files")
+
+
 def test_what_scoring_cannot_say_anew_is_generated_again(tmp_path: Path) -> None:
     done(tmp_path, judged(0))
     for text in (judged(0, judge_strict="reference"), judged(1).replace("layer: 2", "layer: 3")):

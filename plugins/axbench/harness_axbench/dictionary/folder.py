@@ -188,6 +188,12 @@ class Dictionary:
         check(path, own["sha256"], _WORDS)
         return loaded(path)
 
+    def covered(self, method: str) -> tuple[int, ...]:
+        """The ids of the concepts that a method can steer towards, in the dictionary's order."""
+        files = self.facts(method).get("files")
+        numbers = (concept.id for concept in self.concepts)
+        return tuple(n for n in numbers if files is None or str(n) in files)
+
     def check_covers(self, method: str, concept_id: int) -> None:
         """Refuse a concept that a method of the kind ``weights`` was not trained for.
 

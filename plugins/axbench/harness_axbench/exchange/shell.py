@@ -12,10 +12,12 @@ name nor the model's own files can ask for that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.layers import check_layers
 from harness.errors import one_line
 from harness.models.checkpoints import load_tokenizer
 
@@ -61,6 +63,8 @@ class Shell:
         if "://" in name or name.startswith(("//", "\\\\")):
             raise HarnessError(f"model {one_line(name, 80)}: an address is no model's name")
         path = resolved(name)
+        if (Path(path) / "config.json").is_file():
+            check_layers(Path(path))
         code: dict[str, Any] = {"trust_remote_code": False}
         try:
             config = AutoConfig.from_pretrained(path, revision=revision, **code)

@@ -35,6 +35,8 @@ class Rated(_Item):
     concept: _Rating
     relatedness: _Rating
     fluency: _Rating
+    judged: bool = True
+    instruction: int | None = None
 
 
 class Suppressed(Rated):

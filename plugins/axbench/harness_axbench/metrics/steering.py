@@ -18,6 +18,11 @@ a factor could have been chosen if its best selection mean reaches every factor'
 it, where that factor is weaker); the lowest of the worst test means over those factors is the
 lower bound, likewise the upper.
 
+Not every response need be judged (``tasks.scopes``): an item with ``judged`` false is in no mean,
+is not unscored, and is not filled. Only factors with the fewest unjudged selection responses can be
+chosen, so that a factor that was given up early, on few responses, does not beat one that was
+judged on all. The bounds are then over the ratings that are missing, given what was given up.
+
 ``win_rate`` compares each concept's score with that of another run: 1 if it is larger, ½ if equal,
 0 if smaller. ``perplexity`` is of the generations under the unsteered model, averaged over the test
 instructions at the chosen factor.
@@ -36,6 +41,8 @@ LOWEST, HIGHEST = 0.0, 2.0
 ABSENCE = "absence"
 """2 − concept; an item that has it is of a generation whose concept was to be suppressed."""
 PERPLEXITY, BASELINE = "perplexity", "baseline"
+JUDGED = "judged"
+"""Whether the judge was asked about a generation; an item without it was judged."""
 
 
 def harmonic_mean(ratings: Sequence[float | None]) -> float:
@@ -73,6 +80,23 @@ def _at(items: Sequence[Item], split: str, factor: float | None) -> list[Item]:
     return [item for item in items if item["split"] == split and item["factor"] == factor]
 
 
+def is_judged(item: Item) -> bool:
+    """Whether the judge was asked about a generation."""
+    return bool(item.get(JUDGED, True))
+
+
+def _means(items: Sequence[Item], fill: float = math.nan) -> dict[float, float]:
+    """Mean selection scores by factor, weakest first, of the factors that can be chosen."""
+    own = {factor: _at(items, SELECT, factor) for factor in factors_in(items)}
+    unjudged = {f: sum(not is_judged(item) for item in found) for f, found in own.items()}
+    least = min((unjudged[f] for f, found in own.items() if found), default=0)
+    return {
+        factor: _mean([score(item, fill) for item in found if is_judged(item)])
+        for factor, found in own.items()
+        if unjudged[factor] <= least
+    }
+
+
 def factors_in(items: Sequence[Item]) -> list[float]:
     """The factors of some items, weakest first; none for a method without factors."""
     found = {item["factor"] for item in items if item["factor"] is not None}
@@ -85,17 +109,20 @@ def chosen_factor(items: Sequence[Item]) -> float | None:
     Returns:
         None for a model without factors, NaN where nothing could be chosen.
     """
-    factors = factors_in(items)
-    if not factors:
+    if not factors_in(items):
         return None
-    means = {f: _mean([score(item) for item in _at(items, SELECT, f)]) for f in factors}
-    known = [factor for factor in factors if not math.isnan(means[factor])]
+    means = _means(items)
+    known = [factor for factor in means if not math.isnan(means[factor])]
     return max(known, key=lambda factor: means[factor]) if known else math.nan  # first of equals
 
 
 def chosen_items(items: Sequence[Item]) -> list[Item]:
-    """One concept's test items at its factor: what its metrics are computed from."""
-    return _at(items, TEST, chosen_factor(items))
+    """One concept's test items at its factor: what its metrics are computed from.
+
+    None where one of them was not judged: a part of them would be another figure.
+    """
+    found = _at(items, TEST, chosen_factor(items))
+    return found if all(map(is_judged, found)) else []
 
 
 def overall_of(items: Sequence[Item]) -> float:
@@ -132,8 +159,9 @@ def bound_of(fill: float) -> Callable[[Sequence[Item]], float]:
 
     def of(items: Sequence[Item]) -> float:
         values = []
-        for factor in _possible(items):
-            values.append(_mean([score(item, fill) for item in _at(items, TEST, factor)]))
+        for factor in possible_factors(items):
+            found = _at(items, TEST, factor)
+            values.append(_mean([score(item, fill) for item in found if is_judged(item)]))
         known = [value for value in values if not math.isnan(value)]
         if not known:
             return math.nan
@@ -142,16 +170,12 @@ def bound_of(fill: float) -> Callable[[Sequence[Item]], float]:
     return of
 
 
-def _possible(items: Sequence[Item]) -> list[float | None]:
+def possible_factors(items: Sequence[Item]) -> list[float | None]:
     """Factors that some outcome of the missing ratings would have chosen, and the chosen one."""
-    factors = factors_in(items)
-    if not factors:
+    if not factors_in(items):
         return [None]
-    worst, best = (
-        {f: _mean([score(item, fill) for item in _at(items, SELECT, f)]) for f in factors}
-        for fill in (LOWEST, HIGHEST)
-    )
-    chosen = chosen_factor(items)
+    worst, best = (_means(items, fill) for fill in (LOWEST, HIGHEST))
+    factors, chosen = list(best), chosen_factor(items)
 
     def could_win(place: int) -> bool:
         mine = best[factors[place]]
@@ -160,6 +184,15 @@ def _possible(items: Sequence[Item]) -> list[float | None]:
         return not beaten and not math.isnan(mine)
 
     return [f for place, f in enumerate(factors) if f == chosen or could_win(place)]
+
+
+def comparable_items(items: Sequence[Item]) -> list[Item]:
+    """One concept's items on the instructions that were judged at every factor.
+
+    What factors may be compared by: all items, where all were judged.
+    """
+    lacking = {item.get("instruction") for item in items if not is_judged(item)}
+    return [item for item in items if not lacking or item.get("instruction") not in lacking]
 
 
 def _rated(name: str, of: ConceptValue) -> ConceptMean:
@@ -181,5 +214,5 @@ win_rate_ci95 = win_rate.ci95
 
 
 def n_unscored(items: Sequence[Item]) -> int:
-    """How many generations lack a rating."""
-    return sum(any(item[name] is None for name in NAMES) for item in items)
+    """How many of the generations that were to be judged lack a rating."""
+    return sum(is_judged(item) and any(item[name] is None for name in NAMES) for item in items)

@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 from harness import Wrapper, traced
 from harness.artefacts.checksums import fingerprint
 from harness.errors import shown
-from harness_axbench.requests import STEERING
+from harness_axbench.models.telling import InTurn, arguments, by_default
+from harness_axbench.requests import STEERING, names_concept
 from harness_axbench.steering.plan import Plan, choose, make_plan
 from harness_axbench.steering.positions import ALL
+from harness_axbench.steering.selected import STEERED
 from harness_axbench.steering.steering import ADD
 
 log = logging.getLogger(__name__)
@@ -34,15 +36,19 @@ class SteeringPart(Wrapper):
         pretrained: Model id or path, ``testbed:NAME``, or a loaded model.
         steering: Folder of a dictionary.
         method: Method of the dictionary; may be left out where it has only one.
-        concept: With ``factor``: steer every row that names no concept itself.
+        concept: Steer every row that names no concept itself towards this one; with ``each``, row
+            i of a task towards the i-th of the dictionary's concepts, and on from the first again.
         factor: Multiple of max_act for those rows.
+        factors: With ``concept=each``, in the place of ``factor``: a run of ``axbench_steer``,
+            whose selected factor of each concept is taken.
         intervention: ``add``, ``clamp``, ``min_clamp`` or ``null_out``.
         positions: ``all``, ``prompt``, ``generated``, or a slice of the prompt's tokens.
         perplexity: Whether each steered answer is also scored by the unsteered model.
         **kwargs: As for the class behind, and ``response_cache``.
 
     Raises:
-        HarnessError: The dictionary is missing, damaged, or for another model.
+        HarnessError: The dictionary is missing, damaged, or for another model; an argument has no
+            such value, or ``factors`` is no run of the same steering.
     """
 
     model_name: ClassVar[str] = "hf-steered"
@@ -50,9 +56,11 @@ class SteeringPart(Wrapper):
         " and would mix up steered answers; use --model_args …,response_cache=FILE instead"
     )
     no_matter = frozenset(  # they are in the identity and in each request's steering
-        {"steering", "method", "concept", "factor", "intervention", "positions", "perplexity"}
+        {"steering", "method", "concept", "factor", "factors", "intervention", "positions"}
+        | {"perplexity"}
     )
     plan: Plan
+    world_size: int
 
     def __init__(
         self,
@@ -60,8 +68,9 @@ class SteeringPart(Wrapper):
         *,
         steering: str | None = None,
         method: str | None = None,
-        concept: int | None = None,
+        concept: int | str | None = None,
         factor: float | None = None,
+        factors: str | None = None,
         intervention: str = ADD,
         positions: str = ALL,
         perplexity: bool = False,
@@ -72,6 +81,7 @@ class SteeringPart(Wrapper):
             method,
             concept,
             factor,
+            factors=factors,
             intervention=intervention,
             positions=positions,
             model=self.model_name,
@@ -80,6 +90,7 @@ class SteeringPart(Wrapper):
         self._warned: set[str] = set()
         self._seen: Counter[str] = Counter()  # by task
         self._applied: Counter[str] = Counter()  # of those, rows in whose answer the method is
+        self._in_turn = InTurn()
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
         if self.plan.steers:
             self.attach()
@@ -104,6 +115,8 @@ class SteeringPart(Wrapper):
     def note(self, request: Any) -> dict[str, Any]:
         steering = choose(self.plan, request, self._warned)
         self.count(request, steering is not None)
+        if self.plan.each and steering is not None and not names_concept(request):
+            self._in_turn.take(request, steering)
         return super().note(request) | {STEERING: steering}
 
     def count(self, request: Any, applied: bool) -> None:
@@ -122,10 +135,7 @@ class SteeringPart(Wrapper):
     def labels(self) -> dict[str, str | None]:
         if not self._steers:
             return super().labels() | {"steered": None}
-        all_rows = self.plan.everywhere
-        factor = f" × {all_rows.factor:g}" if all_rows and all_rows.factor is not None else ""
-        where = f", concept {all_rows.concept_id}{factor}" if all_rows else ""
-        return super().labels() | {"steered": f"{self.plan.method}{where}"}
+        return super().labels() | {"steered": f"{self.plan.method}{by_default(self.plan)}"}
 
     def idle(self) -> dict[str, frozenset[str]]:
         found = super().idle()
@@ -137,7 +147,7 @@ class SteeringPart(Wrapper):
     @property
     def _steers(self) -> bool:
         """Whether the method has had, or will have, a part in any answer."""
-        return self._applied.total() > 0 or self.plan.everywhere is not None
+        return self._applied.total() > 0 or bool(self.plan.everywhere or self.plan.each)
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results say of the model; lm-eval asks when all is answered.
@@ -148,17 +158,18 @@ class SteeringPart(Wrapper):
         applied = {task: f"{self._applied[task]} of {rows}" for task, rows in self._seen.items()}
         if not self._steers:
             return stock() | {"method": "", "method_args": {}, "applied": applied}
-        everywhere = self.plan.everywhere
         return stock() | {
             "applied": applied,
             "method_by_task": dict.fromkeys(self.idle(), ""),
             "method": self.plan.method,
-            "method_args": everywhere.trace() if everywhere else {},
+            "method_args": arguments(self.plan),
             "artefact_hash": self.plan.found.sha256,
             "layer": self.plan.found.layer if self.plan.steers else None,
             **self._spread(),
             "intervention": self.plan.intervention,
             "positions": self.plan.positions,
+            STEERED: self.plan.edit,
+            **self._in_turn.told(self.plan, alone=self.world_size == 1),
         }
 
     def _spread(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ negatives. The mean curve is the mean over concepts of tpr at each fpr of a grid
 is read off between its points by straight lines, and at a vertical rise at its upper end.
 
 Factor curves. At each factor the mean over concepts of the mean over a concept's instructions,
-those for selection and those for test alike; the band is the 95 % bootstrap interval over concepts.
+those for selection and those for test alike, or where not all was judged those that were judged at
+every factor; the band is the 95 % bootstrap interval over concepts.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from harness_axbench.metrics import (
 )
 from harness_axbench.metrics.concept_mean import ConceptMean, Item
 from harness_axbench.metrics.ratings import CONCEPT, FLUENCY, RELATEDNESS
-from harness_axbench.metrics.steering import HIGHEST, LOWEST
+from harness_axbench.metrics.steering import HIGHEST, LOWEST, comparable_items
 from harness_axbench.report.reading import DETECTION, SUPPRESSION, Section, Series
 
 GRID = np.linspace(0, 1, 101)
@@ -138,7 +139,9 @@ def kinds_of(section: Section) -> dict[str, str]:
 def factor_curves(items: Sequence[Item], kinds: Sequence[str]) -> dict[str, list[Estimate]]:
     """For each kind of score an estimate at each of ``factors_in(items)``."""
     found: dict[str, list[Estimate]] = {kind: [] for kind in kinds}
-    for at in factors_in(items):
+    at_all = factors_in(items)
+    items = [item for own in by_concept(items).values() for item in comparable_items(own)]
+    for at in at_all:
         own = [item for item in items if item["factor"] == at]
         for kind in kinds:
             statistic = ConceptMean(kind, _mean_of(kind), bounds=(LOWEST, HIGHEST))

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import HarnessError
+from harness import DataError, HarnessError
 from harness_axbench.dictionary.folder import Dictionary, read
 from harness_axbench.dictionary.kinds import STEERING, VECTORS
+from harness_axbench.requests import names_concept
 from harness_axbench.steering.positions import ALL, Positions
+from harness_axbench.steering.selected import selected_factors
 from harness_axbench.steering.steering import ADD, KINDS, NULL_OUT, Steering
 
 log = logging.getLogger(__name__)
+
+EACH = "each"
+"""``concept=each``: row i of a task is steered by concept i mod C, C concepts in order."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Plan:
         intervention: How it steers.
         positions: Where.
         everywhere: The steering of rows that name no concept; None leaves them alone.
+        each: In its place one for each concept, for the rows in turn.
     """
 
     found: Dictionary
@@ -37,6 +42,17 @@ class Plan:
     intervention: str = ADD
     positions: str = ALL
     everywhere: Steering | None = None
+    each: tuple[Steering, ...] = ()
+
+    @property
+    def edit(self) -> dict[str, str]:
+        """What a factor is a factor of: it says nothing of another edit."""
+        return {
+            "artefact_hash": self.found.sha256,
+            "method": self.method,
+            "intervention": self.intervention,
+            "positions": self.positions,
+        }
 
     @property
     def kind(self) -> str:
@@ -83,9 +99,10 @@ class Plan:
 def make_plan(
     steering: str | None,
     method: str | None,
-    concept: int | None,
+    concept: int | str | None,
     factor: float | None,
     *,
+    factors: str | None = None,
     intervention: str = ADD,
     positions: str = ALL,
     model: str = "hf-steered",
@@ -95,6 +112,7 @@ def make_plan(
     Raises:
         HarnessError: ``steering`` is missing, the dictionary or the method is not there, an
             argument has no such value, or one of ``concept`` and ``factor`` is missing.
+        DataError: ``factors`` is no run to take factors from.
     """
     if not steering:
         stock = model.partition("-")[0]
@@ -113,17 +131,53 @@ def make_plan(
     plan = Plan(found, method, intervention, positions)
     if plan.kind != VECTORS and (intervention, positions) != (ADD, ALL):
         raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
-    for name, value, kinds in (("concept", concept, (int,)), ("factor", factor, (int, float))):
-        sound = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not sound:
-            raise HarnessError(
-                f"{name}={value}: write {'a whole' if name == 'concept' else 'a'} number"
-            )
+    _check_number("factor", factor, (int, float))
+    if concept == EACH:
+        return replace(plan, each=_of_each(plan, factor, factors))
+    _check_number("concept", concept, (int,))
+    if factors:
+        raise HarnessError("factors=RUN goes with concept=each; with concept=ID pass factor=F")
     if concept is None and factor is None:
         return plan
     if concept is None or (factor is None and not plan.factorless):
-        raise HarnessError("concept= and factor= steer every row together; pass both or neither")
+        raise HarnessError(
+            "concept= and factor= steer every row together; pass both or neither (concept=each "
+            "steers the rows by all concepts in turn)"
+        )
     return replace(plan, everywhere=plan.steering(int(concept), factor))
+
+
+def _check_number(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    sound = isinstance(value, kinds) and not isinstance(value, bool)
+    if value is not None and not (sound and math.isfinite(value)):
+        what = "a whole number, or each" if name == "concept" else "a number"
+        raise HarnessError(f"{name}={value}: write {what}")
+
+
+def _of_each(plan: Plan, factor: float | None, factors: str | None) -> tuple[Steering, ...]:
+    """The steering towards each concept that the method covers, in the dictionary's order."""
+    if factor is not None and factors:
+        raise HarnessError("factor= and factors= both say how strongly to steer; pass one of them")
+    numbers = plan.found.covered(plan.method)
+    if not factors:
+        if factor is None and not plan.factorless:
+            raise HarnessError(
+                "concept=each needs to be told how strongly to steer: factors=RUN, a run of "
+                "axbench_steer, takes the factor that was selected for each concept; factor=F is "
+                "the same for all"
+            )
+        return tuple(plan.steering(number, factor) for number in numbers)
+    chosen = selected_factors(str(factors), plan.edit)
+    if strange := chosen.keys() - set(numbers):
+        raise DataError(f"factors={factors}: {plan.found.folder} has no concept {min(strange)}")
+    if len(chosen) < len(numbers):
+        log.warning(
+            "factors=%s has %d of the dictionary's %d concepts; concept=each is over those",
+            factors,
+            len(chosen),
+            len(numbers),
+        )
+    return tuple(plan.steering(number, chosen[number]) for number in numbers if number in chosen)
 
 
 def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
@@ -135,20 +189,12 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
         warned: Tasks already warned about; added to.
 
     Raises:
-        HarnessError: A row names a concept and no factor, and the method steers by one.
+        HarnessError: A row names a concept and no factor, and the method steers by one; or rows
+            are to be steered in turn and have no number.
     """
-    doc = request.doc if isinstance(request.doc, Mapping) else {}
-    if doc.get("concept_id") is None:
-        task = str(request.task_name)
-        if plan.everywhere is None and task not in warned:
-            warned.add(task)
-            log.warning(
-                "%s: its rows name no concept, %s is applied to none of them and the results are "
-                "the plain model's; concept=ID,factor=F in --model_args steers all of them",
-                task,
-                plan.method,
-            )
-        return plan.everywhere
+    if not names_concept(request):
+        return _in_turn(plan, request) if plan.each else _by_default(plan, request, warned)
+    doc = request.doc
     if doc.get("factor") is None and not plan.factorless:
         raise HarnessError(
             f"{request.task_name}: its rows have a concept and no factor, as for a model that does "
@@ -156,3 +202,26 @@ def choose(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
         )
     factor = None if doc.get("factor") is None else float(doc["factor"])
     return plan.steering(int(doc["concept_id"]), factor)
+
+
+def _in_turn(plan: Plan, request: Any) -> Steering:
+    """By the document's number: all requests of a document are steered alike."""
+    if not isinstance(request.doc_id, int):
+        raise HarnessError(
+            f"{request.task_name}: its rows have no number, by which concept=each steers them"
+        )
+    return plan.each[request.doc_id % len(plan.each)]
+
+
+def _by_default(plan: Plan, request: Any, warned: set[str]) -> Steering | None:
+    task = str(request.task_name)
+    if plan.everywhere is None and task not in warned:
+        warned.add(task)
+        log.warning(
+            "%s: its rows name no concept, %s is applied to none of them and the results are the "
+            "plain model's; in --model_args concept=ID,factor=F steers all of them, concept=each "
+            "by all concepts in turn",
+            task,
+            plan.method,
+        )
+    return plan.everywhere

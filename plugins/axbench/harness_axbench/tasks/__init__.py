@@ -16,19 +16,26 @@ A row of the detection tasks is a text and a concept. ``axbench_detect`` is answ
 model by P(" Yes") against P(" No"), by a steering wrapper by its method's own score;
 ``axbench_detect_prompt`` by a generative model in words.
 
+Which generations are judged is said by ``judge_scope`` (``tasks.scopes``).
+
 What curves are drawn from is in the samples. Steering: a sample's ``overall_score`` has concept_id,
 factor, split and the three ratings (and ``absence``, ``perplexity``, ``baseline``, where there are
-any). Detection: a sample's ``auroc`` has concept_id, category and score.
+any; where not all are judged also ``instruction``, and ``judged`` false of those that are not).
+Detection: a sample's ``auroc`` has concept_id, category and score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from harness import JudgedTask, Judgement, Question, Row, SourcedTask, margin
+from harness import AssistantSpec, JudgedTask, Judgement, Question, Row, SourcedTask, margin
+from harness.judging.judgement import Rounds
+from harness.judging.options import ALL, RACE, SCOPES, SCORE
+from harness_axbench.assessing import proxy
 from harness_axbench.metrics import (
     ABSENCE,
     BASELINE,
@@ -37,8 +44,10 @@ from harness_axbench.metrics import (
     n_unparsed,
     ratings,
 )
+from harness_axbench.metrics.concept_mean import Item
+from harness_axbench.metrics.steering import JUDGED
 from harness_axbench.options import run_options
-from harness_axbench.tasks import baseline, prompting
+from harness_axbench.tasks import baseline, prompting, scopes
 
 
 class SteerRow(BaseModel):
@@ -49,6 +58,7 @@ class SteerRow(BaseModel):
     concept_id: int
     concept: str
     instruction: str
+    instruction_index: int | None = None
     factor: FiniteFloat | None
     split: Literal["select", "test"]
 
@@ -63,18 +73,58 @@ class SteerTask(JudgedTask):
     suppressed: ClassVar[bool] = False
     file_keys: ClassVar[frozenset[str]] = frozenset({baseline.KEY})
     row_kind: ClassVar[Any] = SteerRow
+    scopes: ClassVar[frozenset[str]] = frozenset(SCOPES)
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._baseline: Mapping[int, float | None] = {}
+        self._race: Row = {}
         super().__init__(config)
         rows = self.dataset[self.config.test_split]
-        self._absent: tuple[str, ...] = () if any(rows["factor"]) else ("factor",)
+        self._absent: tuple[str, ...] = () if self._has_factors else ("factor",)
         self._run = run_options(self.config.metadata)
         if self._run.baseline:
             texts = dict(zip(rows["concept_id"], rows["concept"], strict=True))
             self._baseline = baseline.scores(self._run.baseline, texts, suppressed=self.suppressed)
         else:
             self._absent += ("win_rate", "win_rate_ci95")
+
+    @cached_property
+    def _has_factors(self) -> bool:
+        return any(self.dataset[self.config.test_split]["factor"])
+
+    @property
+    def scope(self) -> str:
+        """The run's scope; ``all`` where no factor is to be chosen."""
+        return super().scope if self._has_factors else ALL
+
+    def rounds(self, docs: Sequence[Row]) -> Rounds:
+        """The rounds of the run's scope."""
+        if self.scope == ALL:
+            yield from super().rounds(docs)
+            return
+        items: list[Item] = [self.item(doc, self.unjudged("")) for doc in docs]
+        race = scopes.Race(docs, items)
+        for places in scopes.score_plan(items) if self.scope == SCORE else race.plan():
+            judgements = yield places
+            for place, judgement in zip(places, judgements, strict=True):
+                items[place] = self.item(docs[place], judgement)
+        self._race = race.note() if self.scope == RACE else {}
+
+    def note_calls(self, found: Sequence[Judgement], **more: Any) -> None:
+        """Beside the counts, how far the race erred where that was seen."""
+        super().note_calls(found, **self._race, **more)
+
+    def note_judge(self, **more: Any) -> None:
+        """A race is a part of the judge: its scores are not ranked with others."""
+        super().note_judge(**({"scope": RACE} if self.scope == RACE else {}), **more)
+
+    def choose_judge(self) -> AssistantSpec | None:
+        """The judge the run asks for; the proxy with what it needs of the run."""
+        spec = super().choose_judge()
+        if spec is None or spec.model != proxy.PROXY:
+            return spec
+        metadata = self.config.metadata
+        return proxy.completed(spec, metadata, run_options(metadata))
 
     def questions(self, doc: Row, response: str) -> Mapping[str, Question]:
         return ratings.questions(
@@ -85,6 +135,10 @@ class SteerTask(JudgedTask):
         """What the metrics know of one generation."""
         item = {key: doc[key] for key in ("concept_id", "factor", "split")}
         item |= {name: judgement.ratings[name] for name in ratings.NAMES}
+        if self.scope != ALL:
+            item |= {"instruction": doc.get("instruction_index")}
+        if not judgement.judged:
+            item |= {JUDGED: False}
         if PERPLEXITY in judgement.trace:
             item[PERPLEXITY] = judgement.trace[PERPLEXITY]
         if self._baseline:

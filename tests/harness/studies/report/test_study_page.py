@@ -102,11 +102,29 @@ def test_it_answers_what_a_reader_asks(tmp_path: Path) -> None:
     assert "good/late failed no memory left logs/good.late.log" in words
 
 
+def test_it_says_who_judged_and_what_is_of_a_part_of_the_data(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    judge = {"judge": {"model": "local-chat-completions", "model_args": {"model": "some-judge"}}}
+    study.done("plain", "t", acc(0.5), metadata=judge, n=10)
+    study.done("other", "t", acc(0.5), metadata=judge)
+    view = study.view(failed=[Failure(name="a", line="b", log="c")])
+    words = words_of(page_of(view, tmp_path))
+    assert "done. Some values are of a part of the data (limit 10). 1 failed ." in words
+    assert "acc ↑, judged by some-judge other 0.500" in words
+
+
 def test_a_study_without_baseline_or_general_tasks_says_so(tmp_path: Path) -> None:
     view = small(tmp_path, baseline=None, gain=None, retained=(), differences=(), uncompared=())
     words = words_of(page_of(view, tmp_path))
     assert "The study names no baseline, so nothing is compared." in words
     assert "The study names no task of gains" in words
+
+
+def test_too_few_units_are_said_to_be_so(tmp_path: Path) -> None:
+    few = difference("good", "gain", 0.5, low=None, high=None, p=None, p_holm=None, units=1)
+    words = words_of(page_of(small(tmp_path, differences=[few]), tmp_path))
+    assert "+0.500 not tested, too few units" in words
+    assert "— too few units" in words and "100 in 1 unit" in words
 
 
 def test_a_study_of_which_all_failed_has_a_page(tmp_path: Path) -> None:
@@ -200,6 +218,20 @@ def test_a_group_unfolds_and_a_cell_opens(browser: Chrome, tmp_path: Path) -> No
     browser.find_element("css selector", '[data-at="1-4"]').click()
     assert texts(browser, "#body .absent") == ["missing", "failed", "missing"]
     quiet(browser)
+
+
+@pytest.mark.browser
+def test_the_forest_s_scale_stands_under_its_lines(browser: Chrome, tmp_path: Path) -> None:
+    opened(browser, small(tmp_path), tmp_path)
+    places = browser.execute_script(
+        "return [...document.querySelectorAll('.grove:nth-of-type(1) :is(.zero, .ticks text)')]"
+        ".filter((node) => node.classList.contains('zero') || node.textContent === '0')"
+        ".map((node) => node.getBoundingClientRect()).map((box) => box.left + box.width / 2)"
+    )
+    assert len(places) == 3
+    assert max(places) - min(places) < 1.5
+    ticks = texts(browser, ".grove:nth-of-type(1) .ticks text")
+    assert ticks[0] == "−0.5" and ticks[-1] == "+0.5"
 
 
 @pytest.mark.browser

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from study_results import Study, difference
 
-from harness.leaderboard import Share
+from harness.leaderboard import Share, compared
+from harness.studies.report import write_report
 from harness.studies.report.matrix import matrix_of
 from harness.studies.report.pictures import tradeoff_picture
 from harness.studies.report.tradeoff import Tradeoff, front, kept_share, mean, tradeoff_of
@@ -73,18 +75,23 @@ def test_what_is_retained_by_hand(tmp_path: Path) -> None:
     paired = kept_share(row, base, difference("other", "t", -0.1, half=0.0196))
     assert (paired.value, paired.high - paired.value) == pytest.approx((75, 5.6137), abs=1e-4)
     assert kept_share(base, base, None) == Share(100)
+    same = difference("other", "t", 0.0, low=None, high=None, p=1.0)
+    assert kept_share(replace(row, value=0.6), base, same) == Share(100, 100, 100)
 
 
-def test_independent_pairs_give_the_independent_interval(tmp_path: Path) -> None:
-    """With σ_d² = σ_s² + σ_t² nothing is gained by pairing."""
+def test_it_is_the_leaderboard_s_share_and_interval(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    study.done("plain", "t", acc(0.6, 0.02), chance=0.2)
+    file = study.done("plain", "t", acc(0.6, 0.02), chance=0.2)
     study.done("other", "t", acc(0.5, 0.03), chance=0.2)
-    own = matrix_of(study.view()).column(0)
-    row, base = own["other"].row, own["plain"].row
-    pair = difference("other", "t", -0.1, half=1.96 * (0.02**2 + 0.03**2) ** 0.5)
-    paired, alone = kept_share(row, base, pair), kept_share(row, base, None)
-    assert (paired.low, paired.high) == pytest.approx((alone.low, alone.high))
+    view = study.view()
+    own = matrix_of(view).column(0)
+    rows = compared(view.table, teacher=str(file)).rows
+    (expected,) = [row.retained for row in rows if row.value == 0.5]
+    found = kept_share(own["other"].row, own["plain"].row, None)
+    assert expected is not None
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
 
 
 def test_points_and_front(tmp_path: Path) -> None:
@@ -105,9 +112,39 @@ def test_a_task_that_says_nothing_is_left_out_for_all(tmp_path: Path) -> None:
     assert isinstance(found, Tradeoff)
     assert found.tasks == ["one"]
     assert found.left_out == [
-        "guessed is left out: less of it is better, or the baseline, plain, is within noise of "
-        "guessing on it."
+        "guessed is left out: the baseline is not shown to be better than guessing."
     ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "more", "why"),
+    [
+        (acc(0.5), {"up": False}, "less of it is better"),
+        (acc(0.2), {"up": False, "chance": 0.25}, "not shown to be better than guessing"),
+        ({"acc,none": 0.5}, {"chance": 0.2}, "has no interval"),
+        (acc(0.1), {"chance": 0.25}, "not shown to be better than guessing"),
+    ],
+)
+def test_why_a_task_says_nothing(
+    tmp_path: Path, metrics: dict[str, Any], more: dict[str, Any], why: str
+) -> None:
+    study = Study(tmp_path)
+    study.done("plain", "gain", acc(0.5))
+    study.done("plain", "t", metrics, **more)
+    found = told(study.view(gain="gain", retained=["t"]))
+    assert isinstance(found, str)
+    assert found.startswith("t is left out: ") and why in found
+
+
+def test_where_less_is_better_chance_says_what_there_is_to_lose(tmp_path: Path) -> None:
+    """A Brier score of 0.1 where guessing has 0.25; 0.16 retains 0.09/0.15 = 60 %."""
+    study = Study(tmp_path)
+    for run, value in {"plain": 0.1, "other": 0.16}.items():
+        study.done(run, "gain", acc(0.5))
+        study.done(run, "t", acc(value), up=False, chance=0.25)
+    found = told(study.view(gain="gain", retained=["t"]))
+    assert isinstance(found, Tradeoff)
+    assert [point.kept.value for point in found.points] == pytest.approx([100, 60])
 
 
 def test_a_run_without_all_tasks_has_no_point(tmp_path: Path) -> None:
@@ -140,6 +177,24 @@ def test_why_there_is_none(tmp_path: Path, more: dict[str, Any], sentence: str) 
     found = told(study_of(tmp_path, plain=0.2).view(**more))
     assert isinstance(found, str)
     assert sentence in found
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 1.7e308])
+def test_what_is_too_large_to_be_drawn_is_left_out(tmp_path: Path, value: float) -> None:
+    study = study_of(tmp_path, plain=0.2, good=0.8)
+    study.done("huge", "gain", acc(value))
+    study.done("huge", "one", acc(0.6), chance=0.2)
+    study.done("wide", "gain", acc(0.5, 1e300))
+    study.done("wide", "one", acc(value), chance=0.2)
+    found = told(study.view(gain="gain", retained=["one"]))
+    assert isinstance(found, Tradeoff)
+    assert [point.run for point in found.points] == ["plain", "good"]
+    assert found.left_out == [
+        "wide is left out: it has no value on one.",
+        "huge is left out: a value of it is too large to be drawn.",
+    ]
+    pair = difference("good", "one", value, low=-1.7e308, high=1.7e308)
+    write_report(tmp_path / "a.html", study.view(gain="gain", retained=["one"], differences=[pair]))
 
 
 def test_the_picture_names_its_runs(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from harness.reports.figures import (
 )
 from harness.reports.files import Cell
 from harness_axbench.metrics import factors_in
+from harness_axbench.metrics.steering import is_judged
 from harness_axbench.report.curves import OVERALL, Estimate, Standing, factor_curves, kinds_of
 from harness_axbench.report.pictures.parts import WHO, WIDTH, Picture, name_of, number, who
 from harness_axbench.report.reading import Section, short
@@ -66,6 +67,8 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
         "over concepts. Scores run from 0 to 2. Under a method's name: its overall score, each "
         "concept at the factor chosen for it."
     )
+    if not all(is_judged(item) for one in curved for item in one.series.items):
+        caption += " Where not all was judged: of the instructions that were judged at each factor."
     if any(flats.values()):
         caption += " Dotted: the same model on the same task, unsteered."
     svg = draw(

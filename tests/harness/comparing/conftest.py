@@ -1,0 +1,1 @@
+"""Tests here import what they share, ``compared_runs``, from this folder."""
