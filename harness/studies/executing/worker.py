@@ -4,7 +4,7 @@
 
 ``ORDERS`` and ``ANSWERS`` are descriptors of pipes that no command knows of. Where the pipe of
 orders is closed, by the parent or by its death, the unit at work is interrupted as by SIGTERM; if
-it does not end in time, the process and all that it has started are killed.
+it does not end in time, the process group, which is the worker's own, is killed.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ class _Orders:
             if self._busy.is_set():  # again, should the command have let it pass
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             time.sleep(GRACE / 4)
-        if os.getpgid(0) == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 def serve(orders: int, answers: int) -> None:
