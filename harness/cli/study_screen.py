@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Screen
 
-    from harness.comparing import Difference
+    from harness.comparing import Difference, Uncompared
     from harness.leaderboard import Row
     from harness.studies.closing import Closed
 
@@ -174,7 +174,7 @@ def show_failures(plan: Plan, ended: Ended) -> None:
         print(printable(f"not run: {unit.name}{why}"), file=sys.stderr)
 
 
-def show_results(plan: Plan, closed: Closed) -> None:
+def show_results(plan: Plan, closed: Closed, *, differences: bool = True) -> None:
     """Runs by tasks with intervals; differences from the baseline; and what was written."""
     from rich.console import Console
 
@@ -183,9 +183,9 @@ def show_results(plan: Plan, closed: Closed) -> None:
         console.print(_matrix(plan, closed, columns))
     for skipped in closed.table.skipped:
         print(printable(f"skipped {skipped.path}: {skipped.reason}"), file=sys.stderr)
-    if closed.compared and plan.study.baseline:
+    if differences and closed.compared and plan.study.baseline:
         some = _told_first(plan, closed.compared.differences)
-        show(some, closed.compared.uncompared, plan.study.baseline)
+        show(some, _surprising(plan, closed.compared.uncompared), plan.study.baseline)
         if more := len(closed.compared.differences) - len(some):
             print(f"… and {more} more differences in comparisons.csv")
     names = ", ".join(file.name for file in closed.files[:-1])
@@ -197,6 +197,12 @@ def _told_first(plan: Plan, differences: Sequence[Difference]) -> list[Differenc
     """Differences for a screen: of the study's own tasks, not of a group's, and not too many."""
     own = {cell.task for cell in plan.cells}
     return sorted(differences, key=lambda one: one.task not in own)[:_DIFFERENCES]
+
+
+def _surprising(plan: Plan, uncompared: Sequence[Uncompared]) -> list[Uncompared]:
+    """What is not compared, without tasks that by the study's own file one of the two has not."""
+    asked = {(cell.run, cell.task) for cell in plan.cells}
+    return [one for one in uncompared if {(one.run, one.task), (one.baseline, one.task)} <= asked]
 
 
 def _side_by_side(plan: Plan, closed: Closed, width: int) -> Iterator[list[_Column]]:
@@ -248,8 +254,9 @@ def _matrix(plan: Plan, closed: Closed, columns: Sequence[_Column]) -> Screen:
     for column in columns:
         screen.add_column(Text(column.title), justify="right", overflow="fold")
     for variant in plan.variants:
-        cells = [_value(_row(closed, variant, column)) for column in columns]
-        screen.add_row(*map(Text, [printable(variant), *cells]))
+        rows = [_row(closed, variant, column) for column in columns]
+        if any(rows):
+            screen.add_row(*map(Text, [printable(variant), *map(_value, rows)]))
     return screen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +88,11 @@ def run_plan(
     by_name = {unit.name: unit for unit in units}
     outcomes: list[Outcome] = []
     try:
-        for outcome in executor.run(units, keep_going=keep_going) if units else ():
-            _note(by_name[outcome.unit], outcome)
-            outcomes.append(outcome)
-            watch(outcome)
+        with closing(executor.run(units, keep_going=keep_going)) as ends:
+            for outcome in ends:
+                _note(by_name[outcome.unit], outcome)
+                outcomes.append(outcome)
+                watch(outcome)
     except KeyboardInterrupt as stop:
         stop.add_note(KEPT)
         raise

@@ -11,7 +11,7 @@ of the local files that it names, the versions of the packages that matter. Wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,7 +100,7 @@ class Outcome:
 class Executor(Protocol):
     """Runs units: each once, after those that it needs; one whose needs failed is not run."""
 
-    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Iterable[Outcome]:
+    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Generator[Outcome, None, None]:
         """Yield how each unit ended, as it ends; at the first failure stop unless ``keep_going``.
 
         Units whose needs are done, or fail, or are not among ``units`` are the caller's care: what

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from harness.errors import HarnessError
@@ -19,7 +20,8 @@ class LocalExecutor:
     on in a new one. Where the run is interrupted, units take back what they have begun.
 
     Args:
-        processes: How many; each holds one network at a time.
+        processes: How many; each holds one network at a time. Several share the processors: each
+            has as many threads as come to it, unless ``OMP_NUM_THREADS`` says otherwise.
 
     Raises:
         HarnessError: There are fewer than one.
@@ -30,7 +32,7 @@ class LocalExecutor:
             raise HarnessError(f"--processes {processes}: at least 1 is needed")
         self.processes = processes
 
-    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Iterator[Outcome]:
+    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Generator[Outcome, None, None]:
         """Yield how each unit ended, as it ends; one whose needs failed is not run.
 
         Args:
@@ -43,7 +45,8 @@ class LocalExecutor:
         units = [absolute(unit) for unit in units]
         schedule = Schedule(units)
         sweep(units)
-        workers = [Worker() for _ in range(min(self.processes, max(1, len(units))))]
+        count = min(self.processes, max(1, len(units)))
+        workers = [Worker(threads=_share(count)) for _ in range(count)]
         try:
             begins = True
             while True:
@@ -60,6 +63,13 @@ class LocalExecutor:
         finally:
             end(workers)
             sweep(units)
+
+
+def _share(processes: int) -> int | None:
+    """Threads of one of several processes; None leaves it to torch."""
+    if processes == 1:
+        return None
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def _deal(schedule: Schedule, workers: Sequence[Worker]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class RayExecutor:
     def __init__(self, address: str | None = None, retries: int = RETRIES) -> None:
         self.address, self.retries = address, retries
 
-    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Iterator[Outcome]:
+    def run(self, units: Sequence[Unit], *, keep_going: bool) -> Generator[Outcome, None, None]:
         """Yield how each unit ended, as it ends; one whose needs failed is not run.
 
         Args:

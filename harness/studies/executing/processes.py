@@ -25,13 +25,17 @@ _MODULE = "harness.studies.executing.worker"
 class Worker:
     """A process that runs units; there is a new one where it has died.
 
+    Args:
+        threads: Of torch and its like, unless the environment says how many.
+
     Attributes:
         unit: What it is at.
         group: ``sharing`` of the last cell it was given, whose network it has.
         answers: The descriptor on which it answers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
         self.unit: Unit | None = None
         self.group = ""
         self.answers = self._orders = -1
@@ -54,10 +58,13 @@ class Worker:
         self.answers, answers = os.pipe()
         self._buffer = b""
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the process
+        environment = dict(os.environ)
+        if self._threads is not None:
+            environment.setdefault("OMP_NUM_THREADS", str(self._threads))
         command = [sys.executable, "-P", "-m", _MODULE, str(orders), str(answers)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own words
-                command, pass_fds=(orders, answers), start_new_session=True,
+                command, pass_fds=(orders, answers), start_new_session=True, env=environment,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._said,
             )  # fmt: skip
         finally:

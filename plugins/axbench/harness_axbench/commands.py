@@ -322,6 +322,9 @@ def show(
     ],
     *,
     concepts: Annotated[int, typer.Option(min=1, help="Concepts to show, at most.")] = 2,
+    short: Annotated[
+        bool, typer.Option("--short", help="A line an answer, cut at the screen's width.")
+    ] = False,
 ) -> None:
     """Print what methods wrote beside what the model writes by itself, from their samples."""
     from rich.console import Console
@@ -332,7 +335,7 @@ def show(
     found = read_runs(runs)
     for reason in found.left_out:
         typer.echo(printable(f"left out: {reason}"), err=True)
-    Console(highlight=False).print(table(beside(found, concepts)))
+    Console(highlight=False).print(table(beside(found, concepts), short=short))
 
 
 @app.command()

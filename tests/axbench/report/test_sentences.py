@@ -69,6 +69,8 @@ def test_the_command_prints_them_and_no_escape_sequence(runs: Path) -> None:
     printed = CliRunner().invoke(app, ["show", str(runs)], catch_exceptions=False)
     assert "The sea" in printed.output and "A day." in printed.output
     assert "\x1b[2J" not in printed.output and "1.50" in printed.output
+    short = CliRunner().invoke(app, ["show", str(runs), "--short"], catch_exceptions=False)
+    assert "A day." in short.output
 
 
 def test_runs_without_steering_are_one_line(runs: Path) -> None:

@@ -152,7 +152,7 @@ def read_runs(paths: Iterable[Path]) -> Runs:
     chosen, repeats = _newest(found.values())
     left_out += repeats
     series = []
-    for run, task in tqdm(chosen, desc="samples", unit="task"):
+    for run, task in tqdm(chosen, desc="samples", unit="task", disable=None):
         try:
             series.append(_series(run, task))
         except DataError as cause:

@@ -106,17 +106,22 @@ def _response(row: Row) -> str:
     return text(response)
 
 
-def table(shown: Sequence[Beside]) -> Table:
-    """The answers, for the terminal."""
+def table(shown: Sequence[Beside], *, short: bool = False) -> Table:
+    """The answers, for the terminal.
+
+    Args:
+        shown: What ``beside`` found.
+        short: Whether answers are cut at the screen's width, and shown as cut.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     screen = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    screen.add_column("")
+    screen.add_column("", no_wrap=True)
     screen.add_column("Factor", justify="right", no_wrap=True)
     screen.add_column("Score", justify="right", no_wrap=True)
-    screen.add_column("Answer", overflow="fold")
+    screen.add_column("Answer", overflow="ellipsis" if short else "fold", no_wrap=short)
     for one in shown:
         asked = Text.assemble((one.concept, "bold"), f": {one.instruction}")
         screen.add_row("", "", "", asked)
