@@ -335,7 +335,8 @@ def show(
     found = read_runs(runs)
     for reason in found.left_out:
         typer.echo(printable(f"left out: {reason}"), err=True)
-    Console(highlight=False).print(table(beside(found, concepts), short=short))
+    console = Console(highlight=False)
+    console.print(table(beside(found, concepts), console.width if short else None))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from harness_axbench.report.reading import STEERING, Runs, Section, Series
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Beside:
     concept: str
     instruction: str
     answers: tuple[Answer, ...]
+
+
+_NUMBERS = ("Factor", "Score")
+_GAPS = 12  # characters between the columns
 
 
 def beside(runs: Runs, concepts: int) -> list[Beside]:
@@ -106,28 +111,36 @@ def _response(row: Row) -> str:
     return text(response)
 
 
-def table(shown: Sequence[Beside], *, short: bool = False) -> Table:
+def table(shown: Sequence[Beside], width: int | None = None) -> Table:
     """The answers, for the terminal.
 
     Args:
         shown: What ``beside`` found.
-        short: Whether answers are cut at the screen's width, and shown as cut.
+        width: Of the screen, where each answer is to be a line: what is over is cut, and shown so.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     screen = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    screen.add_column("", no_wrap=True)
-    screen.add_column("Factor", justify="right", no_wrap=True)
-    screen.add_column("Score", justify="right", no_wrap=True)
-    screen.add_column("Answer", overflow="ellipsis" if short else "fold", no_wrap=short)
+    longest = max((len(answer.label) for one in shown for answer in one.answers), default=0)
+    screen.add_column("", min_width=longest)
+    for name in _NUMBERS:
+        screen.add_column(name, justify="right", min_width=len(name))
+    screen.add_column("Answer", overflow="fold")
+    room = None if width is None else max(20, width - longest - len("".join(_NUMBERS)) - _GAPS)
     for one in shown:
         asked = Text.assemble((one.concept, "bold"), f": {one.instruction}")
-        screen.add_row("", "", "", asked)
+        screen.add_row("", "", "", _cut(asked, room))
         for answer in one.answers:
             factor = "" if answer.factor is None else f"{answer.factor:g}"
             known = f"{answer.score:.2f}" if answer.score == answer.score else "–"
-            screen.add_row(Text(answer.label), factor, known, Text(answer.text))
+            screen.add_row(Text(answer.label), factor, known, _cut(Text(answer.text), room))
         screen.add_section()
     return screen
+
+
+def _cut(text: Text, room: int | None) -> Text:
+    if room is not None:
+        text.truncate(room, overflow="ellipsis")
+    return text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import HarnessError
-from harness.models.trainings import launched, settle
+from harness.artefacts.trainings import launched, settle
 
 if TYPE_CHECKING:
     from harness_axbench.training.options import Options

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
+from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import check_writable
 from harness.models.checkpoints import content_of
-from harness.models.trainings import alone, in_charge, settle
 from harness_axbench.activations.loading import resolved, width_of
 from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.dictionary.folder import Dictionary, Entry, kept, read, write

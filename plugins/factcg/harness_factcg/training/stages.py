@@ -22,8 +22,8 @@ from transformers.trainer_callback import ProgressCallback, TrainerState
 
 from harness import HarnessError, Row
 from harness.artefacts.reading import read_record
+from harness.artefacts.trainings import in_charge, settle, without_bars
 from harness.artefacts.writing import appearing, write_json
-from harness.models.trainings import in_charge, settle, without_bars
 from harness_factcg import metrics
 from harness_factcg.checking.checker import Checker
 from harness_factcg.checking.families import CONFIG_KEY, Family, find, head_of

@@ -33,10 +33,10 @@ from harness import ArtefactError, HarnessError, Row
 from harness.artefacts import recipes
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.reading import fitting
+from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import appearing
 from harness.asking.store import key_of
 from harness.errors import shown
-from harness.models.trainings import alone, in_charge, settle
 from harness.testbed import resolve
 from harness_factcg.checking.verdicts import prompt
 from harness_factcg.training import rows as training_data

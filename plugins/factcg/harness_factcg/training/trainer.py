@@ -25,9 +25,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts.trainings import order
 from harness.artefacts.writing import append_line, write_lines
 from harness.errors import one_line
-from harness.models.trainings import order
 from harness_factcg.checking.heads import Head
 from harness_factcg.checking.planning import Ids
 

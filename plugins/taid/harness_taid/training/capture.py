@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.trainings import alone, without_bars
 from harness.artefacts.writing import move, replacing
 from harness.asking.store import key_of
 from harness.models.checkpoints import content_of, open_causal
-from harness.models.trainings import alone, without_bars
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash
 from harness_taid.data.sources import Source
 from harness_taid.network.batching import Layout, collate, shares

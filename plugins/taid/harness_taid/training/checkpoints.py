@@ -30,9 +30,9 @@ from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.checksums import digest
 from harness.artefacts.reading import read_record
+from harness.artefacts.trainings import in_charge, settle
 from harness.artefacts.writing import write_json
 from harness.errors import one_line
-from harness.models.trainings import in_charge, settle
 from harness_taid.training.course import State
 
 WEIGHTS, OPTIMISER, REPLAY, STATE = (

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from harness.models.trainings import order
+from harness.artefacts.trainings import order
 from harness_taid.data.exchanges import Item
 from harness_taid.network.batching import Layout
 

@@ -30,8 +30,8 @@ import torch
 
 from harness import HarnessError
 from harness.artefacts import recipes
+from harness.artefacts.trainings import alone, in_charge, settle, without_bars
 from harness.asking.store import key_of
-from harness.models.trainings import alone, in_charge, settle, without_bars
 from harness_taid import objectives
 from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash, split
 from harness_taid.data.sources import Source

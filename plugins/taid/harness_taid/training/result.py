@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from harness.artefacts import recipes
+from harness.artefacts.trainings import in_charge
 from harness.artefacts.writing import appearing
-from harness.models.trainings import in_charge
 from harness_taid.training.cast import Cast
 from harness_taid.training.checkpoints import whole_state
 from harness_taid.training.loop import Ran
