@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from factcg.made_up import rows as aggrefact_rows
 from factcg.made_up import write_jsonl
+from harness.artefacts import trainings
 from harness.errors import DataError
-from harness.models import trainings
 
 
 def read(path):
