@@ -81,6 +81,7 @@ def _view(plan: Plan, table: Table, compared: Comparisons | None) -> View:
         uncompared=compared.uncompared if compared else (),
         gain=plan.study.gain,
         retained=plan.study.retained,
+        measured_by=_measured_by(plan),
         failed=[
             Failure(name=name, line=found.error, log=str(unit.log))
             for name, (unit, found) in failed.items()
@@ -90,11 +91,29 @@ def _view(plan: Plan, table: Table, compared: Comparisons | None) -> View:
     )
 
 
+def _measured_by(plan: Plan) -> dict[str, str]:
+    """By run with the task of gains the run that takes factors from it, and lacks that task."""
+    gains = {cell.name: cell.run for cell in plan.cells if _task(cell) == plan.study.gain}
+    own = set(gains.values())
+    return {
+        gains[need]: cell.run
+        for cell in plan.cells
+        if cell.run not in own and _task(cell) in plan.study.retained
+        for need in cell.needs
+        if need in gains
+    }
+
+
+def _task(cell: Cell) -> str:
+    """The task of a cell, as the study names it."""
+    return cell.name.partition("/")[2]
+
+
 def _shown(cell: Cell) -> StudyCell:
     return StudyCell(
         name=cell.name,
         run=cell.run,
-        task=cell.name.partition("/")[2],
+        task=_task(cell),
         folder=cell.folder,
         command=by_hand(cell),
         evaluates=cell.task,

@@ -13,7 +13,9 @@ the same documents, follows Cov(d, t) = (σ_s² − σ_t² − σ_d²)/2, and
 Without such a difference the two scores are taken as independent. What a run retains is the mean
 over the general tasks, which share no documents: variances add. A task is left out for all runs if
 less of it is better and what guessing earns is not known, or if the baseline is not better than
-guessing by more than 1.96 standard errors; a run that lacks one of the tasks has no point.
+guessing by more than 1.96 standard errors; a run that lacks one of the tasks has no point. A method
+may be measured on the general tasks by a run of its own, which refers to its cell on the task of
+gains (``factors: "{steered/axbench_steer}"``): the two are one point.
 
 The Pareto front: the runs that no other run betters on one axis without losing on the other.
 """
@@ -86,10 +88,13 @@ def tradeoff_of(view: View, matrix: Matrix) -> Tradeoff | str:
     columns, left_out = _general(view, matrix, view.baseline)
     found: list[tuple[str, Share, Row]] = []
     for run in view.runs if columns else ():
-        if lacking := _lacking(run, view, gains, columns):
+        if run in view.measured_by.values():
+            continue  # it is in the picture under the name of the method that it measures
+        other = view.measured_by.get(run, run)
+        if lacking := _lacking(run, other, view, gains, columns):
             left_out.append(f"{run} is left out: it has no value on {lacking}.")
         else:
-            found.append((run, _kept(run, view.baseline, columns), gains[run].row))
+            found.append((run, _kept(other, view.baseline, columns), gains[run].row))
     left_out += [f"{run} is left out: {_BEYOND}." for run, kept, row in found if beyond(kept, row)]
     found = [one for one in found if not beyond(*one[1:])]
     if not found:
@@ -145,14 +150,26 @@ def _nothing_to_lose(base: Row) -> str:
 
 
 def _lacking(
-    run: str, view: View, gains: Mapping[str, Entry], columns: Mapping[str, Mapping[str, Entry]]
+    run: str,
+    other: str,
+    view: View,
+    gains: Mapping[str, Entry],
+    columns: Mapping[str, Mapping[str, Entry]],
 ) -> str:
-    """The tasks that a run has no value on which can be set against the baseline's, as text."""
+    """The tasks without a value that can be set against the baseline's, as text.
+
+    Args:
+        run: The run with the gain.
+        other: The run on the general tasks.
+        view: The study.
+        gains: Values on the task of gains.
+        columns: Values on the general tasks.
+    """
     found = [str(view.gain)] if run not in gains or gains[run].row.value is None else []
     for task, own in columns.items():
-        if run not in own or own[run].row.value is None or beyond(own[run].row):
+        if other not in own or own[other].row.value is None or beyond(own[other].row):
             found.append(task)
-        elif _data(own[run].row) != _data(own[str(view.baseline)].row):
+        elif _data(own[other].row) != _data(own[str(view.baseline)].row):
             found.append(f"as much of {task} as the baseline")
     return ", ".join(found)
 

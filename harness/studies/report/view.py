@@ -76,6 +76,8 @@ class View:
         uncompared: What could not be compared, and why.
         gain: The task on which methods are meant to gain.
         retained: The general tasks on which they may lose.
+        measured_by: Runs that measure another's method on the general tasks, as they refer to its
+            cell on the task of gains: by the name of that other run.
         failed: Cells and artefacts that failed.
         missing: Names of those that were not run.
         costs: By name of the cell.
@@ -91,6 +93,7 @@ class View:
     uncompared: Sequence[Uncompared] = ()
     gain: str | None = None
     retained: Sequence[str] = ()
+    measured_by: Mapping[str, str] = field(default_factory=dict)
     failed: Sequence[Failure] = ()
     missing: Sequence[str] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)

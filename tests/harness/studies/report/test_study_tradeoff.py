@@ -205,3 +205,19 @@ def test_the_picture_names_its_runs(tmp_path: Path) -> None:
     assert all(f">{run}</text>" in svg for run in ("plain", "good", "bad"))
     assert "on the Pareto front: plain, good." in svg
     assert "style=" not in svg
+
+
+def test_a_method_measured_by_a_run_of_its_own_is_one_point(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for run, gain in (("plain", 0.1), ("steered", 0.9)):
+        study.done(run, "gain", acc(gain))
+    for run, kept in (("plain", 0.6), ("elsewhere", 0.5)):
+        study.done(run, "one", acc(kept), chance=0.2)
+    view = replace(study.view(), gain="gain", retained=("one",), baseline="plain")
+    alone = told(view)
+    assert isinstance(alone, Tradeoff) and [point.run for point in alone.points] == ["plain"]
+    both = told(replace(view, measured_by={"steered": "elsewhere"}))
+    assert isinstance(both, Tradeoff) and not both.left_out
+    assert [point.run for point in both.points] == ["plain", "steered"]
+    assert both.points[1].gain.value == 0.9
+    assert both.points[1].kept.value == pytest.approx(75.0)  # (0.5 − 0.2)/(0.6 − 0.2)
