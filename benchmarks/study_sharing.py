@@ -1,16 +1,15 @@
-"""The same cells by commands of their own and in one process that loads their model once.
+"""A study by ``harness run``, and the same commands typed one by one.
 
-    python benchmarks/study_sharing.py [--limit 8] [--work FOLDER] [--only NAME …]
+    python benchmarks/study_sharing.py [STUDY.yaml] [--processes 2]
 
-Cells of the testbed's teacher: plain, steered by two methods of one dictionary, with a drafter, and
-steered with a drafter, each on one task. They run one by one as ``lm_eval run --config CELL.yaml``,
-each a new Python, and then by ``LocalExecutor`` with one process. Prints the seconds of each, wall
-and CPU, the ratio of both sums, and whether the values of all results files are equal; the exit
-status is 1 if not.
+By default it is the study of ``make demo``. It is run in an empty folder; then every command that
+``--dry-run`` prints is run as it stands, each by a new Python in an empty folder of its own. Prints
+the seconds of both, wall and CPU, their ratio, and of how many cells the values in the results files
+are equal; the exit status is 1 if any differ.
 
 Of what is saved, most is Python's start with its imports (torch, transformers, lm-eval) and the
-reading of lm-eval's 14 000 task files; the loading itself is short for the testbed and grows with
-the model.
+reading of lm-eval's 14,000 task files; the loading itself is short for the testbed and grows with
+the model. Several processes save wall time alone: compare CPU, or give ``--processes 1``.
 """
 
 from __future__ import annotations
@@ -19,114 +18,86 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
+from harness.cli.app import build
+from harness.studies.planning.make import make_plan
+from harness.studies.reading.file import read_study
+from harness.studies.units import Unit
 
-from harness.studies.executing import LocalExecutor
-from harness.studies.units import Artefact, Cell
-
-TEACHER = {"pretrained": "testbed:teacher"}
-DRAFTER = {"drafter": "testbed:student"}
-
-
-def cells(work: Path, vectors: Artefact, limit: int) -> list[Cell]:
-    """The cells, with their configurations written."""
-    steering = {**TEACHER, "steering": str(vectors.folder)}
-    runs: dict[str, tuple[str, dict[str, Any]]] = {
-        "plain": ("hf", TEACHER),
-        "diffmean": ("hf-steered", {**steering, "method": "diffmean"}),
-        "random": ("hf-steered", {**steering, "method": "random"}),
-        "drafted": ("hf-speculative", {**TEACHER, **DRAFTER}),
-        "both": ("hf-steered+speculative", {**steering, **DRAFTER, "method": "diffmean"}),
-    }
-    return [cell(work, name, *run, limit=limit) for name, run in runs.items()]
+DEMO = str(files("harness.cli").joinpath("demo.yaml"))
 
 
-def cell(work: Path, name: str, model: str, arguments: dict[str, Any], *, limit: int) -> Cell:
-    """One cell."""
-    config = {
-        "model": model, "model_args": arguments, "tasks": ["axbench_steer"], "limit": limit,
-        "metadata": {"data": "testbed"}, "gen_kwargs": {"max_gen_toks": 32}, "batch_size": 8,
-        "device": "cpu", "log_samples": True,
-    }  # fmt: skip
-    path = work / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return Cell(
-        name, name, work / "cells" / name, ("lm_eval", "run", "--config", str(path)), (),
-        work / f"{name}.log", config=config, sharing="teacher", run=name, task="axbench_steer",
-    )  # fmt: skip
-
-
-def timed(what: str, do: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds of something, children's included; prints them."""
+def timed(what: str, words: Sequence[str], folder: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a command; prints them, and its output if it fails."""
+    folder.mkdir(parents=True)
     began, before = time.monotonic(), _cpu()
-    do()
+    command = [sys.executable, "-m", *words]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{what} failed:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
     wall, cpu = time.monotonic() - began, _cpu() - before
     print(f"{what:32} {wall:7.1f} s wall {cpu:7.1f} s CPU", flush=True)
     return wall, cpu
 
 
 def _cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def alone(one: Cell, out: Path) -> None:
-    """A cell's own command, in a Python of its own."""
-    words = [sys.executable, "-m", *one.words, "--output_path", str(out)]
-    with (out.parent / f"{out.name}.log").open("wb") as log:
-        subprocess.run(words, check=True, stdout=log, stderr=log)
-
-
-def together(units: list[Any]) -> None:
-    """Units in one process."""
-    for outcome in LocalExecutor().run(units, keep_going=False):
-        print(f"  {outcome.unit:30} {outcome.seconds:7.1f} s", flush=True)
-        if outcome.error is not None:
-            sys.exit(f"{outcome.unit} failed: {outcome.error}")
+def by_hand(unit: Unit, out: Path) -> list[str]:
+    """A unit's own command, with another place to write to."""
+    words = list(unit.words)
+    if "--out" in words:
+        words[words.index("--out") + 1] = str(out)
+        return words
+    return [*words, "--output_path", str(out)]
 
 
 def values(folder: Path) -> Any:
     """The values in a results file."""
     (results,) = folder.rglob("results_*.json")
-    return json.loads(results.read_text())["results"]
+    found = json.loads(results.read_text())["results"]
+    return {
+        task: {k: v for k, v in entry.items() if not k.startswith("pairs_per_second")}
+        for task, entry in found.items()
+    }
 
 
 def main() -> None:
     """Run both, and compare."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--limit", type=int, default=8)
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--only", nargs="+")
+    parser.add_argument("study", nargs="?", type=Path, default=Path(DEMO))
+    parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    work = given.work or Path(tempfile.mkdtemp())
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "alone").mkdir(parents=True)
-    out = work / "vectors"
-    words = "harness axbench train --model testbed:teacher --layer 2 --methods diffmean,random"
-    vectors = Artefact(
-        "vectors", "vectors", out, (*words.split(), "--data", "testbed", "--out", str(out)), (),
-        work / "vectors.log",
-    )  # fmt: skip
-    together([vectors])
-    units = [
-        one for one in cells(work, vectors, given.limit) if one.name in (given.only or [one.name])
-    ]
-    apart = [timed(one.name, lambda c=one: alone(c, work / "alone" / c.name)) for one in units]
-    wall, cpu = timed("all in one process", lambda: together(units))
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE"}
+    work = Path(tempfile.mkdtemp())
+    out, study = work / "study", given.study.absolute()
+    words = ["harness", "run", str(study), "--out", str(out), "--processes", str(given.processes)]
+    wall, cpu = timed(f"harness run, {given.processes} processes", words, work / "at")
+    plan = make_plan(read_study(study, out), build())
+    apart = [
+        timed(unit.name, by_hand(unit, work / "hand" / str(number) / "out"),
+              work / "hand" / str(number))
+        for number, unit in enumerate(plan.units)
+    ]  # fmt: skip
     sums = [sum(one[k] for one in apart) for k in (0, 1)]
     print(f"{'one by one':32} {sums[0]:7.1f} s wall {sums[1]:7.1f} s CPU")
     print(f"{'ratio':32} {sums[0] / wall:7.2f}        {sums[1] / cpu:7.2f}")
-    equal = [values(work / "alone" / one.name) == values(one.folder) for one in units]
+    equal = [
+        values(work / "hand" / str(number) / "out") == values(unit.folder)
+        for number, unit in enumerate(plan.units)
+        if unit in plan.cells
+    ]
     print(f"equal values in {sum(equal)} of {len(equal)} cells")
     sys.exit(not all(equal))
 
