@@ -4,8 +4,8 @@
 
 By default it is the study of ``make demo``. It is run in an empty folder; then every command that
 ``--dry-run`` prints is run as it stands, each by a new Python in an empty folder of its own. Prints
-the seconds of both, wall and CPU, their ratio, and of how many cells the values in the results files
-are equal; the exit status is 1 if any differ.
+the seconds of both, wall and CPU, their ratio, and in how many cells the values in the results are
+equal; the exit status is 1 if any differ.
 
 Of what is saved, most is Python's start with its imports (torch, transformers, lm-eval) and the
 reading of lm-eval's 14,000 task files; the loading itself is short for the testbed and grows with
