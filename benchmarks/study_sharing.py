@@ -4,8 +4,9 @@
 
 By default it is the study of ``make demo``. It is run in an empty folder; then every command that
 ``--dry-run`` prints is run as it stands, each by a new Python in an empty folder of its own. Prints
-the seconds of both, wall and CPU, their ratio, and in how many cells the values in the results are
-equal; the exit status is 1 if any differ.
+the seconds of both, wall and CPU, their ratio, in how many cells the values in the results are
+equal, and how far the others are off: several processes have fewer threads each, which changes last
+bits. The exit status is 1 if any value is off by more than 1e-6 of itself.
 
 Of what is saved, most is Python's start with its imports (torch, transformers, lm-eval) and the
 reading of lm-eval's 14,000 task files; the loading itself is short for the testbed and grows with
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -32,6 +34,7 @@ from harness.studies.planning.make import make_plan
 from harness.studies.reading.file import read_study
 from harness.studies.units import Unit
 
+_CLOSE = 1e-6
 DEMO = str(files("harness.cli").joinpath("demo.yaml"))
 
 
@@ -62,14 +65,29 @@ def by_hand(unit: Unit, out: Path) -> list[str]:
     return [*words, "--output_path", str(out)]
 
 
-def values(folder: Path) -> Any:
-    """The values in a results file."""
+def values(folder: Path) -> dict[str, Any]:
+    """The values in a results file, without how fast it was."""
     (results,) = folder.rglob("results_*.json")
     found = json.loads(results.read_text())["results"]
     return {
-        task: {k: v for k, v in entry.items() if not k.startswith("pairs_per_second")}
+        f"{task}.{name}": value
         for task, entry in found.items()
+        for name, value in entry.items()
+        if not name.startswith("pairs_per_second")
     }
+
+
+def off(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """The largest relative difference; infinite where what is no number differs."""
+    if one.keys() != other.keys():
+        return math.inf
+    largest = 0.0
+    for name, value in one.items():
+        if value != other[name]:
+            if not isinstance(value, float) or not isinstance(other[name], float):
+                return math.inf
+            largest = max(largest, abs(value - other[name]) / abs(value))
+    return largest
 
 
 def main() -> None:
@@ -93,13 +111,13 @@ def main() -> None:
     sums = [sum(one[k] for one in apart) for k in (0, 1)]
     print(f"{'one by one':32} {sums[0]:7.1f} s wall {sums[1]:7.1f} s CPU")
     print(f"{'ratio':32} {sums[0] / wall:7.2f}        {sums[1] / cpu:7.2f}")
-    equal = [
-        values(work / "hand" / str(number) / "out") == values(unit.folder)
+    found = [
+        off(values(work / "hand" / str(number) / "out"), values(unit.folder))
         for number, unit in enumerate(plan.units)
         if unit in plan.cells
     ]
-    print(f"equal values in {sum(equal)} of {len(equal)} cells")
-    sys.exit(not all(equal))
+    print(f"equal values in {found.count(0)} of {len(found)} cells; at most {max(found):.1g} off")
+    sys.exit(max(found) > _CLOSE)
 
 
 if __name__ == "__main__":
