@@ -106,6 +106,10 @@ def test_a_hostile_folder_under_every_command(
             (("leaderboard", folder, "--csv", out / "l.csv", "--wide", out / "w.csv"), 0),
             (("leaderboard", folder, "--html", out / "l.html"), 0),
             (("leaderboard", folder, "--strict", "--csv", out / "strict.csv"), 1),
+            (("compare", file, out / "f", "--csv", out / "compared.csv"), 1),  # another judge
+            (("compare", folder, out / "f", "--csv", out / "unread.csv"), 1),
+            (("axbench", "show", folder), 0),
+            (("axbench", "show", out / "f"), 0),
             (("axbench", "report", folder, "--out", out / "axbench"), 0),
             (("astral", "report", out / "f", "--out", out / "astral", "--show-text"), 0),
             (("taid", "report", folder, "--results", folder, "--out", out / "taid.html"), 1),
