@@ -96,6 +96,9 @@ def run(
     if ended.failed:
         left = f", {len(ended.left)} not run" if ended.left else ""
         raise HarnessError(f"{len(ended.failed)} of {len(units)} failed{left}")
+    if closed and closed.damaged:
+        more = f" (and {len(closed.damaged) - 1} more)" if len(closed.damaged) > 1 else ""
+        raise HarnessError(f"{closed.damaged[0]}{more}")
 
 
 def _executor(name: str, processes: int, address: str | None) -> Executor:

@@ -109,6 +109,13 @@ class _Document:
     def metadata(self, task: str) -> dict[str, Any]:
         return mapping(self.config(task).get("metadata"))
 
+    def judge(self, task: str) -> object:
+        """Who judged a task; a run may name a judge and have tasks that ask none."""
+        entry = mapping(self.entries.get(task))
+        rated = any(key.partition(",")[0] == _UNSCORED for key in entry)
+        asks_none = not rated and "output_type" in self.config(task)
+        return None if asks_none else self.metadata(task).get("judge")
+
     def predicted(self, task: str) -> bool:
         """Whether lm-eval was told to measure nothing."""
         return self.config(task).get("metric_list") == [{"metric": BYPASS}]
@@ -234,7 +241,7 @@ def _task_run(view: _Document, run: Run, name: str, metrics: _Metrics) -> TaskRu
         data_sha256="".join(hashes),
         split=" + ".join(merged(lambda task: _split(view, task))),
         n_shot=number(view.part("n-shot", name)),
-        judge=" + ".join(merged(lambda task: compact(view.metadata(task).get("judge")))),
+        judge=" + ".join(merged(lambda task: compact(view.judge(task)))),
         limited=run.limit is not None
         or any(_partial(view, task, metrics.unscored.values()) for task in leaves),
     )

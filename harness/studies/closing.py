@@ -8,6 +8,9 @@ from pathlib import Path
 
 from harness.comparing import Comparisons, compare
 from harness.comparing import write_csv as write_comparisons
+from harness.errors import ArtefactError, HarnessError
+from harness.judging import run_files
+from harness.judging.run_files import read_samples, results_file, samples_file
 from harness.leaderboard import Row, Table, read_results, write_csv, write_html, write_wide
 from harness.studies.planning.plan import Plan, by_hand
 from harness.studies.report import Failure, StudyCell, View, costs_of, write_report
@@ -24,12 +27,14 @@ class Closed:
         headlines: The headline rows of each cell by its name; of a tag several.
         compared: Differences from the baseline; None where there is none, or nothing of it is done.
         files: What was written, last the report.
+        damaged: A line on each finished cell whose files cannot be read; nothing else holds them.
     """
 
     table: Table
     headlines: Mapping[str, Sequence[Row]]
     compared: Comparisons | None
     files: Sequence[Path]
+    damaged: Sequence[str] = ()
 
 
 def close(plan: Plan) -> Closed | None:
@@ -39,9 +44,12 @@ def close(plan: Plan) -> Closed | None:
         What was found; None where no cell is finished.
 
     Raises:
-        HarnessError: No results can be read, samples are damaged, or a file cannot be written.
+        HarnessError: All finished cells are damaged, or a file cannot be written.
     """
-    cells = [cell for cell in plan.cells if cell.done]
+    damaged = {cell.name: said for cell in plan.cells if cell.done and (said := _damage(cell))}
+    cells = [cell for cell in plan.cells if cell.done and cell.name not in damaged]
+    if not cells and damaged:
+        raise ArtefactError(next(iter(damaged.values())))
     if not cells:
         return None
     out = plan.study.out
@@ -54,8 +62,21 @@ def close(plan: Plan) -> Closed | None:
         files.append(out / "comparisons.csv")
         write_comparisons(compared, files[-1])
     files.append(out / "report.html")
-    write_report(files[-1], _view(plan, table, compared))
-    return Closed(table, _headlines(table, cells), compared, files)
+    write_report(files[-1], _view(plan, table, compared, damaged))
+    return Closed(table, _headlines(table, cells), compared, files, list(damaged.values()))
+
+
+def _damage(cell: Cell) -> str | None:
+    """What is wrong with a finished cell's files, and what to do; None if nothing is."""
+    try:
+        file = results_file(cell.folder)
+        saved = run_files.read_results(file)
+        for task in saved["configs"]:
+            if samples_file(file, task).exists():
+                read_samples(file, saved, task)
+    except HarnessError as cause:
+        return f"{cell.name}: {cause}; remove {cell.folder} and run the study again"
+    return None
 
 
 def _compared(plan: Plan, cells: Sequence[Cell]) -> Comparisons | None:
@@ -66,10 +87,13 @@ def _compared(plan: Plan, cells: Sequence[Cell]) -> Comparisons | None:
     return compare(done, baseline) if baseline in done else None
 
 
-def _view(plan: Plan, table: Table, compared: Comparisons | None) -> View:
+def _view(
+    plan: Plan, table: Table, compared: Comparisons | None, damaged: Mapping[str, str]
+) -> View:
     """The study as its report shows it."""
     cells = [_shown(cell) for cell in plan.cells]
-    failed = {unit.name: (unit, found) for unit in plan.units if (found := failure(unit))}
+    failed = {unit.name: (found.error, unit) for unit in plan.units if (found := failure(unit))}
+    failed |= {cell.name: (damaged[cell.name], cell) for cell in plan.cells if cell.name in damaged}
     return View(
         title=plan.study.name,
         table=table,
@@ -83,8 +107,8 @@ def _view(plan: Plan, table: Table, compared: Comparisons | None) -> View:
         retained=plan.study.retained,
         measured_by=_measured_by(plan),
         failed=[
-            Failure(name=name, line=found.error, log=str(unit.log))
-            for name, (unit, found) in failed.items()
+            Failure(name=name, line=said, log=str(unit.log))
+            for name, (said, unit) in failed.items()
         ],
         missing=[unit.name for unit in plan.to_do() if unit.name not in failed],
         costs=costs_of(cells, table),

@@ -83,6 +83,8 @@ def checked(
             said = cause.errors(include_url=False)[0]["msg"]
             shown = one_line(str(value), _SHOWN)
             raise StudyError(f"{here}: {name} is {shown}: {one_line(said, 200)}") from cause
+        if name == "limit" and found[name] is not None and found[name] <= 0:
+            raise StudyError(f"{here}: limit is {found[name]}: give a number above 0")
     return found
 
 

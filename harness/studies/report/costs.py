@@ -52,7 +52,16 @@ def cost_of(results: Path) -> Cost:
         seconds=real(saved.get("total_evaluation_time_seconds")),
         tokens=_tokens(mapping(saved.get("config")), tasks.values()),
         judge_calls=_judge_calls(results, tasks),
+        answers=_answers(saved),
     )
+
+
+def _answers(saved: dict[str, Any]) -> int | None:
+    counts = [
+        whole(mapping(one).get("effective")) for one in mapping(saved.get("n-samples")).values()
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _tokens(config: dict[str, Any], tasks: Iterable[dict[str, Any]]) -> int | None:

@@ -16,10 +16,10 @@ from typing import Any
 from harness.artefacts.writing import replacing_text
 from harness.reports.page import embedded_json, report_style, source, source_hash, template
 from harness.studies.report.forest import forest, uncompared
-from harness.studies.report.matrix import Matrix, better, matrix_of, sure
+from harness.studies.report.matrix import Entry, Matrix, better, matrix_of, sure
 from harness.studies.report.payload import arrow, judge_of, limit_of, payload
 from harness.studies.report.pictures import tradeoff_picture
-from harness.studies.report.summary import Account, Answer, Spent, accounts, answers
+from harness.studies.report.summary import Account, Answer, Spent, accounts, answers, times
 from harness.studies.report.tradeoff import Tradeoff, tradeoff_of
 from harness.studies.report.view import View
 from harness.studies.report.words import (
@@ -71,7 +71,7 @@ def _render(view: View) -> str:
         n_lines=sum(len(grove.lines) for grove in groves),
         few=FEW,
         tradeoff=_traded(tradeoff, view) if isinstance(tradeoff, Tradeoff) else tradeoff,
-        costs=_costs(found, tradeoff),
+        costs=_costs(found, tradeoff, _gains(view, matrix)),
         style=style,
         style_hash=source_hash(style),
         script=script,
@@ -171,7 +171,8 @@ def _ratio(one: Answer) -> str:
     base = one.base_cost
     if base is None or base is one.cost or not base.seconds or one.cost.seconds is None:
         return ""
-    return f"{one.cost.seconds / base.seconds:.2f} × the baseline’s"
+    ratio = times([("", one.cost)], [("", base)])
+    return f"{ratio:.2f} × the baseline’s an answer"
 
 
 def _traded(found: Tradeoff, view: View) -> Mapping[str, Any]:
@@ -201,17 +202,26 @@ def _traded(found: Tradeoff, view: View) -> Mapping[str, Any]:
     }
 
 
-def _costs(found: Sequence[Account], tradeoff: Tradeoff | str) -> list[Mapping[str, Any]]:
+def _gains(view: View, matrix: Matrix) -> Mapping[str, Entry]:
+    """Values on the task of gains, by run."""
+    place = None if view.gain is None else matrix.place(view.gain)
+    return {} if place is None else matrix.column(place)
+
+
+def _costs(
+    found: Sequence[Account], tradeoff: Tradeoff | str, gains: Mapping[str, Entry]
+) -> list[Mapping[str, Any]]:
     """What runs cost beside what came of it."""
     points = {} if isinstance(tradeoff, str) else {p.run: p for p in tradeoff.points}
-    digits = places(point.gain.value for point in points.values())
+    values = {run: entry.row.value for run, entry in gains.items()}
+    digits = places(values.values())
     lines: list[Mapping[str, Any]] = []
     for one in found:
         point = points.get(one.run)
         lines.append(
             {
                 "run": one.run,
-                "gain": fixed(point.gain.value, digits) if point else NONE,
+                "gain": fixed(values.get(one.run), digits),
                 "kept": fixed(point.kept.value, 1) if point else NONE,
                 "better": f"{one.better} of {one.compared}" if one.compared else NONE,
                 "worse": f"{one.worse} of {one.compared}" if one.compared else NONE,

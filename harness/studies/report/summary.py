@@ -58,7 +58,7 @@ class Account:
         run: Its name.
         cells: How many of its cells are done.
         seconds: What they took.
-        times: The same over the baseline's, on the tasks that both have done.
+        times: The same over the baseline's, for as many answers, on the tasks that both have done.
         tokens: What they generated.
         judge_calls: What they asked judges.
         better: Tasks on which it is better than the baseline.
@@ -138,13 +138,22 @@ def accounts(view: View, matrix: Matrix) -> list[Account]:
 def times(own: Sequence[tuple[str, Cost]], base: Sequence[tuple[str, Cost]]) -> float | None:
     """How many times the baseline's seconds a run took, over tasks of which both are known.
 
+    A run may have more rows of a task, one for each factor: the baseline's seconds are taken for as
+    many as the run has.
+
     >>> times([("a", Cost(seconds=3.0)), ("b", Cost())], [("a", Cost(seconds=2.0))])
     1.5
+    >>> times([("a", Cost(seconds=30.0, answers=20))], [("a", Cost(seconds=2.0, answers=2))])
+    1.5
     """
-    found = {task: cost.seconds for task, cost in base if cost.seconds}
-    pairs = [(c.seconds, found[t]) for t, c in own if c.seconds is not None and t in found]
-    whole = sum(seconds for _, seconds in pairs)
-    return sum(seconds for seconds, _ in pairs) / whole if whole else None
+    found = dict(base)
+    taken = whole = 0.0
+    for task, cost in own:
+        other = found.get(task, Cost())
+        if cost.seconds is not None and other.seconds:
+            taken += cost.seconds
+            whole += other.seconds * (cost.answers or 1) / (other.answers or 1)
+    return taken / whole if whole else None
 
 
 def tested(difference: Difference | None) -> TypeGuard[Difference]:

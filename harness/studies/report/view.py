@@ -18,11 +18,13 @@ class Cost:
         seconds: From lm-eval's start to its end, loading and judging included.
         tokens: Tokens that the model generated.
         judge_calls: Questions put to a judge, votes counted apart.
+        answers: Documents that it answered.
     """
 
     seconds: float | None = None
     tokens: int | None = None
     judge_calls: int | None = None
+    answers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

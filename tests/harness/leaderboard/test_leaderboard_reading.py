@@ -141,6 +141,21 @@ def test_a_run_whose_metrics_are_all_undefined_is_a_run(tmp_path: Path) -> None:
     assert (row.metric, row.value, row.ci95_low) == ("overall", None, None)
 
 
+def test_a_judge_that_a_task_asks_nothing_is_none_of_its(tmp_path: Path) -> None:
+    metadata = {"judge": {"model": "judge"}}
+    tasks = {
+        "grammar": task({"acc,none": 0.9}, metadata=metadata, output_type="multiple_choice"),
+        "steer": task(
+            {"overall,none": 0.9, "n_unscored,none": 0},
+            metadata=metadata,
+            output_type="generate_until",
+        ),
+    }
+    table = read_results([save(tmp_path, document(tasks))])
+    assert one(table, "grammar", "acc").task.judge == ""
+    assert one(table, "steer", "overall").task.judge == '{"model":"judge"}'
+
+
 def test_a_text_in_the_place_of_a_value_is_none(tmp_path: Path) -> None:
     metrics = {"overall,none": "0.9", "fluency,none": 1.5}
     content = document({"steer": task(metrics, metadata={"headline": "overall"})})

@@ -57,6 +57,7 @@ def test_where_everything_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (SMALL + "tradeoff: {gain: x, retained: [llm_aggrefact]}\n", 5, "there are llm_aggrefact"),
         (SMALL + "defaults: {batch_sise: 8}\n", 5, "'batch_sise'; did you mean batch_size?"),
         (SMALL + "defaults:\n  limit: many\n", 6, "limit is many"),
+        (SMALL + "defaults: {limit: -3}\n", 5, "limit is -3: give a number above 0"),
         (SMALL + "defaults:\n  apply_chat_template: 1\n", 6, "apply_chat_template is 1"),
         (SMALL + "defaults: {output_path: x}\n", 5, "each cell has a folder of its own"),
         (SMALL + "defaults: {log_samples: false}\n", 5, "samples are always saved"),

@@ -31,12 +31,12 @@ def judged(results: Path, task: str, votes: list[dict[str, list[Any]]]) -> Path:
 
 def test_a_generating_run_that_counts_nothing(tmp_path: Path) -> None:
     path = Study(tmp_path).done("plain", "t", ACC, output_type="generate_until")
-    assert cost_of(path) == Cost(seconds=12.5, tokens=None, judge_calls=0)
+    assert cost_of(path) == Cost(seconds=12.5, tokens=None, judge_calls=0, answers=100)
 
 
 def test_a_scoring_run_writes_no_tokens(tmp_path: Path) -> None:
     path = Study(tmp_path).done("plain", "t", ACC, output_type="multiple_choice", seconds=None)
-    assert cost_of(path) == Cost(seconds=None, tokens=0, judge_calls=0)
+    assert cost_of(path) == Cost(seconds=None, tokens=0, judge_calls=0, answers=100)
 
 
 def test_a_model_that_counts_its_tokens(tmp_path: Path) -> None:
