@@ -86,7 +86,8 @@ def same(entry: object, target: str) -> bool:
     if kept.partition(".")[0].partition(":")[0] != target.partition(".")[0].partition(":")[0]:
         return False
     try:
-        return _resolved(kept) is _resolved(target)
+        named = _resolved(target)
+        return target_of(named) == kept or named is _resolved(kept)
     except Exception:  # noqa: BLE001 -- what cannot be imported is not the same
         return False
 

@@ -116,6 +116,22 @@ def test_a_name_that_stands_for_the_same_thing_is_left_alone(form: str) -> None:
     assert plugin.error is None
 
 
+def test_a_model_of_parts_that_was_built_before_is_the_same() -> None:
+    """lm-eval keeps the class that a target gave; the same parts give another one of that name."""
+    from lm_eval.api.registry import Registry
+
+    from harness.models import composing
+
+    target = "harness.models.composing:hf_steered"
+    registry: Registry[Any] = Registry("model")
+    registry.register("m", target=composing.hf_steered)
+    composing._composed.cache_clear()
+    assert composing.hf_steered is not lm_eval_seams.held(registry, "m")
+    plugin = discovery.Plugin("p", "p", "1", {("model", "m"): target})
+    joining._enter(registry, "model", plugin, "m", target)
+    assert plugin.error is None
+
+
 def other_forms() -> dict[str, Any]:
     from json.encoder import JSONEncoder
 
@@ -164,7 +180,7 @@ def test_a_plugins_registration_goes_before_its_own_packages_entry_point() -> No
     registry.register("m", target=entry_point("json.where_it_was:JSONDecoder", dist))
     plugin = discovery.Plugin("p", "p-dist", "1", {("model", "m"): TARGET})
     joining._enter(registry, "model", plugin, "m", TARGET)
-    assert plugin.error is None and lm_eval_seams.held(registry, "m") == TARGET
+    assert plugin.error is None and lm_eval_lm_eval_seams.held(registry, "m") == TARGET
 
 
 class Manager:
