@@ -180,7 +180,7 @@ def test_a_plugins_registration_goes_before_its_own_packages_entry_point() -> No
     registry.register("m", target=entry_point("json.where_it_was:JSONDecoder", dist))
     plugin = discovery.Plugin("p", "p-dist", "1", {("model", "m"): TARGET})
     joining._enter(registry, "model", plugin, "m", TARGET)
-    assert plugin.error is None and lm_eval_lm_eval_seams.held(registry, "m") == TARGET
+    assert plugin.error is None and lm_eval_seams.held(registry, "m") == TARGET
 
 
 class Manager:
