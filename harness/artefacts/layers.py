@@ -16,6 +16,10 @@ MOST = 4096
 """Layers, where the weights' files do not say how many tensors they hold."""
 
 
+_CHEAP = 128
+"""Layers that few models go beyond, and that are soon built, whatever the files hold."""
+
+
 def check_layers(folder: Path) -> None:
     """Refuse a checkpoint that says it has more layers than tensors.
 
@@ -27,7 +31,7 @@ def check_layers(folder: Path) -> None:
     """
     path = folder / "config.json"
     most = max(_counts(read_json(path)), default=0)
-    if most <= MOST // 32:  # deeper than nearly all, and cheap to build
+    if most <= _CHEAP:
         return
     tensors = _tensors(folder)
     if most > tensors:

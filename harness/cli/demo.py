@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import HarnessError, shown
+from harness.errors import shown
+
+if TYPE_CHECKING:
+    from harness.studies.closing import Closed
+    from harness.studies.planning.plan import Plan
 
 STUDY = "demo.yaml"
 PROCESSES = 2
@@ -33,29 +36,27 @@ def demo(
     """Train, steer, speed up, distil, fact-check and compare on the testbed: a study to copy."""
     from harness.artefacts.writing import check_writable, write_text
     from harness.cli import study_screen as screen
-    from harness.studies.closing import close
+    from harness.cli.run import carry_out
     from harness.studies.executing import LocalExecutor
     from harness.studies.planning.make import make_plan
     from harness.studies.reading.file import read_study
-    from harness.studies.running import at_work, run_plan
+    from harness.studies.running import at_work
 
     os.environ |= SETTINGS
     check_writable(out)
     tree = context.find_root().command
+
+    def show(plan: Plan, closed: Closed) -> None:
+        cells = {cell.name: cell for cell in plan.cells}
+        folders = [str(cells[f"{run}/steer"].folder) for run in SHOWN]
+        if all(cells[f"{run}/steer"].done for run in SHOWN):
+            words = ["axbench", "show", *folders, "--concepts", "2", "--short"]
+            tree.main(words, standalone_mode=False)
+        screen.show_results(plan, closed, differences=False)
+
     place = out / "study.yaml"
     with at_work(out):
         write_text(place, files(__package__).joinpath(STUDY).read_text(encoding="utf-8"))
         print(shown(f"harness run {place} --out {out} --processes {PROCESSES}"))
         plan = make_plan(read_study(place, out), tree)
-        units = plan.to_do()
-        screen.say_what_is_to_do(plan, units)
-        with screen.watching(units, time.time()) as watch:
-            ended = run_plan(plan, units, LocalExecutor(PROCESSES), watch=watch)
-        closed = close(plan)
-    if ended.failed or closed is None:
-        screen.show_failures(plan, ended)
-        raise HarnessError(f"{len(ended.failed)} of {len(units)} failed")
-    cells = {cell.name: cell for cell in plan.cells}
-    folders = [str(cells[f"{run}/steer"].folder) for run in SHOWN]
-    tree.main(["axbench", "show", *folders, "--concepts", "2", "--short"], standalone_mode=False)
-    screen.show_results(plan, closed, differences=False)
+        carry_out(plan, plan.to_do(), LocalExecutor(PROCESSES), show)

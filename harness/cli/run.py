@@ -11,7 +11,11 @@ import typer
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.studies.units import Executor
+    from collections.abc import Callable, Sequence
+
+    from harness.studies.closing import Closed
+    from harness.studies.planning.plan import Plan
+    from harness.studies.units import Executor, Unit
 
 _EXECUTORS = ("local", "ray")
 
@@ -61,10 +65,9 @@ def run(
     Ctrl-C keeps what is done; the same command goes on from there.
     """
     from harness.cli import study_screen as screen
-    from harness.studies.closing import close
     from harness.studies.planning.make import make_plan
     from harness.studies.reading.file import read_study
-    from harness.studies.running import at_work, run_plan
+    from harness.studies.running import at_work
 
     if executor not in _EXECUTORS:
         raise HarnessError(f"--executor {executor}: there are {', '.join(_EXECUTORS)}")
@@ -83,16 +86,41 @@ def run(
         return
     with at_work(read.out):
         plan = make_plan(read, tree)
-        units = plan.to_do(only or ())
-        screen.say_what_is_to_do(plan, units)
-        with screen.watching(units, time.time()) as watch:
-            workers = _executor(executor, processes, address)
-            ended = run_plan(plan, units, workers, keep_going=keep_going, watch=watch)
-        try:
-            if closed := close(plan):
-                screen.show_results(plan, closed)
-        finally:
-            screen.show_failures(plan, ended)
+        workers = _executor(executor, processes, address)
+        carry_out(plan, plan.to_do(only or ()), workers, screen.show_results, keep_going)
+
+
+def carry_out(
+    plan: Plan,
+    units: Sequence[Unit],
+    executor: Executor,
+    show: Callable[[Plan, Closed], None],
+    keep_going: bool = True,
+) -> None:
+    """Do units of a plan before a person's eyes, and show what the study has come to.
+
+    Args:
+        plan: The plan; the caller is ``at_work``.
+        units: What is to be done.
+        executor: Who runs them.
+        show: Shows the results.
+        keep_going: Whether others are run after a failure.
+
+    Raises:
+        HarnessError: A unit failed, or a finished cell is damaged; what there is was shown.
+    """
+    from harness.cli import study_screen as screen
+    from harness.studies.closing import close
+    from harness.studies.running import run_plan
+
+    screen.say_what_is_to_do(plan, units)
+    with screen.watching(units, time.time()) as watch:
+        ended = run_plan(plan, units, executor, keep_going=keep_going, watch=watch)
+    try:
+        if closed := close(plan):
+            show(plan, closed)
+    finally:
+        screen.show_failures(plan, ended)
     if ended.failed:
         left = f", {len(ended.left)} not run" if ended.left else ""
         raise HarnessError(f"{len(ended.failed)} of {len(units)} failed{left}")

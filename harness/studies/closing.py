@@ -9,11 +9,12 @@ from pathlib import Path
 from harness.comparing import Comparisons, compare
 from harness.comparing import write_csv as write_comparisons
 from harness.errors import ArtefactError, HarnessError
-from harness.judging import run_files
+from harness.judging.run_files import read_results as read_document
 from harness.judging.run_files import read_samples, results_file, samples_file
 from harness.leaderboard import Row, Table, read_results, write_csv, write_html, write_wide
 from harness.studies.planning.plan import Plan, by_hand
 from harness.studies.report import Failure, StudyCell, View, costs_of, write_report
+from harness.studies.report.places import Places
 from harness.studies.running import failure
 from harness.studies.units import Cell
 
@@ -70,7 +71,7 @@ def _damage(cell: Cell) -> str | None:
     """What is wrong with a finished cell's files, and what to do; None if nothing is."""
     try:
         file = results_file(cell.folder)
-        saved = run_files.read_results(file)
+        saved = read_document(file)
         for task in saved["configs"]:
             if samples_file(file, task).exists():
                 read_samples(file, saved, task)
@@ -146,13 +147,13 @@ def _shown(cell: Cell) -> StudyCell:
 
 def _headlines(table: Table, cells: Sequence[Cell]) -> dict[str, list[Row]]:
     """The headline rows of each cell: those of its task or group, else of all tasks in it."""
-    by_folder: dict[Path, list[Row]] = {}
+    places = Places(map(_shown, cells))
+    headlines: dict[str, list[Row]] = {cell.name: [] for cell in cells}
     for row in table.rows:
         if row.headline:
-            for folder in Path(row.run.file).parents:
-                by_folder.setdefault(folder, []).append(row)
-    found = {}
-    for cell in cells:
-        rows = by_folder.get(cell.folder, [])
-        found[cell.name] = [row for row in rows if row.task.task == cell.task] or rows
-    return found
+            headlines[places.cell(row.run.file).name].append(row)
+    return {
+        cell.name: [row for row in headlines[cell.name] if row.task.task == cell.task]
+        or headlines[cell.name]
+        for cell in cells
+    }

@@ -69,7 +69,9 @@ def _share(processes: int) -> int | None:
     """Threads of one of several processes; None leaves it to torch."""
     if processes == 1:
         return None
-    return max(1, len(os.sched_getaffinity(0)) // processes)
+    linux = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    return max(1, processors // processes)
 
 
 def _deal(schedule: Schedule, workers: Sequence[Worker]) -> None:

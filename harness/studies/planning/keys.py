@@ -6,8 +6,6 @@ its content, so that a key covers all that is upstream (a Merkle tree), wherever
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
@@ -15,6 +13,7 @@ from typing import Any
 
 from harness._version import __version__
 from harness.artefacts.yaml_files import Place
+from harness.asking import store
 from harness.host import discovery
 from harness.studies.planning.contents import WRITTEN, content, local
 from harness.studies.reading.references import changed, filled
@@ -39,8 +38,7 @@ _LOADING = frozenset(  # of lm-eval's ``hf``: what decides which network is load
 
 def hashed(value: Any) -> str:
     """16 hexadecimal digits of a structure of plain values."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return store.key_of(of=value)[:16]
 
 
 def of_artefact(
