@@ -38,10 +38,7 @@ class HFWrapper(Wrapper):
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
-        found["settings"] |= {
-            "commit": str(getattr(self.model.config, "_commit_hash", None)),
-            "dtype": str(self.model.dtype),
-        }
+        found["settings"]["dtype"] = str(self.model.dtype)
         return found
 
     @contextmanager

@@ -10,6 +10,7 @@ import torch
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import commit_of
 from harness.models.checkpoints import load_tokenizer, not_loaded, place_of
 from harness_factcg.checking.families import Head, head_of
 
@@ -100,7 +101,7 @@ def load(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
-    sha = fingerprint(place) or getattr(model.config, "_commit_hash", None) or ""
+    sha = fingerprint(place) or commit_of(place, revision) or ""
     return Checkpoint(model.eval().to(device), tokenizer, pretrained, revision, sha)
 
 
