@@ -66,7 +66,11 @@ def reason(
     if type(error).__name__.startswith("DatasetGeneration"):  # which says only that it failed
         error = error.__cause__ or error
     said = one_line(error, limit)
-    return "one of its tables has no rows" if said.startswith(_NO_ROWS) else masked(said)
+    if isinstance(error, StopIteration) or said.startswith(_NO_ROWS):
+        return "one of its tables has no rows"
+    if said.startswith("Couldn't cast"):
+        return f"its tables do not have the same columns ({masked(said)})"
+    return masked(said)
 
 
 def unopened(error: BaseException, place: str, *, limit: int | None = _LONGEST) -> str:

@@ -31,13 +31,14 @@ SPEC_BENCH = "question.jsonl"
 Row = Mapping[str, Any]
 
 
-def parquet(rows: Iterable[Row]) -> bytes:
-    """A table as parquet."""
+def parquet(rows: Iterable[Row], schema: Any = None) -> bytes:
+    """A table as parquet; its columns' types by default those of its values."""
     import pyarrow as pa
     import pyarrow.parquet
 
     held = io.BytesIO()
-    pyarrow.parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), held)
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    pyarrow.parquet.write_table(table, held)
     return held.getvalue()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from hub import content
@@ -212,59 +215,85 @@ def test_an_answer_that_is_no_hubs(run: Command, hub: Hub) -> None:
 # -- data that have changed
 
 
-def _without(hub: Hub, name: str, path: str, change: Any) -> dict[str, bytes]:
-    """A repository's files, one table of them changed."""
-    import io
+Rows = list[dict[str, Any]]
 
-    import pyarrow.parquet
 
-    contents = dict(hub.repositories["datasets", name].contents)
-    rows = pyarrow.parquet.read_table(io.BytesIO(contents[path])).to_pylist()
-    contents[path] = content.parquet([change(row) for row in rows])
+def _changed(hub: Hub, place: str, change: Callable[[Rows], Rows]) -> dict[str, bytes]:
+    """A repository's files, the rows of its tables of one kind changed."""
+    kind, repository, suffix = TABLES[place]
+    contents = dict(hub.repositories[kind, repository].contents)
+    for path in [path for path in contents if path.endswith(suffix)]:
+        contents[path] = _table(path, contents[path], change)
     return contents
 
 
-def _renamed(old: str, new: str) -> Any:
-    return lambda row: {(new if key == old else key): value for key, value in row.items()}
+def _table(path: str, held: bytes, change: Callable[[Rows], Rows]) -> bytes:
+    if path.endswith(".parquet"):
+        table = pyarrow.parquet.read_table(io.BytesIO(held))
+        rows = change(table.to_pylist())
+        schema = None if rows else table.schema
+        return content.parquet(rows, schema)
+    if path.endswith(".json"):
+        return json.dumps(change(json.loads(held))).encode()
+    return content.lines(change([json.loads(line) for line in held.splitlines()]))
 
 
-RENAMED = {
-    "aggrefact": (CHECK, content.AGGREFACT, "data/test-00000-of-00001.parquet", "claim"),
-    "concepts": (TRAIN, content.CONCEPT10, "2b/l10/train/data.parquet", "output_concept"),
-    "chats": (DISTILL, content.ULTRACHAT, "data/train_sft-00000-of-00001.parquet", "messages"),
-    "documents": (DOCUMENTS, content.D2C, "data/d2c-00000-of-00001.parquet", "doc"),
+TABLES = {
+    "aggrefact": ("datasets", content.AGGREFACT, ".parquet"),
+    "concepts": ("datasets", content.CONCEPT10, "train/data.parquet"),
+    "instructions": ("datasets", content.ALPACA_EVAL, ".json"),
+    "chats": ("datasets", content.ULTRACHAT, ".parquet"),
+    "documents": ("datasets", content.D2C, ".parquet"),
+    "questions": ("datasets", content.MUSIQUE, ".jsonl"),
+    "dictionary": ("models", content.DICTIONARY, "metadata.jsonl"),
+}
+COLUMNS = {
+    "aggrefact": "claim",
+    "concepts": "output_concept",
+    "instructions": "instruction",
+    "chats": "messages",
+    "documents": "doc",
+    "questions": "paragraphs",
+    "dictionary": "concept",
 }
 
 
-@pytest.mark.parametrize("name", RENAMED)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_renamed_column(name: str, run: Command, hub: Hub) -> None:
-    line, repository, path, column = RENAMED[name]
-    changed = _without(hub, repository, path, _renamed(column, "other"))
-    with hub.holding("datasets", repository, changed):
+    line, column = LOADERS[name][0], COLUMNS[name]
+    kind, repository, _ = TABLES[name]
+
+    def renamed(rows: Rows) -> Rows:
+        return [{("other" if key == column else key): row[key] for key in row} for row in rows]
+
+    with hub.holding(kind, repository, _changed(hub, name, renamed)):
         error = run(line).error
-    assert repository in error or Path(path).name in error
+    assert _names(error, repository)
     assert column in error
 
 
-@pytest.mark.parametrize("name", RENAMED)
-def test_an_empty_split(name: str, run: Command, hub: Hub) -> None:
-    line, repository, path, _ = RENAMED[name]
-    contents = dict(hub.repositories["datasets", repository].contents)
-    contents[path] = _empty(contents[path])
-    with hub.holding("datasets", repository, contents):
-        error = run(line).error
-    assert "no " in error or "nothing" in error
-    assert repository in error
+def _names(error: str, repository: str) -> bool:
+    """Whether a message says which repository it is of, if only by a file in the cache."""
+    return repository in error or repository.replace("/", "--") in error
 
 
-def _empty(table: bytes) -> bytes:
-    import io
+def test_splits_of_different_columns(run: Command, hub: Hub) -> None:
+    kind, repository, _ = TABLES["documents"]
+    contents = dict(hub.repositories[kind, repository].contents)
+    path = "data/d2c-00000-of-00001.parquet"
+    contents[path] = _table(path, contents[path], lambda rows: [{"text": r["doc"]} for r in rows])
+    with hub.holding(kind, repository, contents):
+        assert (
+            f"{repository}, split d2c, from the hub: its tables do not have" in run(DOCUMENTS).error
+        )
 
-    import pyarrow.parquet
 
-    held = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.parquet.read_table(io.BytesIO(table)).slice(0, 0), held)
-    return held.getvalue()
+@pytest.mark.parametrize("name", TABLES)
+def test_an_empty_table(name: str, run: Command, hub: Hub) -> None:
+    kind, repository, _ = TABLES[name]
+    with hub.holding(kind, repository, _changed(hub, name, lambda rows: [])):
+        error = run(LOADERS[name][0]).error
+    assert _names(error, repository)
 
 
 # -- no network
