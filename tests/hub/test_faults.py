@@ -15,6 +15,7 @@ from hub import content
 from hub.conftest import Command
 from hub.server import Fault, Hub
 
+SLOW = pytest.mark.slow
 TRAIN = f"harness axbench train --out out --model {content.STUDENT} --layer 1 --device cpu"
 DISTILL = (
     f"harness taid distill --out out --objective sft --student {content.STUDENT} --data "
@@ -172,7 +173,13 @@ BUSY = {
 }
 
 
-@pytest.mark.parametrize("name", BUSY)
+SOME = [
+    name if name in ("aggrefact", "concepts", "wrapped") else pytest.param(name, marks=SLOW)
+    for name in BUSY
+]
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_asked_too_often(name: str, run: Command, hub: Hub) -> None:
     line, path = BUSY[name]
     with hub.failing(Fault(path, 429, {"Retry-After": "7"})):
@@ -180,7 +187,7 @@ def test_asked_too_often(name: str, run: Command, hub: Hub) -> None:
     assert "the hub has been asked too often from here (429): run again in 7 seconds" in error
 
 
-@pytest.mark.parametrize("name", BUSY)
+@pytest.mark.parametrize("name", SOME)
 def test_a_hub_that_fails(name: str, run: Command, hub: Hub) -> None:
     line, path = BUSY[name]
     with hub.failing(Fault(path, 500, body="<html>Internal Error</html>")):

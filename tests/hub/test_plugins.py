@@ -188,13 +188,31 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+OFTEN = ("axbench train", "axbench import", "factcg generate of questions", "taid distill")
+ALL = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_commands(name: str, both: Both) -> None:
     hub, own = COMMANDS[name]
     start = f"harness {name.partition(' of ')[0]} --out out "
     _same(both(f"{start}{hub}", f"{start}{own}"))
 
 
+@pytest.mark.slow
+def test_a_judge_that_learns_from_the_hubs_rows(both: Both) -> None:
+    start = "lm_eval run --model hf --tasks axbench_steer_prompt --limit 2 --device cpu "
+    start += "--gen_kwargs max_gen_toks=8 --output_path out --model_args pretrained={} --metadata "
+    told = '{{"judge":{{"model":"proxy"}},"axbench_writer":"template"{}}}'
+    own = ',"axbench_data":"LOCAL/concept10"'
+    pair = both(
+        start.format(content.STUDENT) + told.format(""),
+        start.format("testbed:student") + told.format(own),
+    )
+    _same(pair)
+
+
+@pytest.mark.slow
 def test_a_bench_of_speculation(both: Both) -> None:
     start = "harness specdecode bench --out out --limit 2 --tokens 8 --gammas 1 --schemes gumbel "
     start += "--batch-sizes 1 --repeats 1 --draws 0 --device cpu --no-chat-template "
