@@ -203,13 +203,20 @@ def test_commands(name: str, both: Both) -> None:
 def test_a_judge_that_learns_from_the_hubs_rows(both: Both) -> None:
     start = "lm_eval run --model hf --tasks axbench_steer_prompt --limit 2 --device cpu "
     start += "--gen_kwargs max_gen_toks=8 --output_path out --model_args pretrained={} --metadata "
-    told = '{{"judge":{{"model":"proxy"}},"axbench_writer":"template"{}}}'
-    own = ',"axbench_data":"LOCAL/concept10"'
-    pair = both(
-        start.format(content.STUDENT) + told.format(""),
-        start.format("testbed:student") + told.format(own),
+    own = {
+        "judge": {"model": "proxy", "model_args": {"data": "LOCAL/concept10"}},
+        "axbench_data": "LOCAL/concept10",
+    }
+    told = [
+        json.dumps({"judge": {"model": "proxy"}, "axbench_writer": "template"} | more)
+        for more in ({}, own)
+    ]
+    _same(
+        both(
+            start.format(content.STUDENT) + told[0].replace(" ", ""),
+            start.format("testbed:student") + told[1].replace(" ", ""),
+        )
     )
-    _same(pair)
 
 
 @pytest.mark.slow
