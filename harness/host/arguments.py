@@ -16,7 +16,8 @@ from harness.testbed import resolve
 
 log = logging.getLogger(__name__)
 
-_PLACES = ("/", "./", "../", "~")
+PATHS = ("/", "./", "../", "~")
+"""How a value begins that is a path, and no name on the hub."""
 _STOCK = "lm_eval"
 
 
@@ -54,7 +55,7 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     pretrained = given.get("pretrained")
     if not isinstance(pretrained, str):
         return dict(given)
-    if pretrained.startswith(_PLACES) and not Path(pretrained).expanduser().exists():
+    if pretrained.startswith(PATHS) and not Path(pretrained).expanduser().exists():
         raise HarnessError(f"--model_args pretrained={pretrained}: there is no such folder")
     if adapter := adapter_in(pretrained):
         given = {**given, **_with_base(pretrained, adapter, given, stock)}

@@ -120,6 +120,8 @@ def test_secrets_belong_in_the_environment(tmp_path: Path, secret: str) -> None:
         ("axbench train, model: \"testbed:student", "score, model: \"x", 8, "no option --model"),
         ("axbench train, model: \"testbed:student\", layer: 1", "plugins", 8, "it has no --out"),
         ("model: hf,", "model: h,", 10, "did you mean hf?"),
+        ("model: hf,", "model: hf-steered+specultive,", 10, "did you mean speculative?"),
+        ("model: hf, model_args: {pretrained: \"testbed:teacher", "model: hf, model_args: {pretrained: \"./none", 10, "there is no ./none"),
         ("model: hf, ", "", 10, "run 'plain' has no model"),
         ("[axbench_steer, ", "[axbench_stear, ", 14, "did you mean axbench_steer?"),
         ("[axbench_steer, ", "[axbench_steer, none.yaml, ", 14, "there is no file none.yaml"),
