@@ -102,7 +102,8 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
         return None, None, None
     if options.objective == SFT:
         return open_tokenizer(options.teacher, options.teacher_revision), None, None
-    dtype = "bfloat16" if device.type == "cuda" else "float32"
+    half = device.type == "cuda" or options.dtype == "bfloat16"
+    dtype = "bfloat16" if half else "float32"
     model, tokenizer = open_causal(
         "teacher", options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
     )
