@@ -46,8 +46,9 @@ def distill(
     student: Annotated[
         str,
         typer.Option(
-            help="Hub id or folder; testbed:student; or scratch:LAYERSxHIDDEN, such as "
-            "scratch:2x96, for random weights in the teacher's form."
+            help="Hub id or folder; testbed:student; layers:0,2,4 or layers:0-28/2 for these of "
+            "the teacher's blocks; or scratch:LAYERSxHIDDEN, such as scratch:2x96, for random "
+            "weights in the teacher's form."
         ),
     ],
     data: Annotated[str, typer.Option(help=_DATA)] = "HuggingFaceH4/ultrachat_200k",

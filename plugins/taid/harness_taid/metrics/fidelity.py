@@ -32,6 +32,7 @@ from harness.models.blocks import inputs_at
 FIGURES = (
     *("forward_kl", "reverse_kl", "jsd", "tvd", "top1", "top5", "teacher_entropy"),
     *("student_entropy", "teacher_head", "student_head", "confidence", "correct", "passing"),
+    *("teacher_nll", "student_nll"),
 )
 """What is kept of a token; the module says what it is, ``token_figures`` the rest."""
 
@@ -56,8 +57,9 @@ def token_figures(
         For each of ``FIGURES`` n numbers. Besides the distances: ``top1`` (1 where both have the
         same most likely token), ``top5`` (share of the five most likely that both have),
         entropies, ``teacher_head`` and ``student_head`` (each one's probability of the teacher's
-        ten most likely), ``confidence`` (the student's highest probability) and ``correct`` (1
-        where that token is the one that follows).
+        ten most likely), ``confidence`` (the student's highest probability), ``correct`` (1
+        where that token is the one that follows), and each one's −ln of the probability of the
+        token that follows.
     """
     size = max(1, cells // teacher.shape[-1])
     parts = [
@@ -74,6 +76,7 @@ def _figures(teacher: Tensor, student: Tensor, tokens: Tensor) -> dict[str, Tens
     ranked_p, ranked_q = (_ranked(side) for side in (log_p, log_q))
     head = ranked_p[:, :HEAD]
     chosen = tokens[:, None]
+    teacher_nll, student_nll = (-side.gather(-1, chosen).squeeze(-1) for side in (log_p, log_q))
     return {
         "forward_kl": _expected(p, log_p - log_q),
         "reverse_kl": _expected(q, log_q - log_p),
@@ -87,7 +90,9 @@ def _figures(teacher: Tensor, student: Tensor, tokens: Tensor) -> dict[str, Tens
         "student_head": q.gather(-1, head).sum(-1),
         "confidence": q.amax(-1),
         "correct": (ranked_q[:, 0] == tokens).double(),
-        "passing": (log_q - log_p).gather(-1, chosen).squeeze(-1).clamp(max=0).exp(),
+        "passing": (teacher_nll - student_nll).clamp(max=0).exp(),
+        "teacher_nll": teacher_nll,
+        "student_nll": student_nll,
     }
 
 

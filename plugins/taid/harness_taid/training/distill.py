@@ -125,7 +125,7 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     ran = loop.run()
     facts = {
         "teacher": described(cast.teacher_model, recipe.get("teacher")),
-        "student": described(cast.student, options.student),
+        "student": described(cast.student, recipe["student"]),
         "data": told | {"train_rows": len(train), "dev_rows": len(dev), "sha256": course.content},
         "vocabulary": cast.vocabulary,
         "steps": course.steps,
