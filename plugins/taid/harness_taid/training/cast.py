@@ -69,6 +69,7 @@ def cast_of(options: Options, device: torch.device, say: Say) -> Cast:
         seed=options.seed,
         lora=options.lora,
         like=like,
+        add_bos_token=options.add_bos_token,
     )
     rows = [student.get_output_embeddings().weight.shape[0]]
     if model is not None:
@@ -92,14 +93,21 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
     """The teacher's tokenizer, its model where it is needed, or what was kept of one."""
     if options.teacher_logits is not None:
         captured = Capture(options.teacher_logits.expanduser())
-        return open_tokenizer(str(captured.folder)), None, captured
+        folder = str(captured.folder)
+        return open_tokenizer(folder, add_bos_token=options.add_bos_token), None, captured
     if options.teacher is None:
         return None, None, None
     if options.objective == SFT:
-        return open_tokenizer(options.teacher, options.teacher_revision), None, None
+        given = {"add_bos_token": options.add_bos_token}
+        return open_tokenizer(options.teacher, options.teacher_revision, **given), None, None
     dtype = "bfloat16" if device.type == "cuda" else "float32"
     model, tokenizer = open_causal(
-        "teacher", options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
+        "teacher",
+        options.teacher,
+        revision=options.teacher_revision,
+        dtype=dtype,
+        device=device,
+        add_bos_token=options.add_bos_token,
     )
     return tokenizer, model, None
 

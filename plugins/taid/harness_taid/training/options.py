@@ -68,6 +68,8 @@ class Options:
         device: ``auto`` takes a GPU where there is one; ``cpu``.
         revision: The student's revision on the hub.
         teacher_revision: The teacher's.
+        add_bos_token: Whether a beginning-of-sequence token is put before prompts, as lm-eval's
+            argument of that name; None leaves it to the tokenizers.
         track: Trackers of accelerate, such as wandb, trackio, tensorboard.
         seed: Of the split, the order, random weights, dropout and samples.
     """
@@ -106,6 +108,7 @@ class Options:
     device: str = "auto"
     revision: str = "main"
     teacher_revision: str = "main"
+    add_bos_token: bool | None = None
     track: tuple[str, ...] = ()
     seed: int = 42
 
@@ -206,6 +209,8 @@ def recipe_of(options: Options, sources: list[Source]) -> dict[str, Any]:
     own = asdict(options)
     for name in (*_SHARING, *_KEEPING, "dev", "split", "data", "teacher_logits"):
         del own[name]
+    if options.add_bos_token is None:
+        del own["add_bos_token"]
     own |= {"rate": options.learning_rate, "sampler": options.sampling}
     if not options.student.startswith(SCRATCH):
         own["student_sha256"] = fingerprint(place_of(options.student))
@@ -235,6 +240,7 @@ class CaptureOptions:
         device_batch_size: Rows a forward pass.
         device: ``auto`` or ``cpu``.
         revision: The teacher's revision on the hub.
+        add_bos_token: As for a distillation.
     """
 
     out: Path
@@ -250,6 +256,7 @@ class CaptureOptions:
     device_batch_size: int = 8
     device: str = "auto"
     revision: str = "main"
+    add_bos_token: bool | None = None
 
 
 def check_capture(options: CaptureOptions) -> list[Source]:
