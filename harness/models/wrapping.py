@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import torch
 
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.gguf import is_gguf, named
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
 from harness.models import parts
@@ -74,6 +75,8 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         parts.check(type(self))
         if response_cache and not isinstance(pretrained, str):
             raise HarnessError("response_cache= needs pretrained= to be a model id or path")
+        if isinstance(pretrained, str) and is_gguf(named(pretrained, kwargs.get("gguf_file"))):
+            pretrained = named(pretrained, kwargs.pop("gguf_file", None))
         self.path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
         self.answers = Answers(response_cache)
         try:

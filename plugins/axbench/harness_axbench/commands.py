@@ -51,6 +51,14 @@ def train(
     device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    add_bos_token: Annotated[
+        bool | None,
+        typer.Option(
+            help="Put a beginning-of-sequence token before texts, or none, as lm-eval's argument "
+            "of that name; default as the tokenizer does.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw.")] = 42,
     seeds: Annotated[
         int,
@@ -89,6 +97,7 @@ def train(
         device=device,
         dtype=dtype,
         revision=revision,
+        add_bos_token=add_bos_token,
         seed=seed,
         seeds=seeds,
     )

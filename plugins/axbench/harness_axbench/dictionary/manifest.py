@@ -121,6 +121,8 @@ class Manifest(_Record):
     model: _Model | None
     prefix: Count
     chat: bool
+    bos: Count | None = None
+    add_bos_token: bool | None = None
     recipe: dict[str, Any]
     data: _Data | None = None
     concepts: Annotated[list[_Named], Field(min_length=1)]

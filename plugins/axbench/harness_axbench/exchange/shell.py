@@ -35,6 +35,7 @@ class Shell:
         blocks: Names of the decoder blocks within ``model.base_model``, in order.
         prefix: Tokens that all user messages begin with.
         chat: Whether the tokenizer has a chat template.
+        bos: The beginning-of-sequence token that texts are read with, if any.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Shell:
     blocks: tuple[str, ...]
     prefix: int
     chat: bool
+    bos: int | None = None
 
     @classmethod
     def load(cls, name: str, revision: str = "main") -> Shell:
@@ -90,6 +92,7 @@ class Shell:
             blocks=tuple(names[id(block)] for block in blocks(model)),
             prefix=reader.prefix,
             chat=reader.chat,
+            bos=reader.bos,
         )
 
     def check_layer(self, layer: int, source: str) -> None:
@@ -117,4 +120,5 @@ class Shell:
             "site": "block output",
             "prefix": self.prefix,
             "chat": self.chat,
+            "bos": self.bos,
         }

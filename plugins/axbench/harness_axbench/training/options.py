@@ -37,6 +37,8 @@ class Options:
         device: Torch device; ``auto`` takes a GPU where there is one.
         dtype: Weights' dtype; ``auto`` takes the checkpoint's.
         revision: The model's revision on the hub.
+        add_bos_token: Whether a beginning-of-sequence token is put before texts, as lm-eval's
+            argument of that name; None leaves it to the tokenizer.
         seed: Seed of the methods that draw random numbers.
         seeds: With how many seeds, from ``seed`` on, vectors that depend on it are learnt; those of
             the first are kept, of all the spread.
@@ -56,6 +58,7 @@ class Options:
     device: str = "auto"
     dtype: str = "auto"
     revision: str = "main"
+    add_bos_token: bool | None = None
     seed: int = 42
     seeds: int = 1
 

@@ -71,6 +71,7 @@ class ShardTrainer:
             device=options.device,
             dtype=options.dtype,
             revision=options.revision,
+            add_bos_token=options.add_bos_token,
         )
 
     @cached_property

@@ -28,7 +28,7 @@ from harness_axbench.training.parts import MAX_ACT, Parts
 from harness_axbench.training.seeds import SPREAD, seeds_of, spread
 from harness_axbench.training.shards import ShardTrainer, weights_of
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised where methods learn other numbers than before from the same recipe."""
 
 
@@ -125,6 +125,8 @@ def _recipe(
             "max_act_from": options.max_act_from,
             "seed": options.seed,
         }
+        if options.add_bos_token is not None:
+            recipe["add_bos_token"] = options.add_bos_token
     if options.seeds > 1:
         recipe["seeds"] = options.seeds
     plain: dict[str, Any] = json.loads(json.dumps(recipe))  # as it comes back from the manifest
@@ -147,6 +149,8 @@ def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -
         "site": "block output",
         "prefix": reader.prefix,
         "chat": reader.chat,
+        "bos": reader.bos,
+        "add_bos_token": options.add_bos_token,
         "max_act_from": recipe["max_act_from"],
         "seed": recipe["seed"],
     }

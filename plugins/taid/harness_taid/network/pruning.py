@@ -94,13 +94,16 @@ def check_blocks(name: str, config: Any) -> None:
     _compare(name, whole, part)
 
 
-def pruned(name: str, teacher: str, revision: str) -> tuple[Any, Any]:
+def pruned(
+    name: str, teacher: str, revision: str, add_bos_token: bool | None = None
+) -> tuple[Any, Any]:
     """The student in float32, and the teacher's tokenizer.
 
     Args:
         name: As the user gave it.
         teacher: Hub id, folder (an adapter's too) or ``testbed:NAME``.
         revision: Its revision on the hub.
+        add_bos_token: As for ``load_tokenizer``.
 
     Raises:
         HarnessError: The teacher cannot be loaded or cut.
@@ -108,7 +111,13 @@ def pruned(name: str, teacher: str, revision: str) -> tuple[Any, Any]:
     """
     import torch
 
-    whole, tokenizer = open_causal("teacher", teacher, revision=revision, dtype=torch.float32)
+    whole, tokenizer = open_causal(
+        "teacher",
+        teacher,
+        revision=revision,
+        dtype=torch.float32,
+        add_bos_token=add_bos_token,
+    )
     cut = _cut(name, whole.config)
     try:
         student, info = type(whole).from_pretrained(

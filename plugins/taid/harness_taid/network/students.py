@@ -88,6 +88,7 @@ def load_student(
     lora: Lora | None,
     like: tuple[Any, Any] | None,
     teacher: str = "",
+    add_bos_token: bool | None = None,
 ) -> tuple[Any, Any]:
     """The student in float32, and its tokenizer.
 
@@ -98,6 +99,7 @@ def load_student(
         lora: An adapter to train in place of the weights.
         like: Configuration and tokenizer of the teacher, for random weights.
         teacher: Whose blocks are taken.
+        add_bos_token: As for ``open_tokenizer``.
 
     Raises:
         HarnessError: It cannot be loaded.
@@ -110,33 +112,39 @@ def load_student(
         assert like is not None
         model, tokenizer = _from_scratch(name, *like)
     elif name.startswith(LAYERS):
-        model, tokenizer = pruned(name, teacher, revision)
+        model, tokenizer = pruned(name, teacher, revision, add_bos_token)
     else:
-        model, tokenizer = _pretrained(name, revision)
+        model, tokenizer = _pretrained(name, revision, add_bos_token)
     if lora is not None:
         model = _adapted(model, lora, name)
     return model, tokenizer
 
 
-def open_tokenizer(name: str, revision: str = "main") -> Any:
+def open_tokenizer(name: str, revision: str = "main", *, add_bos_token: bool | None = None) -> Any:
     """A model's tokenizer.
+
+    Args:
+        name: Hub id or folder of the model.
+        revision: Its revision on the hub.
+        add_bos_token: Whether it puts a beginning-of-sequence token before a text; None leaves it
+            to its files.
 
     Raises:
         HarnessError: It cannot be loaded.
     """
     found = checkpoint_of(name, revision)
     try:
-        return load_tokenizer(found.words, revision=found.revision)
+        return load_tokenizer(found.words, revision=found.revision, add_bos_token=add_bos_token)
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(f"no tokenizer: {not_loaded(name, found.words, cause)}") from cause
 
 
-def _pretrained(name: str, revision: str) -> tuple[Any, Any]:
+def _pretrained(name: str, revision: str, add_bos_token: bool | None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
     place = place_of(name)
-    tokenizer = open_tokenizer(name, revision)
+    tokenizer = open_tokenizer(name, revision, add_bos_token=add_bos_token)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             place,

@@ -74,6 +74,7 @@ def cast_of(options: Options, device: torch.device, say: Say) -> Cast:
         lora=options.lora,
         like=like,
         teacher=options.teacher or "",
+        add_bos_token=options.add_bos_token,
     )
     rows = [student.get_output_embeddings().weight.shape[0]]
     if model is not None:
@@ -97,15 +98,22 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
     """The teacher's tokenizer, its model where it is needed, or what was kept of one."""
     if options.teacher_logits is not None:
         captured = Capture(options.teacher_logits.expanduser())
-        return open_tokenizer(str(captured.folder)), None, captured
+        folder = str(captured.folder)
+        return open_tokenizer(folder, add_bos_token=options.add_bos_token), None, captured
     if options.teacher is None:
         return None, None, None
     if options.objective == SFT:
-        return open_tokenizer(options.teacher, options.teacher_revision), None, None
+        given = {"add_bos_token": options.add_bos_token}
+        return open_tokenizer(options.teacher, options.teacher_revision, **given), None, None
     half = device.type == "cuda" or options.dtype == "bfloat16"
     dtype = "bfloat16" if half else "float32"
     model, tokenizer = open_causal(
-        "teacher", options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
+        "teacher",
+        options.teacher,
+        revision=options.teacher_revision,
+        dtype=dtype,
+        device=device,
+        add_bos_token=options.add_bos_token,
     )
     return tokenizer, model, None
 

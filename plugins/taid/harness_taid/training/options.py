@@ -70,6 +70,8 @@ class Options:
         device: ``auto`` takes a GPU where there is one; ``cpu``.
         revision: The student's revision on the hub.
         teacher_revision: The teacher's.
+        add_bos_token: Whether a beginning-of-sequence token is put before prompts, as lm-eval's
+            argument of that name; None leaves it to the tokenizers.
         track: Trackers of accelerate, such as wandb, trackio, tensorboard.
         seed: Of the split, the order, random weights, dropout and samples.
     """
@@ -108,6 +110,7 @@ class Options:
     device: str = "auto"
     revision: str = "main"
     teacher_revision: str = "main"
+    add_bos_token: bool | None = None
     track: tuple[str, ...] = ()
     seed: int = 42
 
@@ -209,6 +212,8 @@ def recipe_of(options: Options, sources: list[Source]) -> dict[str, Any]:
     own = asdict(options)
     for name in (*_SHARING, *_KEEPING, "dev", "split", "data", "teacher_logits"):
         del own[name]
+    if options.add_bos_token is None:
+        del own["add_bos_token"]
     own |= {"rate": options.learning_rate, "sampler": options.sampling}
     if options.student.startswith(LAYERS):
         own["student"] = spelt(layers_of(options.student))
@@ -245,6 +250,7 @@ class CaptureOptions:
         device_batch_size: Rows a forward pass.
         device: ``auto`` or ``cpu``.
         revision: The teacher's revision on the hub.
+        add_bos_token: As for a distillation.
     """
 
     out: Path
@@ -260,6 +266,7 @@ class CaptureOptions:
     device_batch_size: int = 8
     device: str = "auto"
     revision: str = "main"
+    add_bos_token: bool | None = None
 
 
 def check_capture(options: CaptureOptions) -> list[Source]:
