@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from harness import Wrapper, traced
+from harness import HarnessError, Wrapper, traced
 from harness.artefacts.checksums import fingerprint
 from harness.asking.special import TextEncoder
-from harness.errors import HarnessError, shown
+from harness.errors import shown
 from harness_axbench.activations.reader import bos_of
 from harness_axbench.models.telling import InTurn, arguments, by_default
 from harness_axbench.requests import STEERING, names_concept
