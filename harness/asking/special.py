@@ -62,15 +62,15 @@ class TextEncoder:
         return list(self(text)["input_ids"])
 
 
-def lacks_bos(model: Any, tokenizer: Any, ids: Sequence[int | None]) -> str | None:
+def lacks_bos(config: Any, tokenizer: Any, ids: Sequence[int | None]) -> str | None:
     """What to say where a text is read without a BOS by a model that reads badly so; else None.
 
     Args:
-        model: A transformers model.
+        config: The model's configuration.
         tokenizer: Its tokenizer.
         ids: Tokens of a text, as it is read; the first is looked at.
     """
-    kind, bos = str(getattr(model.config, "model_type", "")), tokenizer.bos_token_id
+    kind, bos = str(getattr(config, "model_type", "")), tokenizer.bos_token_id
     if not kind.startswith(_READ_BADLY_WITHOUT) or bos is None or bos in ids[:1]:
         return None
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.asking.special import lacks_bos
+from harness.artefacts.checksums import fingerprint
 from harness.errors import HarnessError
 from harness.models.draws import own_draws
 from harness.models.requests import Place, Prompt, in_groups, treated
 from harness.models.scoring import Turn, turns
 from harness.models.wrapping import Wrapper
-
-log = logging.getLogger(__name__)
 
 
 class HFWrapper(Wrapper):
@@ -39,7 +36,6 @@ class HFWrapper(Wrapper):
     _rows: Sequence[Prompt | None] = ()
     _row_by_row = False
     _turn: Turn | None = None
-    _told_of_bos = False
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
@@ -47,6 +43,8 @@ class HFWrapper(Wrapper):
             "commit": str(getattr(self.model.config, "_commit_hash", None)),
             "dtype": str(self.model.dtype),
         }
+        if isinstance(peft := self.arguments.get("peft"), str):
+            found["settings"]["adapter"] = str(fingerprint(peft))
         return found
 
     @contextmanager
@@ -138,21 +136,15 @@ class HFWrapper(Wrapper):
     def tok_encode(self, string: str, *args: Any, **kwargs: Any) -> list[int]:
         found: list[int] = super().tok_encode(string, *args, **kwargs)
         if not args and kwargs.get("add_special_tokens") is None:
-            self._warn_of_bos(found)
+            self.warn_of_bos(self.model.config, found)
         return found
 
     def tok_batch_encode(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """Encode a batch and note whose rows they are, for the generation that follows."""
         self._rows = [s if isinstance(s, Prompt) else None for s in strings]
         ids, mask = super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
-        self._warn_of_bos(ids[0][mask[0].bool()].tolist())
+        self.warn_of_bos(self.model.config, ids[0][mask[0].bool()].tolist())
         return ids, mask
-
-    def _warn_of_bos(self, ids: Sequence[int]) -> None:
-        """Warn, once, where a text is read without the token that its model reads badly without."""
-        if not self._told_of_bos and (said := lacks_bos(self.model, self.tokenizer, ids)):
-            self._told_of_bos = True
-            log.warning("%s: --model_args add_bos_token=True", said)
 
     def _model_generate(self, context: Any, max_length: int, stop: Any, **kwargs: Any) -> Any:
         rows, width = self._rows, context.shape[1]

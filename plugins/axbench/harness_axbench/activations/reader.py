@@ -97,7 +97,7 @@ class Reader:
         self.chat = bool(tokenizer.chat_template) if chat is None else chat
         self.encoder = TextEncoder(tokenizer, add_bos_token)
         self.bos = bos_of(self.encoder, chat=self.chat)
-        if said := lacks_bos(model, tokenizer, [self.bos]):
+        if said := lacks_bos(model.config, tokenizer, [self.bos]):
             log.warning("%s: --add-bos-token (a model's argument: add_bos_token=True)", said)
         self.prefix = self._shared_prefix() if prefix is None else prefix
         block(model, layer)

@@ -121,7 +121,7 @@ def load(
     model.config.pad_token_id = tokenizer.pad_token_id
     sha = content_of(pretrained) or getattr(model.config, "_commit_hash", None) or ""
     plain = TextEncoder(tokenizer, add_bos_token).ids("A text.")
-    if kind == _LOADERS["causal"][1] and (said := lacks_bos(model, tokenizer, plain)):
+    if kind == _LOADERS["causal"][1] and (said := lacks_bos(config, tokenizer, plain)):
         log.warning("%s: %s: add_bos_token=True", pretrained, said)
     model = model.eval().to(device)
     return Checkpoint(model, tokenizer, pretrained, revision, sha, add_bos_token)

@@ -113,7 +113,7 @@ def _captured(
             move(work, out)
         except OSError as cause:
             raise ArtefactError(f"{out} cannot be written: {cause}") from cause
-    lacking = lacks_bos(model, tokenizer, [bos_in(encoded.items, tokenizer)])
+    lacking = lacks_bos(model.config, tokenizer, [bos_in(encoded.items, tokenizer)])
     told = (encoded.told("data"), lacking and f"{lacking}: --add-bos-token")
     return "; ".join(filter(None, told)) or None
 

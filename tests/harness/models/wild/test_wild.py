@@ -15,6 +15,7 @@ from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from harness_factcg.checking.opening import open_checker
 from harness_factcg.checking.verdicts import Pair
+from harness_factcg.models.hf import FactCheckerHF
 from harness_taid.requests import ALONG
 from harness_taid.training.distill import distill
 from harness_taid.training.options import Options as Distilling
@@ -27,7 +28,7 @@ from harness import compose
 from harness.artefacts.adapters import adapter_in
 from harness.errors import HarnessError
 from harness.host.arguments import read
-from harness.models.checkpoints import place_of
+from harness.models.checkpoints import content_of, open_causal, place_of
 
 from . import gguf_files, making
 
@@ -220,6 +221,18 @@ def test_checking(place: str) -> None:
     for pair in pairs:
         alone = checker.verdicts([pair])[pair].margin
         assert together[pair].margin == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_checker_opens_an_adapter_itself(tmp_path: Path) -> None:
+    """lm-eval's ``peft=`` is no argument of it."""
+    given = {"pretrained": adapter(tmp_path)}
+    assert read(FactCheckerHF, given) == given
+    alone = FactCheckerHF(**given, family="minicheck-7b", device="cpu").checker.checkpoint
+    base, _ = open_causal("model", str(tmp_path / "base"))
+    ids = torch.arange(5, 15)[None]
+    with torch.no_grad():
+        assert (alone.model(ids).logits - base(ids).logits).abs().max() > 1e-2
+    assert alone.sha == content_of(given["pretrained"]) != content_of(str(tmp_path / "base"))
 
 
 def test_half_precision_on_a_cpu(tmp_path: Path) -> None:
