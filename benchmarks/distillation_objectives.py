@@ -84,7 +84,7 @@ def distilled(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
             rate=options.lr,
             warmup=0.1,
             dev_rows=0,  # the last step is taken from all alike
-            save_seconds=30.0,
+            save_seconds=120.0,
             dtype=options.dtype,
             device="cpu",
             seed=seed,
