@@ -13,9 +13,10 @@ of AdamW with a cosine. The loss is the generalised Jensen-Shannon divergence, Î
                    student writes, here on the data's responses instead (writing is not counted)
 
 A turn runs each way in a process of its own; the ways take turns. Time is that of a whole step,
-from the end of one to the end of the next, the processor's time of one thread, the first left out; memory the highest
-resident set of all steps above what stood before the first, and the whole process's. Losses are
-compared step by step: they stay alike only as long as gradients and optimisers do.
+from the end of one to the end of the next, in processor time of one thread, the first left out;
+memory the highest resident set of all steps above what stood before the first, and the whole
+process's. Losses are compared step by step: they stay alike only as long as gradients and
+optimisers do.
 
 All keep weights in float32; with bfloat16 they compute under autocast, with a bfloat16 teacher.
 TRL's default of computing activations twice (gradient checkpointing) is off: it saves memory for a
