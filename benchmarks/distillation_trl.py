@@ -13,9 +13,10 @@ of AdamW with a cosine. The loss is the generalised Jensen-Shannon divergence, Î
                    student writes, here on the data's responses instead (writing is not counted)
 
 A turn runs each way in a process of its own; the ways take turns. Time is that of a whole step,
-from the end of one to the end of the next, by the clock, the first left out; memory the highest
-resident set of all steps above what stood before the first, and the whole process's. Losses are
-compared step by step: they stay alike only as long as gradients and optimisers do.
+from the end of one to the end of the next, in processor time of one thread, the first left out;
+memory the highest resident set of all steps above what stood before the first, and the whole
+process's. Losses are compared step by step: they stay alike only as long as gradients and
+optimisers do.
 
 All keep weights in float32; with bfloat16 they compute under autocast, with a bfloat16 teacher.
 TRL's default of computing activations twice (gradient checkpointing) is off: it saves memory for a
@@ -72,15 +73,15 @@ class Watch:
         """Before the first step."""
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
         self._stood = resident("VmRSS")
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def step(self, loss: float) -> None:
         """After a step."""
-        now = time.perf_counter()
+        now = time.process_time()
         self.seconds.append(now - self._last)
         self.losses.append(loss)
         self._peak = resident("VmHWM")
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def told(self) -> dict[str, Any]:
         """What the process that measures prints."""
@@ -297,7 +298,8 @@ def main() -> int:
     try:
         versions = {name: importlib.metadata.version(name) for name in ("trl", "transformers")}
     except importlib.metadata.PackageNotFoundError:
-        parser.error("TRL is not installed: pip install 'paperharness[peers-trl]'")
+        print("TRL is not installed, nothing is compared: pip install 'paperharness[peers-trl]'")
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         student, tokenizer = pruned(options.student, resolve(options.teacher), "main")

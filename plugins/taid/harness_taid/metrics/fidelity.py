@@ -39,11 +39,12 @@ FIGURES = (
 HEAD = 10
 """The most likely tokens of the teacher that are its head."""
 _TOP = 5
-_CELLS = 1 << 22
+_CELLS = {"cpu": 1 << 18}  # what caches hold: a quarter of the time of 1 << 22
+_LARGE_CELLS = 1 << 22  # elsewhere
 
 
 def token_figures(
-    teacher: Tensor, student: Tensor, tokens: Tensor, *, cells: int = _CELLS
+    teacher: Tensor, student: Tensor, tokens: Tensor, *, cells: int | None = None
 ) -> dict[str, list[float]]:
     """Compare two models at n positions.
 
@@ -51,7 +52,7 @@ def token_figures(
         teacher: The teacher's logits [n, V].
         student: The student's [n, V].
         tokens: The token that follows each position [n].
-        cells: Logits that are worked on at a time, at most; bounds memory, changes nothing.
+        cells: Logits that are worked on at a time, at most; changes nothing but memory and time.
 
     Returns:
         For each of ``FIGURES`` n numbers. Besides the distances: ``top1`` (1 where both have the
@@ -61,6 +62,7 @@ def token_figures(
         where that token is the one that follows), and each one's −ln of the probability of the
         token that follows.
     """
+    cells = cells or _CELLS.get(teacher.device.type, _LARGE_CELLS)
     size = max(1, cells // teacher.shape[-1])
     parts = [
         _figures(*(side[start : start + size] for side in (teacher, student, tokens)))
