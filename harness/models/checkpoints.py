@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import adapter_on_hub, unopened
 from harness.artefacts.layers import check_layers
 from harness.errors import ArtefactError, HarnessError, one_line
 from harness.testbed import resolve
@@ -67,7 +68,7 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
     Raises:
         HarnessError: As for ``place_of``, of the model or of an adapter's base.
     """
-    place = place_of(pretrained, adapters=True)
+    place = adapter_on_hub(place_of(pretrained, adapters=True), revision)
     adapter = adapter_in(place)
     if adapter is None:
         return Checkpoint(place, place, revision)
@@ -148,10 +149,10 @@ def open_causal(
 
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
-    reason = one_line(cause, 240)
+    said = unopened(cause, place, limit=240)
     if Path(place).is_dir():
-        return f"cannot load the checkpoint '{pretrained}': {reason}"
-    return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
+        return f"cannot load the checkpoint '{pretrained}': {said}"
+    return f"no folder '{pretrained}' is here, and the hub does not give it: {said}"
 
 
 def content_of(pretrained: str) -> str | None:

@@ -26,6 +26,7 @@ import torch
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.gguf import is_gguf, named
 from harness.asking.special import lacks_bos
+from harness.artefacts.hub import unopened
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
 from harness.models import parts
@@ -88,8 +89,13 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         try:
             super().__init__(pretrained=self.path, **kwargs)
         except _FAULTS as cause:
-            said = _of_another_part(cause) or one_line(cause)
+            said = _of_another_part(cause) or self._why(cause)
             raise HarnessError(f"{self.cannot_load.format(pretrained)}: {said}") from cause
+
+    def _why(self, cause: BaseException) -> str:
+        if isinstance(self.path, str):
+            return unopened(cause, self.path, limit=None)
+        return one_line(cause)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Note all arguments, those of the parts too: answers may depend on any."""

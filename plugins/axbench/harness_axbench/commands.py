@@ -33,7 +33,13 @@ def train(
         list[str] | None,
         typer.Option("--set", help="METHOD.NAME=VALUE: a setting that differs from the paper's."),
     ] = None,
-    data: Annotated[str, typer.Option(help="hub, testbed, or a folder of AxBench files.")] = "hub",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="hub, another data set there (pyvene/axbench-concept500), testbed, or a folder of "
+            "AxBench files."
+        ),
+    ] = "hub",
     subset: Annotated[
         str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
     ] = None,
@@ -77,9 +83,13 @@ def train(
     from harness_axbench.training import train as training
     from harness_axbench.training.options import Options, parse_settings
 
-    if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
-        raise DataError(f"--data {data}: there is no such folder; pass hub, testbed, or a folder")
     metadata = {"axbench_data": data}
+    if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
+        if data.count("/") != 1 or data.startswith((".", "/", "~")):
+            raise DataError(
+                f"--data {data}: there is no such folder; pass hub, testbed, or a folder"
+            )
+        metadata = {"axbench_data": "hub", "axbench_hub": data}
     if subset:
         metadata["axbench_subset"] = subset
     options = Options(

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import unopened
 from harness.artefacts.layers import check_layers
 from harness.errors import one_line
 from harness.models.checkpoints import load_tokenizer
@@ -78,7 +79,7 @@ class Shell:
         except Exception as cause:  # files of anybody's model: whatever transformers makes of them
             raise HarnessError(
                 f"model {name}: its configuration and tokenizer, which say the width and the chat "
-                f"template, cannot be loaded: {one_line(cause, 300)}"
+                f"template, cannot be loaded: {unopened(cause, path, limit=300)}"
             ) from cause
         reader = Reader(model, tokenizer, layer=0)
         inner: Any = model.base_model
