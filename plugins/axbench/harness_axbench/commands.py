@@ -43,6 +43,13 @@ def train(
     subset: Annotated[
         str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
     ] = None,
+    normalise: Annotated[
+        str,
+        typer.Option(
+            help="none (as the paper), unit or standardise: put states on one scale before "
+            "diffmean, pca, lat and probe learn from them."
+        ),
+    ] = "none",
     max_act_from: Annotated[
         str, typer.Option(help="eval (as the paper) or train (without its leak).")
     ] = "eval",
@@ -99,6 +106,7 @@ def train(
         model=model,
         layer=layer,
         run=run_options(metadata),
+        normalise=normalise,
         max_act_from=max_act_from,
         batch_size=batch_size,
         shard_size=shard_size,
