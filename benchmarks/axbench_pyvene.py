@@ -2,7 +2,7 @@
 
     pip install 'paperharness[peers-axbench]'
     python benchmarks/axbench_pyvene.py --model MODEL --layer L --data FOLDER [--concepts 0 1]
-        [--set probe.epochs=2 reft_r1.epochs=1] [--dtype bfloat16] [--clock cpu]
+        [--texts 36] [--set probe.epochs=2 reft_r1.epochs=1] [--dtype bfloat16] [--clock cpu]
 
 Theirs is the procedure of the reference (stanfordnlp/axbench, ``axbench/models``) on pyvene's
 public interface: for each concept and each method a loop of its own over batches of 6 texts
@@ -293,6 +293,7 @@ def main() -> None:
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--data", default="testbed", help="testbed, hub, or a folder")
     parser.add_argument("--concepts", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--texts", type=int, help="positives, and negatives, of a concept; all")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--set", dest="settings", nargs="+", default=[])
     parser.add_argument("--dtype", default="float32")
@@ -311,7 +312,7 @@ def main() -> None:
 def run(options: argparse.Namespace, clock: Callable[[], float], place: Path) -> None:
     """Train on both sides, and print times and cosines."""
     whole = load(run_options({"axbench_data": options.data}))
-    data = chosen_data(whole, options.concepts, place / "data")
+    data = chosen_data(whole, options.concepts, place / "data", options.texts)
     asked = Options(
         methods=options.methods,
         out=place / "ours",
