@@ -10,7 +10,7 @@ factor, means over concepts with 95 % bootstrap intervals over concepts:
                 concept on its training positives and its genre's negatives, answers alone. Its
                 AUROC on the evaluation texts, which it has not seen, is printed first
     concept, related, fluent, score
-                the ratings of the run's judge, 0 to 2, and their harmonic mean
+                the ratings of the run's judge, where it has one, 0 to 2, and their harmonic mean
 
 With --model and --steering, the dictionary, also how long an edit of factor 1 is: max_act over the
 median norm of the layer's outputs.
@@ -107,14 +107,16 @@ def lengths(series: Series, norm: float, steering: Path) -> dict[int, float]:
 def print_series(series: Series, words: Words, norm: float | None, steering: Path | None) -> None:
     """A line for each factor."""
     made = answers(series)
-    curves = factor_curves(series.items, list(RATINGS))
+    judged = any(item["concept"] is not None for item in series.items)
+    rated = RATINGS if judged else {}
+    curves = factor_curves(series.items, list(rated))
     acts = lengths(series, norm, steering) if norm and steering else {}
     print(f"\n{series.label}, {len(series.items)} answers")
     if acts:
         told = ", ".join(f"{number}: {value:.2f}" for number, value in acts.items())
         print(f"max_act in median norms of the layer's outputs: {told}")
-    print("| factor | perplexity | P(concept) | " + " | ".join(RATINGS.values()) + " |")
-    print("|---|---|---|" + "---|" * len(RATINGS))
+    print("| " + " | ".join(["factor", "perplexity", "P(concept)", *rated.values()]) + " |")
+    print("|---|---|---|" + "---|" * len(rated))
     for place, factor in enumerate(factors_in(series.items)):
         at = {concept: own for (concept, f), own in made.items() if f == factor}
         logs = over({concept: perplexity(own) for concept, own in at.items()})
@@ -122,8 +124,9 @@ def print_series(series: Series, words: Words, norm: float | None, steering: Pat
         chance = over(
             {c: float(np.mean(words.chances(c, [t for t, _ in own]))) for c, own in at.items()}
         )
-        rated = " | ".join(shown(curves[kind][place]) for kind in RATINGS)
-        print(f"| {factor:g} | {shown(surprise, 0)} | {shown(chance)} | {rated} |")
+        cells = [f"{factor:g}", shown(surprise, 0), shown(chance)]
+        cells += [shown(curves[kind][place]) for kind in rated]
+        print(f"| {' | '.join(cells)} |")
 
 
 def median_norm(model: str, dtype: str, layer: int, data: ConceptData) -> float:
