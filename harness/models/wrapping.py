@@ -25,8 +25,8 @@ import torch
 
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.gguf import is_gguf, named
-from harness.asking.special import lacks_bos
 from harness.artefacts.hub import unopened
+from harness.asking.special import lacks_bos
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
 from harness.models import parts
