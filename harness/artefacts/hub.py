@@ -8,10 +8,12 @@ the exception and all that it came from.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts.adapters import adapter_in
 from harness.errors import ArtefactError, and_causes, one_line
 from harness.secrets import masked
 
@@ -25,6 +27,11 @@ _ADDRESS = re.compile(
     r"(?:resolve|revision|tree|paths-info)/"
 )
 
+_NO_ROWS = "BatchSize must be greater than 0"  # datasets, of a parquet file without any
+_NO_HUB = (
+    "what answers in its place is no hub, but perhaps a page that asks for a login: check the "
+    "network, the proxy and HF_ENDPOINT"
+)
 _OFFLINE = (
     "HF_HUB_OFFLINE is set, and it is not in the cache: unset it and run once with a network; "
     "later runs need none"
@@ -54,9 +61,16 @@ def reason(
         for own, told in itertools.product(and_causes(error), looks):
             if said := told(own, _page_of(own) or page):
                 return masked(said)
+    if isinstance(error, json.JSONDecodeError):  # in the place of what the hub says of a repository
+        return _NO_HUB
     if type(error).__name__.startswith("DatasetGeneration"):  # which says only that it failed
-        return masked(one_line(error.__cause__ or error, limit))
-    return masked(one_line(error, limit))
+        error = error.__cause__ or error
+    said = one_line(error, limit)
+    if isinstance(error, StopIteration) or said.startswith(_NO_ROWS):
+        return "one of its tables has no rows"
+    if said.startswith("Couldn't cast"):
+        return f"its tables do not have the same columns ({masked(said)})"
+    return masked(said)
 
 
 def unopened(error: BaseException, place: str, *, limit: int | None = _LONGEST) -> str:
@@ -69,7 +83,42 @@ def unopened(error: BaseException, place: str, *, limit: int | None = _LONGEST) 
     """
     if Path(place).expanduser().exists():
         return one_line(error, limit)
-    return reason(error, place, limit=limit)
+    said = reason(error, place, limit=limit)
+    if "model_type" in said and (base := _base_of(place)):
+        return (
+            f"it is an adapter of {base}, no whole model: give the base, and the adapter as peft="
+        )
+    return said
+
+
+def _base_of(name: str) -> str | None:
+    """The model that an adapter on the hub is of; None where it is none."""
+    try:
+        found = adapter_in(adapter_on_hub(name))
+    except ArtefactError:
+        return None
+    return found.base if found else None
+
+
+def commit_of(name: str, revision: str = "main") -> str | None:
+    """The commit of a model that was fetched from the hub; None for a folder.
+
+    It is read in the cache, where transformers has the model from; models do not tell it
+    themselves since transformers 5.19.
+
+    Args:
+        name: A folder, or ``owner/name`` on the hub.
+        revision: Branch, tag or commit that was asked for.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).expanduser().exists():
+        return None
+    for file in ("config.json", _ADAPTER):
+        found = try_to_load_from_cache(name, file, revision=revision)
+        if isinstance(found, str):
+            return Path(found).parent.name
+    return None
 
 
 def adapter_on_hub(name: str, revision: str = "main") -> str:
@@ -120,9 +169,10 @@ def _page_of(error: Any) -> str | None:
 
 
 def _offline(error: Any, _page: str) -> str | None:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
-    return _OFFLINE if isinstance(error, errors.OfflineModeIsEnabled) else None
+    unkept = constants.HF_HUB_OFFLINE and isinstance(error, errors.LocalEntryNotFoundError)
+    return _OFFLINE if unkept or isinstance(error, errors.OfflineModeIsEnabled) else None
 
 
 def _refused(error: Any, page: str) -> str | None:
@@ -188,6 +238,8 @@ def _not_reached(error: Any, page: str) -> str | None:
     from huggingface_hub import constants
 
     names = {kind.__name__ for kind in type(error).__mro__}
+    if "FileMetadataError" in names:
+        return _NO_HUB
     if not isinstance(error, (ConnectionError, TimeoutError)) and not names & _UNREACHED:
         return None
     if constants.HF_HUB_OFFLINE:

@@ -39,10 +39,7 @@ class HFWrapper(Wrapper):
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
-        found["settings"] |= {
-            "commit": str(getattr(self.model.config, "_commit_hash", None)),
-            "dtype": str(self.model.dtype),
-        }
+        found["settings"]["dtype"] = str(self.model.dtype)
         if isinstance(peft := self.arguments.get("peft"), str):
             found["settings"]["adapter"] = str(fingerprint(peft))
         return found

@@ -25,7 +25,7 @@ import torch
 
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.gguf import is_gguf, named
-from harness.artefacts.hub import unopened
+from harness.artefacts.hub import commit_of, unopened
 from harness.asking.special import lacks_bos
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
@@ -123,7 +123,8 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     def identity(self) -> dict[str, Any]:
         """What all answers of the model in place depend on; JSON-able."""
         name = self.path if self.stand_in is None else resolve(self.stand_in)
-        found = {"model": fingerprint(name) or name, "settings": self._settings()}
+        commit = commit_of(name, str(self.arguments.get("revision", "main")))
+        found = {"model": fingerprint(name) or commit or name, "settings": self._settings()}
         return found if self.stand_in is None else found | {"stands_in": True}
 
     def labels(self) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from forking import Forking
+
 from hub import content
 from hub.server import Hub
 
@@ -84,7 +85,7 @@ def run(forking: Forking, tmp_path: Path) -> Command:
     count = 0
 
     def command(
-        line: str, *, home: Path | None = None, token: str = "", offline: bool = False
+        line: str, *, home: Path | None = None, token: str = "", offline: bool = False, **env: str
     ) -> Ended:
         nonlocal count
         count += 1
@@ -96,8 +97,16 @@ def run(forking: Forking, tmp_path: Path) -> Command:
             HF_HOME=str(home or tmp_path / "home"),
             HF_TOKEN=token,
             HF_HUB_OFFLINE=str(int(offline)),
+            HF_DATASETS_OFFLINE=str(int(offline)),
             PAPERHARNESS_CACHE=str(tmp_path / "cache"),
+            **env,
         )
         return Ended(started.wait(), started.output, started.errors, folder)
 
     return command
+
+
+@pytest.fixture(scope="session")
+def local(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same data and models as files of a user's own."""
+    return content.write_local(hub, tmp_path_factory.mktemp("local"))

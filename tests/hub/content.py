@@ -1,4 +1,4 @@
-"""The papers' repositories under their names, in their layouts and columns, made from the testbed."""
+"""The papers' repositories: their names, layouts and columns, the testbed's texts and models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.server import Hub
-
 from harness.testbed import model_path
 from harness.testbed.english import corpus
 from harness.testbed.english.answers import prompts
+from hub.server import Hub
 
 ACCEPTED, REFUSED = "hf_acceptedByTheAuthors1", "hf_notAcceptedByAnybody2"
 """Tokens of an account that may read what is gated, and of one that may not."""
@@ -32,13 +31,14 @@ SPEC_BENCH = "question.jsonl"
 Row = Mapping[str, Any]
 
 
-def parquet(rows: Iterable[Row]) -> bytes:
-    """A table as parquet."""
+def parquet(rows: Iterable[Row], schema: Any = None) -> bytes:
+    """A table as parquet; its columns' types by default those of its values."""
     import pyarrow as pa
     import pyarrow.parquet
 
     held = io.BytesIO()
-    pyarrow.parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), held)
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    pyarrow.parquet.write_table(table, held)
     return held.getvalue()
 
 
@@ -162,7 +162,7 @@ def fill_data(hub: Hub) -> None:
     tables = {f"2b/l10/{path}": held for path, held in concepts(0, 5).items()}
     others = {f"2b/l20/{path}": held for path, held in concepts(1).items()}
     hub.add("datasets", CONCEPT10, {"README.md": card(), **tables, **others})
-    many = {f"9b/l31/{path}": held for path, held in concepts(*range(16)).items()}
+    many = {f"9b/l31/{path}": held for path, held in concepts(0, 1, 2).items()}
     hub.add("datasets", CONCEPT500, {"README.md": card(), **many})
     told = [{**row, "output": "", "generator": "text_davinci_003"} for row in corpus.instructions()]
     hub.add(
@@ -244,3 +244,65 @@ def fill_models(hub: Hub, folder: Path) -> None:
     named = [str(row["concept"]) for row in corpus.concept_metadata()[:3]]
     width = json.loads((model_path("teacher") / "config.json").read_text())["hidden_size"]
     hub.add("models", DICTIONARY, dictionary(width, named, (1, 2)))
+
+
+def write_local(hub: Hub, folder: Path) -> Path:
+    """Write what a hub holds as a user would have it."""
+    concept_files = {"train_data": "train/data", "latent_eval_data": "test/data"}
+    places = {
+        ("aggrefact", AGGREFACT): {f"{s}.parquet": _split(s) for s in ("dev", "test")},
+        ("concept10", CONCEPT10): {
+            f"{own}.parquet": f"2b/l10/{there}.parquet" for own, there in concept_files.items()
+        },
+        ("concept10", ALPACA_EVAL): {"alpaca_eval.json": "alpaca_eval.json"},
+        ("concept500", CONCEPT500): {
+            f"{own}.parquet": f"9b/l31/{there}.parquet" for own, there in concept_files.items()
+        },
+        ("chats", ULTRACHAT): {f"{s}.parquet": _split(s) for s in ("train_sft", "test_sft")},
+        (".", MUSIQUE): {"MuSiQue.jsonl": "musique_ans_v1.0_train.jsonl"},
+        (".", D2C): {"C2D-and-D2C-MiniCheck.parquet": _split("d2c")},
+    }
+    for (place, name), files in places.items():
+        held = hub.repositories["datasets", name].contents
+        for own, there in files.items():
+            _write(folder / place / own, held[there])
+    whole = (("models", TEACHER), ("models", DICTIONARY), ("models", ADAPTER), ("datasets", SUITE))
+    for kind, name in whole:
+        for own, held in hub.repositories[kind, name].contents.items():
+            _write(folder / name.rpartition("/")[2] / own, held)
+    named = folder / "student-lora" / "adapter_config.json"
+    told = json.loads(named.read_text()) | {"base_model_name_or_path": "testbed:student"}
+    named.write_text(json.dumps(told))
+    _write(folder / "question.jsonl", hub.elsewhere[SPEC_BENCH])
+    asked = [
+        {"instruction": ask, "genre": genre}
+        for genre in ("text", "code", "math")
+        for ask, _ in prompts(genre, "train")
+    ]
+    _write(folder / "instructions.jsonl", lines(asked))
+    _write(folder / "concepts.txt", b"terms related to the ocean and sea life\n")
+    _write(folder / "pairs.jsonl", lines(_pairs()))
+    return folder
+
+
+def _split(name: str) -> str:
+    return f"data/{name}-00000-of-00001.parquet"
+
+
+def _write(path: Path, held: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(held)
+
+
+def _pairs() -> list[Row]:
+    """Pairs to train a checker on."""
+    people, places = ("Anna", "Ben", "Clara", "David"), ("Rome", "Paris", "London")
+    return [
+        {
+            "doc": f"{people[k % 4]} lives in {places[(k + lie) % 3]}. The mill is old. Page {k}.",
+            "claim": f"{people[k % 4]} lives in {places[k % 3]}.",
+            "label": 1 - lie,
+        }
+        for k in range(12)
+        for lie in (0, 1)
+    ]

@@ -41,9 +41,10 @@ class Fault:
 
     Attributes:
         path: A regular expression; requests whose method and path it finds are answered so.
-        status: The status; 0 sends a part of the right answer's body and hangs up.
+        status: The status; 0 sends a part of the right answer's body and hangs up, -1 hangs up.
         headers: Headers of the answer.
         body: Its body.
+        share: The part of a body that is sent before hanging up.
         times: How many requests are answered so; None for all.
     """
 
@@ -51,6 +52,7 @@ class Fault:
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
+    share: float = 0.5
     times: int | None = None
 
 
@@ -227,6 +229,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_hub: Hub
+    _share: float | None = None
 
     def do_GET(self) -> None:
         self._answer()
@@ -241,10 +244,13 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         self._body = self.rfile.read(size)
         fault = hub.fault(self.command, path)
+        if fault is not None and fault.status < 0:
+            self._hang_up()
+            return
         if fault is not None and fault.status:
             self._send(fault.status, dict(fault.headers), fault.body.encode())
             return
-        self._cut = fault is not None
+        self._share = None if fault is None else fault.share
         try:
             self._right_answer(path)
         except Refusal as refusal:
@@ -345,10 +351,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if getattr(self, "_cut", False) and status in (200, 206):
-            self.wfile.write(body[: len(body) // 2])
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+        if self._share is None or status not in (200, 206):
+            self.wfile.write(body)
             return
-        self.wfile.write(body)
+        self.wfile.write(body[: int(len(body) * self._share)])
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True

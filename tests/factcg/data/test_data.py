@@ -149,7 +149,7 @@ def test_a_table_is_read_once_and_again_when_it_changed(tmp_path, monkeypatch):
 
 
 def test_hub_without_network_names_the_three_ways():
-    with pytest.raises(DataError, match=r"cannot read hub:lytang/LLM-AggreFact .* three places"):
+    with pytest.raises(DataError, match=r"cannot read hub:lytang/LLM-AggreFact: .* three places"):
         llm_aggrefact(dataset="Wice")
 
 
@@ -203,7 +203,7 @@ def test_a_gated_set_without_a_token(monkeypatch, status):
             read(dataset="Wice")
         text = str(raised.value)
         assert "\n" not in text
-        assert "hub:lytang/LLM-AggreFact is gated" in text
+        assert "hub:lytang/LLM-AggreFact: it is gated" in text
         assert "accept its terms at https://huggingface.co/datasets/lytang/LLM-AggreFact" in text
         assert "hf auth login" in text and "data=testbed" in text
 

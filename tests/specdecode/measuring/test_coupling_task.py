@@ -293,5 +293,7 @@ def test_without_network_the_three_ways_are_named(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(DataError, match=r"no route.*data=testbed.*specbench_data="):
+    with pytest.raises(
+        DataError, match=r"question.jsonl: HF_HUB_OFFLINE is set.*data=testbed.*specbench_data="
+    ):
         prompts.coupling_prompts()

@@ -7,6 +7,7 @@ the testbed's English.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,11 @@ def safety_docs(**metadata: Any) -> Sourced:
 
 def _of_hub(source: Source) -> tuple[list[Input], str]:
     """A suite's folder that was uploaded; else a data set's split ``test``, or its only one."""
-    folder = from_hub(source, "astral", lambda: _suite_folder(source.location))
-    if folder is not None:
-        inputs, manifest = read_suite(folder)
+    found = from_hub(source, "astral", lambda: _suite_folder(source.location))
+    if found is not None:
+        with tempfile.TemporaryDirectory() as own:  # the cache has links, which a suite may not
+            folder = shutil.copytree(found, Path(own) / source.location.replace("/", "--"))
+            inputs, manifest = read_suite(folder)
         return inputs, str(manifest["sha256"])
 
     def load() -> list[dict[str, Any]]:

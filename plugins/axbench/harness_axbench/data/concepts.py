@@ -276,7 +276,7 @@ def instructions(wanted: str, source: Source) -> list[str]:
         rows: list[Row] = [dict(row) for row in corpus.instructions()]
     elif wanted == "hub" or (not wanted and source.kind == "hub"):
         hub = Source("hub", HUB_INSTRUCTIONS, "axbench_instructions")
-        rows = from_hub(hub, PLUGIN, _download_instructions)
+        rows, source = from_hub(hub, PLUGIN, _download_instructions), hub
     else:
         rows = read_table(_instruction_file(wanted, source), ("instruction",))
     if len(rows) < INSTRUCTIONS_PER_CONCEPT:

@@ -17,7 +17,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
-from harness.artefacts.hub import unopened
+from harness.artefacts.hub import commit_of, unopened
 from harness.artefacts.layers import check_layers
 from harness.errors import one_line
 from harness.models.checkpoints import load_tokenizer
@@ -86,7 +86,7 @@ class Shell:
         names = {id(module): module_name for module_name, module in inner.named_modules()}
         return cls(
             name=name,
-            commit=getattr(config, "_commit_hash", None),
+            commit=commit_of(path, revision),
             sha256=fingerprint(path),
             hidden_size=width_of(model),
             dtype=str(getattr(config, "dtype", None)).removeprefix("torch."),

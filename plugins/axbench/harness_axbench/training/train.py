@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
+from harness.artefacts.hub import commit_of
 from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import check_writable
 from harness.models.checkpoints import content_of
@@ -146,12 +147,11 @@ def _recipe(
 
 def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -> dict[str, Any]:
     reader = trainer.reader
-    config: Any = reader.model.config
     local = Path(resolved(options.model or "")).expanduser().is_dir()
     return {
         "model": {
             "name": options.model,
-            "revision": getattr(config, "_commit_hash", None),
+            "revision": commit_of(resolved(options.model or ""), options.revision),
             "sha256": recipe["model"] if local else None,
             "hidden_size": width_of(reader.model),
             "dtype": str(next(reader.model.parameters()).dtype).removeprefix("torch."),

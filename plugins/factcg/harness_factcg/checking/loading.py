@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from harness import ArtefactError, HarnessError
+from harness.artefacts.hub import commit_of
 from harness.asking.special import TextEncoder, lacks_bos
 from harness.models.checkpoints import (
     checkpoint_of,
@@ -119,7 +120,7 @@ def load(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
-    sha = content_of(pretrained) or getattr(model.config, "_commit_hash", None) or ""
+    sha = content_of(pretrained) or commit_of(found.place, found.revision) or ""
     plain = TextEncoder(tokenizer, add_bos_token).ids("A text.")
     if kind == _LOADERS["causal"][1] and (said := lacks_bos(config, tokenizer, plain)):
         log.warning("%s: %s: add_bos_token=True", pretrained, said)

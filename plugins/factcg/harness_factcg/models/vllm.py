@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from harness import HarnessError, Score, VLLMWrapper
 from harness.artefacts.checksums import fingerprint
-from harness.artefacts.hub import unopened
+from harness.artefacts.hub import commit_of, unopened
 from harness.asking.store import Store
 from harness.models import checkpoints
 from harness_factcg.checking import families
@@ -85,7 +85,6 @@ class VLLMFactCheckingMixin(VLLMWrapper):
     lora_request: Any
     max_length: int
     add_bos_token: bool | None
-    _config: Any
 
     def __init__(
         self,
@@ -118,7 +117,7 @@ class VLLMFactCheckingMixin(VLLMWrapper):
         chosen = chosen.override(**options)
         super().__init__(pretrained, **{"enable_prefix_caching": True} | kwargs)
         log.info("%s is of the family %s: %s", pretrained, chosen.name, self._reason)
-        self._sha = fingerprint(path) or getattr(self._config, "_commit_hash", None) or ""
+        self._sha = fingerprint(path) or commit_of(path, kwargs.get("revision") or "main") or ""
         self._overlong = overlong
         window = self.max_length - 1  # one token is generated
         self.asker = Asker(
