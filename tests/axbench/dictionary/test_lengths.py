@@ -59,11 +59,11 @@ def test_nothing_is_said(tmp_path: Path, facts: dict[str, Any]) -> None:
 def test_the_command_says_it_of_what_it_trains(
     llama: str, data_folder: Path, tmp_path: Path
 ) -> None:
-    """A model in which the full stop's embedding, and so its states, are fifty times as long."""
+    """A model in which the full stop's embedding, and so its states, are many times as long."""
     tokenizer = AutoTokenizer.from_pretrained(llama)
     model = AutoModelForCausalLM.from_pretrained(llama)
     with torch.no_grad():
-        model.model.embed_tokens.weight[tokenizer.convert_tokens_to_ids(".")] *= 50
+        model.model.embed_tokens.weight[tokenizer.convert_tokens_to_ids(".")] *= 1000
     model.save_pretrained(tmp_path / "long")
     tokenizer.save_pretrained(tmp_path / "long")
     wanted = ["train", "--layer", "1", "--device", "cpu", "--data", str(data_folder)]
