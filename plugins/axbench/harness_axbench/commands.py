@@ -126,7 +126,16 @@ def train(
         f"{made.folder} ({state}): {len(made.concepts)} concepts, {', '.join(made.methods)}, "
         f"sha256 {made.sha256[:12]}"
     )
+    _print_doubt(made)
     _print_spread(made)
+
+
+def _print_doubt(found: Dictionary) -> None:
+    from harness_axbench.dictionary.lengths import doubt
+
+    said = doubt(found)
+    if said is not None:
+        typer.echo(said)
 
 
 def _print_spread(found: Dictionary) -> None:
@@ -243,6 +252,7 @@ def inspect(
         inspection.write_csv(lines, csv)
         typer.echo(f"  written  {csv}")
         return
+    _print_doubt(found)
     _print_spread(found)
     console = Console()
     for table in inspection.tables(lines):

@@ -98,7 +98,7 @@ class Scaling:
         varies = self.spread > _STILL * self.spread.max()
         return torch.where(varies, 1 / self.spread, 0.0)
 
-    def to(self, device: torch.device) -> Scaling:
+    def to(self, device: torch.device | str) -> Scaling:
         """The same scaling elsewhere, in fp32."""
         return replace(
             self, mean=self.mean.to(device).float(), spread=self.spread.to(device).float()
@@ -108,7 +108,8 @@ class Scaling:
         """States h [..., hidden] on one scale: x, in fp32."""
         hidden = hidden.float()
         if self.kind == UNIT:
-            return hidden * (self.norm / hidden.norm(dim=-1, keepdim=True))
+            length: Tensor = hidden.norm(dim=-1, keepdim=True)
+            return hidden * (self.norm / length)
         if self.kind == STANDARDISE:
             return (hidden - self.mean) * self.inverse
         return hidden
