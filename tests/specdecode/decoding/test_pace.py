@@ -17,12 +17,20 @@ def fed(prices: dict[int, float], *, rows: int = 1, gamma: int = 2, cost: float 
 
 
 def took(
-    pace: Pace, rows: int, length: int, seconds: float, *, unread: int = 0, written: int = 1
+    pace: Pace,
+    rows: int,
+    length: int,
+    seconds: float,
+    *,
+    unread: int = 0,
+    reading: float = 0.0,
+    written: int = 1,
 ) -> None:
     """A round: a twentieth of the time goes to each drafted token."""
     drafting = 0.05 * seconds * length
     pace.took(
-        rows, steps=length, width=length + 1, written=written, drafting=drafting,
+        rows, steps=length, width=length + 1, written=written,
+        drafting=drafting + reading,
         checking=seconds - drafting, unread=unread,
     )  # fmt: skip
 
@@ -66,7 +74,7 @@ def test_the_first_rounds_have_no_draft_and_then_one_is_tried() -> None:
 def test_what_must_be_read_before_a_draft_is_to_pay_by_the_end() -> None:
     """Drafts of two tokens are 1.36 times as fast; reading 500 tokens takes ten seconds."""
     pace = fed({0: 1.0, 1: 1.5, 2: 2.0})
-    took(pace, 1, 1, 1.5 + 10.0, unread=500)
+    took(pace, 1, 1, 1.5, unread=500, reading=10.0)
     assert pace.length([0.9]) == 2
     assert pace.length([0.9], unread=500, room=100) == 2
     assert pace.length([0.9], unread=500, room=10) == 0
