@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from harness_specdecode.couplings.noise import Noise
 from harness_specdecode.decoding.course import WIDEST, Course
 from harness_specdecode.decoding.pace import Pace
-from harness_specdecode.decoding.schemes import Draft, Drawn, Verdict
+from harness_specdecode.decoding.schemes import Draft, Drawn, Match, Spot, Verdict
 from harness_specdecode.decoding.shares import GUESSES, STEPS, Shares, steps_of
 from harness_specdecode.decoding.slots import SlotModel
 
@@ -42,6 +43,18 @@ class Priced(Pace):
 def drawn(*scores: float) -> Drawn:
     """Guesses 0, 1, 2, … of one row."""
     return Drawn(torch.tensor([0]), None, torch.arange(len(scores))[None], torch.tensor([scores]))
+
+
+def test_the_first_guess_is_the_lowest_of_equals() -> None:
+    scheme = Match(Noise(0))
+    spot = Spot(torch.tensor([1, 2]), torch.tensor([0, 0]))
+    scores = torch.zeros(2, 500)
+    scores[1, 400], scores[1, 20], scores[1, 7] = 3.0, 3.0, 1.0
+    found = scheme.draw(scores, spot)
+    assert found.tokens.tolist() == [0, 20]
+    assert found.guesses is not None
+    assert found.guesses[1].tolist() == [20, 400, 7]
+    assert len(set(found.guesses[0].tolist())) == GUESSES
 
 
 def test_steps_by_hand() -> None:

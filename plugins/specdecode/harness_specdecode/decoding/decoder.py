@@ -236,7 +236,7 @@ class Decoder:
         lengths = zip(self._lengths(), rows, strict=True)
         current = self._current([min(length, answer.room - 1) for length, answer in lengths])
         current.course = course = self._course(current.counts)
-        before = self.drafter.calls
+        before, unread = self.drafter.calls, self.drafter.unread(current.texts)
         draft = self.drafter.propose(current)
         drafted = time.perf_counter()
         last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
@@ -259,7 +259,7 @@ class Decoder:
                 len(starts), steps=draft.tokens.shape[1] if calls else 0, width=ids.shape[1],
                 written=sum(len(answer.tokens) for answer in rows) - held,
                 drafting=drafted - started, checking=time.perf_counter() - drafted,
-                caught_up=self.drafter.caught_up,
+                unread=unread,
             )  # fmt: skip
 
     def _course(self, counts: Sequence[int]) -> Course | None:
@@ -301,7 +301,10 @@ class Decoder:
             pace = self._pace
             if not self.drafter.cost:  # what is at hand is cut to what is worth reading
                 return [self._gamma if pace.begun(len(rows)) else 0] * len(rows)
-            return [pace.length([self._alpha(row) for row in rows])] * len(rows)
+            unread = self.drafter.unread([row.text for row in rows])
+            room = sum(row.room for row in rows)
+            alphas = [self._alpha(row) for row in rows]
+            return [pace.length(alphas, unread=unread, room=room)] * len(rows)
         return [
             best_length(
                 (4 + row.accepted) / (5 + row.accepted + row.wrong), self.drafter.cost, self._gamma

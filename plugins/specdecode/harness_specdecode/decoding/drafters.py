@@ -37,12 +37,10 @@ class Drafter(ABC):
     Attributes:
         cost: What one drafted token costs, in forward passes of the target.
         calls: Forward passes made for drafting.
-        caught_up: Whether the last proposal took reading more than the tokens of the round before.
     """
 
     cost = _NO_COST
     calls = 0
-    caught_up = False
 
     def enter(self, prompts: Sequence[Sequence[int]]) -> None:
         """Append rows with these prompts."""
@@ -51,6 +49,10 @@ class Drafter(ABC):
     def leave(self, row: int, last: int) -> None:
         """Drop a row; row ``last`` takes its place."""
         return
+
+    def unread(self, texts: Sequence[Sequence[int]]) -> int:
+        """Tokens to read before drafting, beyond those of the round before, in all rows."""
+        return 0
 
     @abstractmethod
     def propose(self, current: Round) -> Draft:
@@ -132,10 +134,13 @@ class ModelDrafter(Drafter):
         self._held.pop()
         self._drafted.pop()
 
+    def unread(self, texts: Sequence[Sequence[int]]) -> int:
+        pairs = zip(texts, self._held, strict=True)
+        return sum(max(0, len(text) - held - _ORDINARY) for text, held in pairs)
+
     def propose(self, current: Round) -> Draft:
         steps = max(current.counts)
         tokens, made = current.start(), []
-        self.caught_up = False
         for j in range(steps):
             if j and not current.more():
                 break
@@ -172,12 +177,10 @@ class ModelDrafter(Drafter):
         held = [self._true(row, text) for row, text in enumerate(texts)]
         new = [text[h:] for h, text in zip(held, texts, strict=True)]
         while max(map(len, new)) > CATCH_UP:
-            self.caught_up = True
             parts = [row[: min(CATCH_UP, len(row) - 1)] for row in new]
             self._model.step(padded(parts, CATCH_UP), held)
             held = [h + len(part) for h, part in zip(held, parts, strict=True)]
             new = [row[len(part) :] for row, part in zip(new, parts, strict=True)]
-        self.caught_up |= max(map(len, new)) > _ORDINARY
         logits = self._model.step(padded(new, max(map(len, new))), held)
         ends = torch.tensor([len(row) - 1 for row in new], device=logits.device)
         return logits[torch.arange(len(new), device=logits.device), ends]
@@ -185,7 +188,6 @@ class ModelDrafter(Drafter):
     def _read_prompts(self, texts: Sequence[Sequence[int]]) -> None:
         """Read texts of which nothing was read, neighbours in one pass."""
         unread = [i for i, h in enumerate(self._held) if h == 0 and len(texts[i]) > CATCH_UP]
-        self.caught_up |= bool(unread)
         while unread:
             longest = max(len(texts[i]) for i in unread)
             group = [i for k, i in enumerate(unread) if i == unread[0] + k]

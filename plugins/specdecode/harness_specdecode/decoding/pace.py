@@ -16,9 +16,10 @@ the drafter, are what the rounds themselves took, the shortest of the last few a
 a straight line in between. In the round itself ``course`` decides again after each token.
 
 A way that was never tried has no price. The first rounds draft nothing, which costs no more than
-plain decoding; then a draft is tried, and where none pays another one when half a per cent of the
-time has paid for it. A first draft after rounds without one is not timed: the drafter must first
-read what was written meanwhile.
+plain decoding; then a few drafts are tried, and where none pays another one when half a per cent of
+the time has paid for it. Before a first draft, and after rounds without one, the drafter must read
+what it has not; that is not a step's price, and drafts are made only if what is still to be written
+pays for it.
 
 α_i is the share of right ones among a row's drafts that were looked at, begun with the share of all
 rows before, worth four drafts.
@@ -42,6 +43,8 @@ from harness_specdecode.decoding.shares import Shares
 
 _KEPT = 5  # rounds whose shortest counts
 _FIRST = 2  # rounds without drafts before one is tried
+_GAIN = 1.05  # tokens a second of drafts over those without, at least
+_TRIES = 3  # of the first drafts: one alone may have met a busy machine
 _SHARE = 0.005  # of the time that may go to tries where none pays
 _WIDE = 0.05  # a guess: what one token more in a pass costs, of a pass
 _WORTH = 4  # drafts that the share of all rows counts for in a new one
@@ -68,6 +71,7 @@ class Pace:
         self.shares, self.matches = Shares(), Shares()  # by gaps, and by lengths of matches
         self._done: dict[int, tuple[float, float]] = {}  # tokens, seconds of late rounds
         self._trying = self._untimed = False  # whether the last round was a try, and timed
+        self._reading = 0.0  # seconds in which the drafter reads a token, once it did
         self._credit = 0.0  # seconds that tries may take
         self._spent = self._loss = 0.0  # seconds that this try and the last one took beyond
 
@@ -81,8 +85,14 @@ class Pace:
         share = self._right / self._looked
         return (_WORTH * share + right) / (_WORTH + looked)
 
-    def length(self, alphas: Sequence[float]) -> int:
-        """Tokens to draft in a round of rows with these probabilities."""
+    def length(self, alphas: Sequence[float], *, unread: int = 0, room: int = 0) -> int:
+        """Tokens to draft in a round of rows with these probabilities.
+
+        Args:
+            alphas: Probability that a draft is right, a row.
+            unread: Tokens that the drafter must read before, in all rows.
+            room: Tokens that may still be written, in all rows; by then it must pay.
+        """
         rows = len(alphas)
         if not self.begun(rows):
             return 0
@@ -92,7 +102,11 @@ class Pace:
         worth = powers.cumsum(axis=1).sum(axis=0) / prices
         best = int(worth.argmax())
         next_best = 1 + int(worth[1:].argmax())
-        return best or self.tried(rows, next_best, prices[next_best] - prices[0])
+        reading = unread * (self._reading or self._cost * _WIDE * prices[0])
+        gain = room * (1 / worth[0] - 1 / worth[best])
+        if worth[best] > _GAIN * worth[0] and (not unread or gain > reading):
+            return best
+        return self.tried(rows, next_best, prices[next_best] - prices[0] + reading)
 
     def begun(self, rows: int) -> bool:
         """Whether rounds without drafts were timed."""
@@ -107,9 +121,10 @@ class Pace:
             loss: Seconds it is expected to take beyond a round without drafts.
         """
         self._trying = True
-        known = any(self._check[_bucket(rows), w] for w in range(2, self.gamma + 2))
+        bucket = _bucket(rows)
+        timed = sum(len(found) for (b, w), found in self._check.items() if b == bucket and w > 1)
         affordable = self._credit > max(self._loss, loss)
-        return length if not known or self._untimed or affordable else 0
+        return length if timed < _TRIES or self._untimed or affordable else 0
 
     def took(
         self,
@@ -120,7 +135,7 @@ class Pace:
         written: int,
         drafting: float,
         checking: float,
-        caught_up: bool,
+        unread: int = 0,
     ) -> None:
         """Note a round.
 
@@ -131,9 +146,10 @@ class Pace:
             written: Tokens written, in all rows.
             drafting: Seconds of the drafter.
             checking: Seconds of all else.
-            caught_up: Whether the drafter had to read more than the tokens of the round before.
+            unread: Tokens that the drafter read beyond those of the round before, in all rows.
         """
         bucket, seconds = _bucket(rows), drafting + checking
+        caught_up = unread > 0
         plain = self._check[bucket, 1]
         self._untimed = caught_up and self._trying
         if width == 1:
@@ -144,7 +160,9 @@ class Pace:
             self._credit, self._spent = self._credit - beyond, self._spent + beyond
         self._trying = False
         self._check[bucket, width].append(checking)
-        if steps and not caught_up:
+        if caught_up:
+            self._reading = max(0.0, drafting - steps * self.step(rows)) / unread
+        elif steps:
             self._draft[bucket].append(drafting / steps)
         tokens, before = self._done.get(bucket, (0.0, 0.0))
         price = self.checks(rows, width)[-1] + steps * self.step(rows)

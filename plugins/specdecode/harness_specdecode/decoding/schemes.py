@@ -212,7 +212,10 @@ class Match(Scheme):
 
     def draw(self, scores: Tensor, spot: Spot) -> Drawn:
         values, ids = self.perturbed(scores, spot)
+        first = values.max(-1, keepdim=True).indices  # the lowest of equals, which topk is not
         best, places = values.topk(min(GUESSES, values.shape[-1]), -1)
+        others = places.where(places != first, places[:, :1])[:, 1:]
+        places = torch.cat([first, others], -1)
         guesses = places if ids is None else ids.gather(-1, places)
         return Drawn(guesses[:, 0], None, guesses, best)
 
