@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate.state import AcceleratorState
 from harness_taid.data.exchanges import Limits
 from harness_taid.network.pruning import LAYERS, pruned
 from harness_taid.training import distill
@@ -68,6 +69,7 @@ def distilled(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
     """A student's folder, and the seconds that it took if it was made now."""
     objective, settings = contenders(options.steps)[name]
     started = time.monotonic()
+    AcceleratorState._reset_state(reset_partial_state=True)  # lm-eval's models have begun one
     made = distill.distill(
         Options(
             out=options.work / "students" / f"{name}-{seed}",
@@ -195,10 +197,11 @@ def report(found: dict[str, list[list[dict[str, Any]]]], against: str) -> dict[s
         shown = math.exp if figure == "student_nll" else float  # differences stay those of −ln q
         for name, row in tables[figure].items():
             seeds = " ".join(f"{x:+.4f}" for x in row["gap_seeds"])
+            apart = f"{row['gap']:+.4f} [{row['gap_low']:+.4f}, {row['gap_high']:+.4f}]  {seeds}"
             print(
                 f"{name:12} {shown(row['mean']):.4f} [{shown(row['low']):.4f}, "
-                f"{shown(row['high']):.4f}]  σ {row['seeds']:.4f}   {row['gap']:+.4f} "
-                f"[{row['gap_low']:+.4f}, {row['gap_high']:+.4f}]  {seeds}"
+                f"{shown(row['high']):.4f}]  σ {row['seeds']:.4f}   "
+                f"{'' if name == against else apart}"
             )
     return tables
 

@@ -322,6 +322,8 @@ def main() -> int:
         for turn in range(options.turns):
             for way in ways[:: 1 if turn % 2 == 0 else -1]:
                 found[way].append(apart(way, work))
+                took = " ".join(f"{t:.2f}" for t in found[way][-1]["seconds"])
+                print(f"turn {turn + 1}, {way}: {took} s", flush=True)
     return 0 if report(found, tokens, options.dtype) else 1
 
 
