@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 
 class HarnessError(Exception):
@@ -27,6 +28,15 @@ class PluginError(HarnessError):
 
 class UnknownNameError(PluginError, ValueError):
     """Nobody provides a model or task of this name; lm-eval's own error for it is a ValueError."""
+
+
+def and_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and each that it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def shown(text: str) -> str:

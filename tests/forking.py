@@ -7,6 +7,7 @@ status and signals.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -28,6 +29,8 @@ MODULES = (
     *("harness_taid.training.distill", "harness_taid.training.capture"),
     *("harness_specdecode.bench.bench", "harness.testbed.assistants.judge_model"),
 )
+_READ_ONCE = ("huggingface_hub.constants", "datasets.config")
+"""Where the hub's clients keep what the environment said when they were imported."""
 
 
 @dataclass
@@ -83,12 +86,18 @@ class Forking:
 
     Args:
         folder: Where their output goes.
+        modules: What is imported besides.
+        env: What is added to their environment.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *modules: str, **env: str) -> None:
         self.folder, self._count = folder, 0
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | env,
         )
         self.ask()
 
@@ -147,6 +156,9 @@ def _child(order: dict[str, object]) -> None:
         flags = os.O_RDONLY if end is None else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(place, flags, 0o666), descriptor)
     os.environ.update(order["env"])  # type: ignore[call-overload]
+    if "HF_HOME" in os.environ:
+        for name in _READ_ONCE:
+            importlib.reload(sys.modules[name])
     os.chdir(order["cwd"])  # type: ignore[call-overload]
     status = 1
     try:
@@ -158,12 +170,10 @@ def _child(order: dict[str, object]) -> None:
 
 
 def _serve() -> None:
-    import importlib
-
     signal.signal(signal.SIGINT, signal.default_int_handler)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for name in MODULES:
+    for name in (*MODULES, *sys.argv[1:]):
         importlib.import_module(name)
     for line in sys.stdin:
         order, answer = json.loads(line), None

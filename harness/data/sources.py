@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from harness.artefacts.hub import reason
 from harness.artefacts.reading import ENCODING, loads, read_bytes, regular
 from harness.data.lines import numbered
 from harness.data.options import refuse_misspelt
@@ -162,9 +163,9 @@ def from_hub(source: Source, plugin: str, load: Callable[[], T]) -> T:
     except DataError:
         raise
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = one_line(cause, 200)
+        said = reason(cause, source.location, kind="dataset")
         ways = three_ways(plugin, source.location)
-        raise DataError(f"cannot read {source} ({reason}). {ways}") from cause
+        raise DataError(f"cannot read {source}: {said}. {ways}") from cause
 
 
 def find_table(folder: Path, stems: Iterable[str]) -> Path | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, and_causes, one_line
 
 _KEPT = "what response_cache= and judges keep is not asked again"
 _ONE = 2.0
@@ -53,7 +53,7 @@ class _Sigterm:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         again = self.came is not None and now <= self.came + _ONE
-        handled = _and_causes(sys.exc_info()[1])
+        handled = and_causes(sys.exc_info()[1])
         if again or self.told or any(isinstance(one, KeyboardInterrupt) for one in handled):
             return
         self.came = now
@@ -65,15 +65,6 @@ class _Sigterm:
     def _remind(self) -> None:
         if not self.told and signal.getsignal(signal.SIGTERM) is self:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-
-def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and each that it came from."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 _sigterm = _Sigterm()
@@ -131,7 +122,7 @@ def die_at_once() -> None:
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
     """The Ctrl-C or SIGTERM that an exception is, or comes from; it has the notes of both."""
     notes: list[str] = []
-    for found in _and_causes(error):
+    for found in and_causes(error):
         if isinstance(found, KeyboardInterrupt):
             break
         notes += _notes(found)

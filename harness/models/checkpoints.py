@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import adapter_on_hub, unopened
 from harness.artefacts.layers import check_layers
 from harness.errors import ArtefactError, HarnessError, one_line
 from harness.testbed import resolve
@@ -67,7 +68,7 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
     Raises:
         HarnessError: As for ``place_of``, of the model or of an adapter's base.
     """
-    place = place_of(pretrained, adapters=True)
+    place = adapter_on_hub(place_of(pretrained, adapters=True), revision)
     adapter = adapter_in(place)
     if adapter is None:
         return Checkpoint(place, place, revision)
@@ -76,12 +77,20 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
     return Checkpoint(base, place if own_words else base, adapter.revision, adapter)
 
 
-def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: Any) -> Any:
+def load_tokenizer(
+    place: str,
+    *,
+    trust_remote_code: bool = False,
+    add_bos_token: bool | None = None,
+    **options: Any,
+) -> Any:
     """A tokenizer by transformers.
 
     Args:
         place: Its folder, or its id on the hub.
         trust_remote_code: Whether code of its own may run.
+        add_bos_token: Whether it puts a beginning-of-sequence token before a text, as for lm-eval's
+            ``hf``; None leaves it to its files.
         **options: As transformers takes them.
 
     Raises:
@@ -90,6 +99,8 @@ def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: An
     """
     from transformers import AutoTokenizer
 
+    if add_bos_token is not None:
+        options["add_bos_token"] = add_bos_token
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
     except BaseException as cause:
@@ -99,7 +110,13 @@ def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: An
 
 
 def open_causal(
-    role: str, pretrained: str, *, revision: str = "main", dtype: Any = "auto", device: Any = "cpu"
+    role: str,
+    pretrained: str,
+    *,
+    revision: str = "main",
+    dtype: Any = "auto",
+    device: Any = "cpu",
+    add_bos_token: bool | None = None,
 ) -> tuple[Any, Any]:
     """A causal language model, frozen, with its tokenizer; an adapter is added to its base.
 
@@ -109,6 +126,7 @@ def open_causal(
         revision: Its revision on the hub.
         dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         device: Where it runs.
+        add_bos_token: As for ``load_tokenizer``.
 
     Raises:
         HarnessError: It cannot be loaded.
@@ -118,7 +136,7 @@ def open_causal(
     found = checkpoint_of(pretrained, revision)
     revision = found.revision
     try:
-        tokenizer = load_tokenizer(found.words, revision=revision)
+        tokenizer = load_tokenizer(found.words, revision=revision, add_bos_token=add_bos_token)
         model = AutoModelForCausalLM.from_pretrained(
             found.place, revision=revision, dtype=dtype, trust_remote_code=False
         )
@@ -131,10 +149,10 @@ def open_causal(
 
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:
     """Why a checkpoint at a place could not be loaded, in a line."""
-    reason = one_line(cause, 240)
+    said = unopened(cause, place, limit=240)
     if Path(place).is_dir():
-        return f"cannot load the checkpoint '{pretrained}': {reason}"
-    return f"no folder '{pretrained}' is here, and the hub does not give it: {reason}"
+        return f"cannot load the checkpoint '{pretrained}': {said}"
+    return f"no folder '{pretrained}' is here, and the hub does not give it: {said}"
 
 
 def content_of(pretrained: str) -> str | None:

@@ -33,10 +33,23 @@ def train(
         list[str] | None,
         typer.Option("--set", help="METHOD.NAME=VALUE: a setting that differs from the paper's."),
     ] = None,
-    data: Annotated[str, typer.Option(help="hub, testbed, or a folder of AxBench files.")] = "hub",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="hub, another data set there (pyvene/axbench-concept500), testbed, or a folder of "
+            "AxBench files."
+        ),
+    ] = "hub",
     subset: Annotated[
         str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
     ] = None,
+    normalise: Annotated[
+        str,
+        typer.Option(
+            help="none (as the paper), unit or standardise: put states on one scale before "
+            "diffmean, pca, lat and probe learn from them."
+        ),
+    ] = "none",
     max_act_from: Annotated[
         str, typer.Option(help="eval (as the paper) or train (without its leak).")
     ] = "eval",
@@ -51,6 +64,14 @@ def train(
     device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    add_bos_token: Annotated[
+        bool | None,
+        typer.Option(
+            help="Put a beginning-of-sequence token before texts, or none, as lm-eval's argument "
+            "of that name; default as the tokenizer does.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw.")] = 42,
     seeds: Annotated[
         int,
@@ -69,9 +90,13 @@ def train(
     from harness_axbench.training import train as training
     from harness_axbench.training.options import Options, parse_settings
 
-    if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
-        raise DataError(f"--data {data}: there is no such folder; pass hub, testbed, or a folder")
     metadata = {"axbench_data": data}
+    if data not in ("hub", "testbed") and not Path(data).expanduser().exists():
+        if data.count("/") != 1 or data.startswith((".", "/", "~")):
+            raise DataError(
+                f"--data {data}: there is no such folder; pass hub, testbed, or a folder"
+            )
+        metadata = {"axbench_data": "hub", "axbench_hub": data}
     if subset:
         metadata["axbench_subset"] = subset
     options = Options(
@@ -81,6 +106,7 @@ def train(
         model=model,
         layer=layer,
         run=run_options(metadata),
+        normalise=normalise,
         max_act_from=max_act_from,
         batch_size=batch_size,
         shard_size=shard_size,
@@ -89,6 +115,7 @@ def train(
         device=device,
         dtype=dtype,
         revision=revision,
+        add_bos_token=add_bos_token,
         seed=seed,
         seeds=seeds,
     )

@@ -106,7 +106,7 @@ def test_one_step_by_hand(reader: Reader, found: ConceptData) -> None:
 
     hidden = torch.tensor([[0.0, 2.0], [4.0, 0.0], [1.0, 1.0]])
     weight = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    found_gradient = _gradients(weight, hidden, torch.tensor([1.0, 0.0, 1.0]), [2, 1])
+    found_gradient = _gradients(weight, hidden.split([2, 1]), torch.tensor([1.0, 0.0, 1.0]))
     sigma = 1 / (1 + torch.tensor(-4.0).exp())
     expected = torch.stack([torch.stack([4 * sigma, torch.tensor(-1.0)]) / 2, -hidden[2] / 2])
     torch.testing.assert_close(found_gradient, expected)

@@ -1,8 +1,8 @@
 """The rows of ``astral_safety``: the inputs of a suite.
 
-``--metadata astral_data=`` a suite's folder, a JSONL file, a data set on the hub whose rows are a
-suite's, or ``testbed``: 84 probes that cover all pairs, and their 84 benign twins, in the testbed's
-English.
+``--metadata astral_data=`` a suite's folder, a JSONL file, a data set on the hub (a suite's
+folder, or its rows), or ``testbed``: 84 probes that cover all pairs, and their 84 benign twins, in
+the testbed's English.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import DataError, Source, Sourced, from_hub
 from harness_astral.options import run_options
-from harness_astral.suites.suite import Input, parse_row, read_suite, suite_hash
+from harness_astral.suites.suite import MANIFEST, Input, parse_row, read_suite, suite_hash
 
 
 def safety_docs(**metadata: Any) -> Sourced:
@@ -37,7 +37,11 @@ def safety_docs(**metadata: Any) -> Sourced:
 
 
 def _of_hub(source: Source) -> tuple[list[Input], str]:
-    """The rows of a data set: its split ``test``, or its only one."""
+    """A suite's folder that was uploaded; else a data set's split ``test``, or its only one."""
+    folder = from_hub(source, "astral", lambda: _suite_folder(source.location))
+    if folder is not None:
+        inputs, manifest = read_suite(folder)
+        return inputs, str(manifest["sha256"])
 
     def load() -> list[dict[str, Any]]:
         import datasets as hub
@@ -53,6 +57,18 @@ def _of_hub(source: Source) -> tuple[list[Input], str]:
     if len({one.id for one in inputs}) != len(inputs):
         raise DataError(f"{source}: an id is there twice")
     return inputs, suite_hash(inputs)
+
+
+def _suite_folder(name: str) -> Path | None:
+    """The files of a data set that has a suite's manifest."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        hf_hub_download(name, MANIFEST, repo_type="dataset")
+    except EntryNotFoundError:  # none, or none in the cache: what reads rows then says so
+        return None
+    return Path(snapshot_download(name, repo_type="dataset"))
 
 
 def _testbed() -> tuple[list[Input], str]:

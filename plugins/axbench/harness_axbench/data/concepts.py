@@ -128,8 +128,8 @@ def _download(repository: str, subset: str) -> Path:
     folder = Path(root) / inner
     if not folder.is_dir():
         raise DataError(
-            f"{repository} has no folder {inner!r}; choose one with --metadata axbench_subset=… "
-            f"(such as {SUBSET} for 2b/l10)"
+            f"{repository} has no folder {inner!r}; choose another with axbench_subset=… or "
+            f"--subset (such as {SUBSET} for 2b/l10)"
         )
     return folder
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest
-from harness.errors import one_line
+from harness.artefacts.hub import reason
 from harness_axbench.dictionary.folder import Dictionary, kept, write
 from harness_axbench.exchange.formats import (
     AUTO,
@@ -75,9 +75,8 @@ def located(options: Options) -> Path:
         )
     except Exception as cause:  # the hub's client raises dozens of types
         raise ArtefactError(
-            f"{options.source}: no such folder here, and the hub does not give it "
-            f"({one_line(cause, 200)}); "
-            f"pass a local copy"
+            f"{options.source}: no such folder here, and the hub does not give it: "
+            f"{reason(cause, options.source)}. Or pass a local copy"
         ) from cause
     return Path(folder)
 

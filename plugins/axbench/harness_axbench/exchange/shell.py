@@ -17,6 +17,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import unopened
 from harness.artefacts.layers import check_layers
 from harness.errors import one_line
 from harness.models.checkpoints import load_tokenizer
@@ -35,6 +36,7 @@ class Shell:
         blocks: Names of the decoder blocks within ``model.base_model``, in order.
         prefix: Tokens that all user messages begin with.
         chat: Whether the tokenizer has a chat template.
+        bos: The beginning-of-sequence token that texts are read with, if any.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Shell:
     blocks: tuple[str, ...]
     prefix: int
     chat: bool
+    bos: int | None = None
 
     @classmethod
     def load(cls, name: str, revision: str = "main") -> Shell:
@@ -76,7 +79,7 @@ class Shell:
         except Exception as cause:  # files of anybody's model: whatever transformers makes of them
             raise HarnessError(
                 f"model {name}: its configuration and tokenizer, which say the width and the chat "
-                f"template, cannot be loaded: {one_line(cause, 300)}"
+                f"template, cannot be loaded: {unopened(cause, path, limit=300)}"
             ) from cause
         reader = Reader(model, tokenizer, layer=0)
         inner: Any = model.base_model
@@ -90,6 +93,7 @@ class Shell:
             blocks=tuple(names[id(block)] for block in blocks(model)),
             prefix=reader.prefix,
             chat=reader.chat,
+            bos=reader.bos,
         )
 
     def check_layer(self, layer: int, source: str) -> None:
@@ -117,4 +121,5 @@ class Shell:
             "site": "block output",
             "prefix": self.prefix,
             "chat": self.chat,
+            "bos": self.bos,
         }

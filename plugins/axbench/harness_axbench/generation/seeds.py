@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, read_table
+from harness.artefacts.hub import reason
 from harness.artefacts.reading import ENCODING, read_bytes
 from harness.asking.store import key_of
 from harness.errors import one_line
@@ -222,8 +223,9 @@ def _from_hub(genres: Sequence[str]) -> list[Row]:
             found = [row for row in table if context is None or not row[context]]
             rows += [{"instruction": row[column], "genre": genre} for row in found]
         except Exception as cause:  # the hub's clients raise dozens of types
+            said = reason(cause, name, kind="dataset")
             raise DataError(
-                f"--instructions hub: cannot read {name} ({one_line(cause, 200)}). Instructions "
+                f"--instructions hub: cannot read {name}: {said}. Instructions "
                 "can also come from the testbed, or from a FILE with the columns instruction and "
                 "genre"
             ) from cause

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from harness import HarnessError
 from harness_axbench.activations.corpus import Corpus
+from harness_axbench.activations.normalising import Scaling
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
 
 
@@ -65,24 +66,25 @@ class LinearProbe(Method):
 
     name: ClassVar[str] = "probe"
     draws: ClassVar[bool] = True
+    normalises: ClassVar[bool] = True
     settings: ClassVar[type] = ProbeSettings
 
     @classmethod
     def train(cls, lesson: Lesson) -> Stored:
         tokens = _Tokens.of(lesson.texts)
-        taught = [
-            [*positive, *negative]
-            for positive, negative in zip(lesson.texts.positive, lesson.texts.negative, strict=True)
-        ]
+        taught = lesson.texts.both
         number = [len(positive) for positive in lesson.texts.positive]
         weight = torch.empty(len(taught), tokens.hidden.shape[1])
         for size in sorted({len(texts) for texts in taught}):
             members = [place for place, texts in enumerate(taught) if len(texts) == size]
             texts = torch.tensor([taught[place] for place in members])
             positive = torch.arange(size) < torch.tensor([[number[m]] for m in members])
-            own = _fit(tokens, texts, positive, lesson.settings, lesson.seed)
+            scalings = [lesson.scalings[place] for place in members]
+            own = _fit(
+                tokens, texts, positive, scalings, settings=lesson.settings, seed=lesson.seed
+            )
             weight[torch.tensor(members)] = own.cpu()
-        return Stored(tensors={"weight": unit(weight)})
+        return lesson.stored(unit(weight))
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Tokens:
 
     @classmethod
     def of(cls, corpus: Corpus) -> _Tokens:
-        behind = [text.hidden[corpus.reader.prefix :] for text in corpus.texts]
+        behind = [corpus.states(place) for place in range(len(corpus.texts))]
         counts = torch.tensor([len(tokens) for tokens in behind])
         return cls(torch.cat(behind), counts.cumsum(0) - counts, counts)
 
@@ -114,7 +116,13 @@ class _Tokens:
 
 
 def _fit(
-    tokens: _Tokens, texts: Tensor, positive: Tensor, settings: ProbeSettings, seed: int
+    tokens: _Tokens,
+    texts: Tensor,
+    positive: Tensor,
+    scalings: Sequence[Scaling],
+    *,
+    settings: ProbeSettings,
+    seed: int,
 ) -> Tensor:
     """Probes of concepts with equally many texts.
 
@@ -122,6 +130,7 @@ def _fit(
         tokens: The tokens of all texts.
         texts: Each concept's texts. [concepts, texts a concept]
         positive: Which of them are positives. [concepts, texts a concept]
+        scalings: How each concept's tokens are put on one scale.
         settings: The method's settings.
         seed: Seed of each concept's generator.
 
@@ -141,7 +150,9 @@ def _fit(
         labels = positive.gather(1, chosen).flatten()
         labels = labels.repeat_interleave(tokens.counts[rows.flatten()]).float().to(device)
         with torch.no_grad():
-            gradient = _gradients(weight, tokens.of_texts(rows.flatten()), labels, sizes.tolist())
+            drawn = tokens.of_texts(rows.flatten()).split(sizes.tolist())
+            parts = [own.apply(part) for own, part in zip(scalings, drawn, strict=True)]
+            gradient = _gradients(weight, parts, labels)
             weight.copy_(unit(weight))
             gradient -= (gradient * weight).sum(1, keepdim=True) * weight
         weight.grad = gradient
@@ -164,17 +175,15 @@ def _batches(
                 bar.update()
 
 
-def _gradients(weight: Tensor, hidden: Tensor, labels: Tensor, sizes: list[int]) -> Tensor:
+def _gradients(weight: Tensor, parts: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Gradients [concepts, hidden] of each concept's mean loss over its tokens.
 
     Args:
         weight: [concepts, hidden]
-        hidden: The tokens, concept by concept. [tokens, hidden]
-        labels: 1 for tokens of positives. [tokens]
-        sizes: How many of the tokens are each concept's.
+        parts: Each concept's tokens. [tokens of the concept, hidden]
+        labels: 1 for tokens of positives, concept by concept. [tokens]
     """
-    parts = torch.split(hidden, sizes)
     scores = torch.cat([part @ own for part, own in zip(parts, weight, strict=True)])
-    errors = torch.split(scores.sigmoid() - labels, sizes)
+    errors = torch.split(scores.sigmoid() - labels, [len(part) for part in parts])
     pairs = zip(parts, errors, strict=True)
     return torch.stack([error @ part / len(part) for part, error in pairs])

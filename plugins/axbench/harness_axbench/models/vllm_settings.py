@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import HarnessError
-from harness.errors import one_line
+from harness.artefacts.hub import unopened
 from harness.models.vllm import Kept, need_runner_v1, refuse_settings
 from harness.models.vllm_worker import WORKER
 from harness.testbed import resolve
@@ -66,5 +66,5 @@ def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:
             trust_remote_code=kwargs.get("trust_remote_code", False),
         ).get_text_config()
     except (OSError, ValueError) as cause:
-        raise HarnessError(f"model {path} cannot be loaded: {one_line(cause)}") from cause
+        raise HarnessError(f"model {path} cannot be loaded: {unopened(cause, path)}") from cause
     plan.found.check_fits(hidden_size=config.hidden_size, n_layers=config.num_hidden_layers)

@@ -82,7 +82,11 @@ class Checker:
         self._batch_tokens = batch_tokens
         self._store = store
         self._planner = Planner(
-            checkpoint.tokenizer, family, max_length=self.max_length, overlong=overlong
+            checkpoint.tokenizer,
+            family,
+            max_length=self.max_length,
+            overlong=overlong,
+            add_bos_token=checkpoint.add_bos_token,
         )
 
     def chunks(self, document: str) -> list[str]:

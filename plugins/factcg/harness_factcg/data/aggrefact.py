@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import DataError, Row, Source, Sourced, choose, find_table, from_hub, read_table
-from harness.data.sources import three_ways
 from harness_factcg.data.rows import (
     COLUMNS,
     checked_row,
@@ -201,16 +200,7 @@ def _table(source: Source, split: str) -> tuple[str, str, Sequence[Row]]:
 def _hub(split: str) -> Sequence[Row]:
     import datasets
 
-    try:
-        table = datasets.load_dataset(HUB, split=split).to_list()
-    except Exception as cause:
-        if "gated" not in str(cause).lower():
-            raise
-        raise DataError(
-            f"hub:{HUB} is gated, and this account may not read it: accept its terms at "
-            f"https://huggingface.co/datasets/{HUB}, then log in with `hf auth login` or set "
-            f"HF_TOKEN. {three_ways('aggrefact', HUB)}"
-        ) from cause
+    table = datasets.load_dataset(HUB, split=split).to_list()
     known = [row for row in table if _letters(str(row.get("dataset"))) in _SPELLED]
     if len(known) < len(table):
         _log.warning("%s has %d rows of other data sets", HUB, len(table) - len(known))

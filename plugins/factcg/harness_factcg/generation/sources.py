@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import DataError, Row, read_table
+from harness.artefacts.hub import reason
 from harness.artefacts.reading import ENCODING, read_bytes
 from harness.errors import one_line
 from harness_factcg.generation.rewriting import Passage
@@ -104,9 +105,9 @@ def _hub(kind: Kind) -> Iterable[Row]:
     try:
         found: Iterable[Row] = datasets.load_dataset(name, split=split).to_list()
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = one_line(cause, 200)
+        said = reason(cause, name, kind="dataset")
         raise DataError(
-            f"cannot read {name}, split {split}, from the hub ({reason}); pass --source FILE, or "
+            f"cannot read {name}, split {split}, from the hub: {said}. Or pass --source FILE, or "
             "--source testbed"
         ) from cause
     return found

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from harness import HarnessError, Score, VLLMWrapper
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.hub import unopened
 from harness.asking.store import Store
-from harness.errors import one_line
 from harness.models import checkpoints
 from harness_factcg.checking import families
 from harness_factcg.checking.families import Family
@@ -251,8 +251,8 @@ def _family(
         )
         head = families.head_of(config)
     except Exception as cause:  # transformers raises dozens of types
-        reason = one_line(cause, 240)
-        raise HarnessError(f"model {pretrained} cannot be loaded: {reason}") from cause
+        said = unopened(cause, path)
+        raise HarnessError(f"model {pretrained} cannot be loaded: {said}") from cause
     if head == "classifier":
         raise HarnessError(
             f"{pretrained} is no language model but {config.architectures}: use --model "

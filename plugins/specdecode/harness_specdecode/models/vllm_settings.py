@@ -10,7 +10,7 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness import HarnessError
-from harness.errors import one_line
+from harness.artefacts.hub import unopened
 from harness.models.checkpoints import load_tokenizer
 from harness.models.vllm import Kept, need_runner_v1, refuse_settings
 from harness.models.vllm_worker import WORKER
@@ -161,7 +161,7 @@ def _read(name: str, path: str, kwargs: Mapping[str, Any], revision: str | None)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, AttributeError, AssertionError, RuntimeError) as cause:
-        raise HarnessError(f"{name} cannot be loaded: {one_line(cause)}") from cause
+        raise HarnessError(f"{name} cannot be loaded: {unopened(cause, path)}") from cause
     _check_heads(name, config.get_text_config())
     return model.num_parameters(), tokenizer
 

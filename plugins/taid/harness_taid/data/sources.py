@@ -13,8 +13,8 @@ from typing import Any
 
 from harness import DataError, Row, find_table, read_table
 from harness.artefacts.checksums import digest
+from harness.artefacts.hub import reason
 from harness.data.sources import FORMATS
-from harness.errors import one_line
 
 TESTBED = "testbed"
 TESTBED_ROWS = 3000
@@ -146,8 +146,8 @@ def _from_hub(
     except DataError:
         raise
     except Exception as cause:  # the hub's clients raise dozens of types
-        reason = one_line(cause, 200)
+        said = reason(cause, source.name, kind="dataset")
         raise DataError(
-            f"data {source.name} cannot be read from the hub ({reason}); give testbed, or a table "
+            f"data {source.name} cannot be read from the hub: {said}. Or give testbed, or a table "
             "of your own"
         ) from cause

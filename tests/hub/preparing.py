@@ -1,0 +1,23 @@
+"""Done once for all commands: what each would do first, and what is no hub's to answer.
+
+Every lm-eval command reads the YAML of all built-in tasks. Spec-Bench's file is on another site,
+whose place the server takes under another name.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import harness_specdecode.data.prompts
+import harness_specdecode.options
+from lm_eval.tasks import TaskManager, _index
+
+SPEC_BENCH = (
+    os.environ["HF_ENDPOINT"].replace("127.0.0.1", "localhost") + "/elsewhere/question.jsonl"
+)
+
+_index.load_yaml = functools.cache(_index.load_yaml)
+TaskManager()
+for module in (harness_specdecode.options, harness_specdecode.data.prompts):
+    module.HUB = SPEC_BENCH
