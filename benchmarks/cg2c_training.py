@@ -2,8 +2,8 @@
 
     python benchmarks/cg2c_training.py --work FOLDER
     python benchmarks/cg2c_training.py --work FOLDER --data CG2C_doc.jsonl \
-        --model testbed:minilm --max-length 320 --lr 1e-4 --batch-size 16 --epochs 2 \
-        --dtype bfloat16 --elsewhere DATA/aggrefact/dev.jsonl --elsewhere-rows 120
+        --model testbed:minilm --max-length 320 --lr 1e-4 --batch-size 16 --epochs 1 \
+        --dtype bfloat16 --elsewhere DATA/aggrefact/dev.jsonl --elsewhere-rows 60
 
 Without ``--data``: CG2C-Doc is made from the testbed's documents by its deterministic writer, a
 small checker is trained on it from random weights, and the same checker with the same number of
@@ -264,7 +264,7 @@ def swapped(rows: Sequence[Row], seed: int) -> list[Row]:
 
 def on_file(options: argparse.Namespace) -> None:
     """A CG2C file, split by pair: its own negatives against random ones."""
-    rows = training_data.read([training_data.Source.of(options.data)])
+    rows = training_data.read([training_data.Source.of(options.data)])[: options.rows]
     train, test = training_data.split(rows, 0.2, seed=0)
     plain = {"hops": 0, "source": options.data.stem, "removed": []}
     kinds = {"cg2c": train, "random": swapped(train, 1)}
@@ -295,6 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of data and checkpoints")
     parser.add_argument("--data", type=Path, help="a CG2C file; default the testbed")
+    parser.add_argument("--rows", type=int, help="of --data, so many of the first; default all")
     parser.add_argument("--model", default="scratch:3x128")
     parser.add_argument("--documents", type=int, default=4000)
     parser.add_argument("--test-documents", type=int, default=1200)

@@ -186,7 +186,8 @@ def main() -> None:
             started = clock()
             scores[name] = way(pairs)
             times[name].append(clock() - started)
-    report(times, scores, len(pairs))
+        print(f"after round {turn + 1} of {options.rounds}:")
+        report(times, scores, len(pairs))
 
 
 if __name__ == "__main__":
