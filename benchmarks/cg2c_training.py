@@ -1,7 +1,9 @@
 """What training on CG2C pairs is worth: figures with 95 % intervals.
 
     python benchmarks/cg2c_training.py --work FOLDER
-    python benchmarks/cg2c_training.py --work FOLDER --data CG2C_doc.jsonl
+    python benchmarks/cg2c_training.py --work FOLDER --data CG2C_doc.jsonl \
+        --model testbed:minilm --max-length 320 --lr 1e-4 --batch-size 16 --epochs 1 \
+        --dtype bfloat16 --elsewhere DATA/aggrefact/dev.jsonl --elsewhere-rows 60
 
 Without ``--data``: CG2C-Doc is made from the testbed's documents by its deterministic writer, a
 small checker is trained on it from random weights, and the same checker with the same number of
@@ -12,8 +14,13 @@ that never see the claim: logistic regressions on the document's length, and on 
 of words. A removed fact leaves a trace in the document, one sentence more that tells nothing; so
 both are also measured where the supporting document has lost a fact that its claim does not need.
 
-With ``--data``: a small checker is trained on a CG2C file, of which a fifth is held out by pair,
-and measured there, with the same claim-blind models beside it.
+With ``--data``: a checker is trained on a CG2C file, of which a fifth is held out by pair (and by
+document), and the same start with as many rows and steps on random negatives: the same positives,
+and each claim with the document of a row that is not of its pair, nor of its document's other
+pairs. Both, and the claim-blind models, are measured on the rows held out, on the positives held
+out against random negatives, and on the first rows of ``--elsewhere``, a table of documents, claims
+and labels. Beside them: the words of document and claim, and how much of the claim's words the
+document has.
 
 Balanced accuracy at 0.5; intervals by bootstrap over pairs. A rerun in the same folder goes on
 where it was.
@@ -30,9 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness_factcg.checking.checker import Checker
-from harness_factcg.checking.families import detect
-from harness_factcg.checking.loading import load
+from harness_factcg.checking.opening import open_checker
 from harness_factcg.checking.verdicts import Pair
 from harness_factcg.data import cg2c
 from harness_factcg.generation import generate
@@ -45,7 +50,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from harness.asking.desk import writer_spec
-from harness.data.sources import Row
+from harness.data.sources import Row, read_table
 from harness.statistics import Floats, Statistic
 from harness.testbed.english import chains
 
@@ -116,12 +121,12 @@ def items(rows: Sequence[Row], margins: Sequence[float]) -> list[dict[str, Any]]
     ]
 
 
-def margins_of(folder: Path, rows: Sequence[Row]) -> list[float]:
-    """Log-odds of a checkpoint, as hf-fact-checker scores."""
-    checkpoint = load(str(folder))
-    family, _ = detect(checkpoint.model.config, str(folder))
+def margins_of(folder: Path, rows: Sequence[Row], options: argparse.Namespace) -> list[float]:
+    """Log-odds of a checkpoint, as hf-fact-checker scores; kept, for a rerun."""
+    scores = folder.with_name(f"{folder.name}-scores.jsonl")
+    checker = open_checker(str(folder), dtype=options.dtype, response_cache=scores)
     pairs = [Pair(row["doc"], row["claim"]) for row in rows]
-    verdicts = Checker(checkpoint, family).verdicts(pairs, progress=True)
+    verdicts = checker.verdicts(pairs, progress=True)
     return [verdicts[pair].margin for pair in pairs]
 
 
@@ -165,6 +170,20 @@ def report_claim_blind(train: Sequence[Row], test: Sequence[Row]) -> None:
     words.fit([row["doc"] for row in train], labels)
     margins = words.decision_function([row["doc"] for row in test])
     report("claim-blind: words of document", items(test, margins))
+    both = make_pipeline(CountVectorizer(min_df=2), LogisticRegression(C=0.1, max_iter=2000))
+    both.fit([f"{row['doc']} {row['claim']}" for row in train], labels)
+    margins = both.decision_function([f"{row['doc']} {row['claim']}" for row in test])
+    report("words of document and claim", items(test, margins))
+    overlap = [[[_shared(row)] for row in rows] for rows in (train, test)]
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    margins = model.fit(overlap[0], labels).decision_function(overlap[1])
+    report("share of the claim's words in document", items(test, margins))
+
+
+def _shared(row: Row) -> float:
+    """The share of a claim's words that its document has."""
+    claim, doc = ({*row[name].lower().split()} for name in ("claim", "doc"))
+    return len(claim & doc) / len(claim)
 
 
 def trained(out: Path, data: Path, options: argparse.Namespace) -> Path:
@@ -181,6 +200,8 @@ def trained(out: Path, data: Path, options: argparse.Namespace) -> Path:
             device_batch_size=options.batch_size,
             max_length=options.max_length,
             device=options.device,
+            dtype=options.dtype,
+            evaluations=options.evaluations,
         )
     )
     seconds = "" if made.present else f"; {time.process_time() - started:.0f} s of processor time"
@@ -213,24 +234,60 @@ def on_testbed(options: argparse.Namespace) -> None:
         ("the same, and the supporting document has lost another fact", spared),
     ):
         print(f"\nheld out: {len(rows)} rows, {what}")
-        found = {kind: items(rows, margins_of(folder, rows)) for kind, folder in folders.items()}
+        found = {
+            kind: items(rows, margins_of(folder, rows, options)) for kind, folder in folders.items()
+        }
         report("checker trained on CG2C-Doc", found["cg2c"])
         report("checker trained on random negatives", found["random"])
         report_difference(found["cg2c"], found["random"])
         report_claim_blind(train, rows)
 
 
+def swapped(rows: Sequence[Row], seed: int) -> list[Row]:
+    """The positives of pairs of any text, and each claim with a document of another group.
+
+    Groups are what hangs together by pairs and documents, so that no claim meets its own document.
+    Documents change places among a few groups, so that a part can still be held out.
+    """
+    rng = random.Random(seed)
+    groups = training_data.groups(rows)
+    found: list[Row] = []
+    for start in range(0, len(groups), SWAPPED):
+        part = groups[start : start + SWAPPED]
+        part = part if len(part) > 1 else groups[-SWAPPED:]
+        for group in part:
+            others = [rows[k]["doc"] for other in part if other is not group for k in other]
+            for row in (rows[k] for k in group if rows[k]["label"] == 1):
+                found += [row, row | {"doc": rng.choice(others), "label": 0}]
+    return found
+
+
 def on_file(options: argparse.Namespace) -> None:
-    """A CG2C file, split by pair."""
-    rows = training_data.read([training_data.Source.of(options.data)])
+    """A CG2C file, split by pair: its own negatives against random ones."""
+    rows = training_data.read([training_data.Source.of(options.data)])[: options.rows]
     train, test = training_data.split(rows, 0.2, seed=0)
     plain = {"hops": 0, "source": options.data.stem, "removed": []}
-    path = write(options.work / "rest.jsonl", [row | plain for row in train])
+    kinds = {"cg2c": train, "random": swapped(train, 1)}
     print(f"{len(rows)} rows: {len(train)} to train on, {len(test)} held out")
     print(f"lengths: {cg2c.length_gap(rows)}")
-    folder = trained(options.work / "checker", path, options)
-    report("checker", items(test, margins_of(folder, test)))
-    report_claim_blind(train, test)
+    folders = {}
+    for kind, own in kinds.items():
+        path = write(options.work / f"{kind}.jsonl", [row | plain for row in own])
+        folders[kind] = trained(options.work / f"checker-{kind}", path, options)
+    tests = {"held out": test, "held out, random negatives": swapped(test, 2)}
+    if options.elsewhere:
+        table = read_table(options.elsewhere)[: options.elsewhere_rows]
+        found = [{name: row[name] for name in ("doc", "claim", "label")} for row in table]
+        tests[str(options.elsewhere.name)] = [
+            row | {"pair_id": str(number)} for number, row in enumerate(found)
+        ]
+    for what, own in tests.items():
+        print(f"\n{what}: {len(own)} rows, {sum(row['label'] for row in own)} supported")
+        scored = {k: items(own, margins_of(folder, own, options)) for k, folder in folders.items()}
+        report("checker trained on CG2C-Doc", scored["cg2c"])
+        report("checker trained on random negatives", scored["random"])
+        report_difference(scored["cg2c"], scored["random"])
+        report_claim_blind(train, own)
 
 
 def main() -> None:
@@ -238,6 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of data and checkpoints")
     parser.add_argument("--data", type=Path, help="a CG2C file; default the testbed")
+    parser.add_argument("--rows", type=int, help="of --data, so many of the first; default all")
     parser.add_argument("--model", default="scratch:3x128")
     parser.add_argument("--documents", type=int, default=4000)
     parser.add_argument("--test-documents", type=int, default=1200)
@@ -246,6 +304,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float32", help="of training (autocast) and scoring")
+    parser.add_argument("--evaluations", type=int, default=10, help="and checkpoints, a training")
+    parser.add_argument("--elsewhere", type=Path, help="a table with doc, claim and label")
+    parser.add_argument("--elsewhere-rows", type=int, help="so many of its first rows; default all")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.data is None:

@@ -6,7 +6,9 @@
 All sides answer the same prompts with the same weights in one process, in turns of random order:
 
     plain       hf-speculative without a drafter
-    gumbel …    hf-speculative with one, each γ and, when sampling, each of two schemes
+    default     hf-speculative with one, as far as it pays, which is the default
+    no …        the default at the last γ without a part of it (--without)
+    gumbel …    a fixed γ, each γ and, when sampling, each of two schemes
     generate    transformers' generate, a prompt at a time
     assisted    the same with assistant_model and γ assistant tokens, at each γ
     heuristic   the same with transformers' default of how many to draft
@@ -36,9 +38,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from harness_specdecode.couplings.theory import speed_up, speed_up_here
+from harness_specdecode.decoding import slots
+from harness_specdecode.decoding.course import Course
 from harness_specdecode.decoding.decoder import Answer
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.costs import Shape, costs_of, measure
@@ -89,6 +94,21 @@ class Bench:
             Instance("generate_until", {}, (text, asked), k)
             for k, text in enumerate(texts(max(rows, self.options.prompts)))
         ]
+
+    def without(self, part: str, decoding: Decoding) -> Side:
+        """As ``ours``, without guesses beside the draft, or with torch's own products."""
+        left_out = {
+            "beside": patch.object(Course, "beside", lambda course: []),
+            "oneDNN": patch.object(slots, "quick_layers", lambda model: []),
+        }[part]
+        prices: dict[Any, Any] = {}
+        alone = replace(self, made={})
+
+        def side() -> Answers:
+            with left_out, patch.object(self.model, "_paces", prices):
+                return alone.ours(decoding)()
+
+        return side
 
     def ours(self, decoding: Decoding) -> Side:
         """Answers of hf-speculative, by the parts of its ``generate_until``; they are kept."""
@@ -184,11 +204,14 @@ def timed(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, list
 def measured(bench: Bench, rows: int) -> None:
     """Print one batch size at one temperature."""
     gammas, peer = bench.options.gammas, "hf" if rows > 1 else "generate"
-    schemes = ["gumbel", "leviathan"] if bench.temperature else ["gumbel"]
+    schemes = bench.options.schemes if bench.temperature else bench.options.schemes[:1]
     plain = Decoding(drafter=bench.drafter, batch_size=rows)
     ways = {f"{s} γ{g}": replace(plain, scheme=s, gamma=g) for s in schemes for g in gammas}
+    ways = {f"default γ{g}": replace(plain, gamma=g, adaptive=True) for g in gammas} | ways
     sides = {"plain": bench.ours(plain.plain)}
     sides |= {name: bench.ours(way) for name, way in ways.items()}
+    for part in bench.options.without:
+        sides[f"no {part}"] = bench.without(part, ways[f"default γ{gammas[-1]}"])
     sides[peer] = bench.hf(rows) if rows > 1 else bench.generate()
     if rows == 1:
         assistant = bench.model.source(bench.drafter).model
@@ -204,7 +227,8 @@ def measured(bench: Bench, rows: int) -> None:
         print(f"  {name:12} {statistics.median(found):8.2f} tokens/s   {'   '.join(ratios)}")
     if not bench.temperature:
         compare(bench, {name: side() for name, side in sides.items()}, peer)
-    expected(bench, ways, rows)
+    if bench.options.theory:
+        expected(bench, ways, rows)
 
 
 def against(peer: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
@@ -239,7 +263,8 @@ def expected(bench: Bench, ways: dict[str, Decoding], rows: int) -> None:
         accepted = sum(answer.accepted for answer in answers)
         tokens = sum(len(a.tokens) for a in answers) / sum(a.target_calls for a in answers)
         share = accepted / sum(answer.proposed for answer in answers)
-        alpha = accepted / sum(answer.accepted + answer.wrong for answer in answers)
+        right = sum(answer.accepted - answer.beside for answer in answers)
+        alpha = right / sum(answer.accepted - answer.beside + answer.wrong for answer in answers)
         costs = costs_of(seconds, shape, drafter=bench.drafter, scheme=way.scheme, gamma=way.gamma)
         flat = speed_up(tokens, way.gamma, costs.draft)
         here = speed_up_here(tokens, way.gamma, costs)
@@ -263,6 +288,9 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=type(value), help=f"default {value}, quick {QUICK[name]}"
         )
+    parser.add_argument("--schemes", nargs="*", default=["gumbel", "leviathan"])
+    parser.add_argument("--without", nargs="*", choices=("beside", "oneDNN"), default=[])
+    parser.add_argument("--theory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, help="torch threads; 1 on a shared machine")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")

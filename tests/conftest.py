@@ -21,9 +21,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their o
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session")
+def unpacked_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where packaged models are unpacked, once for all tests."""
+    return tmp_path_factory.mktemp("models")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAPERHARNESS_CACHE", str(tmp_path / "cache"))
+def _own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("PAPERHARNESS_CACHE", str(cache))
+    if request.node.get_closest_marker("real"):
+        cache.mkdir()
+        (cache / "models").symlink_to(request.getfixturevalue("unpacked_models"))
 
 
 @pytest.fixture

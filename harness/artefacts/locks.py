@@ -58,10 +58,33 @@ def shared_file(path: Path) -> Iterator[None]:
         yield
 
 
+def held_since(place: Path) -> float | None:
+    """When, as ``time.time`` says it, who is ``alone`` at a place came; None if nobody is.
+
+    Raises:
+        HarnessError: The lock cannot be opened.
+    """
+    lock = _lock_of(place)
+    try:
+        came = lock.stat().st_mtime
+        with alone(place, ""):
+            return None
+    except FileNotFoundError:
+        return None
+    except HarnessError as cause:
+        if isinstance(cause.__cause__, Timeout):
+            return came
+        raise
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.')}.lock")
+
+
 @contextmanager
 def _held(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock of a path; who has waited for one that is gone takes a new one."""
-    place = path.with_name(f".{path.name.lstrip('.')}.lock")
+    place = _lock_of(path)
     opened: list[int] = []
     lock = FileLock(
         place, mode=0o666, blocking=wait, poll_interval=_POLL, on_acquired=opened.append

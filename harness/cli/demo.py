@@ -1,4 +1,4 @@
-"""``harness demo``: a study from start to end, on the embedded testbed."""
+"""``harness demo``: a study from start to end, on the testbed's tiny models or a pretrained one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from harness.studies.closing import Closed
     from harness.studies.planning.plan import Plan
 
-STUDY = "demo.yaml"
+REAL = "testbed:smollm2"
+"""The pretrained model, which comes as a package."""
 PROCESSES = 2
 SHOWN = ("plain", "steered-diffmean")
 """Runs whose answers are shown side by side."""
@@ -29,11 +30,22 @@ SETTINGS = {
 
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path(
-        "demo"
-    ),
+    *,
+    real: Annotated[
+        bool, typer.Option("--real", help="On SmolLM2-135M instead of the testbed's tiny models.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for everything that is written; default: demo, or real.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Train, steer, speed up, distil, fact-check and compare on the testbed: a study to copy."""
+    """Train, steer, speed up, distil, fact-check and compare: a study to copy.
+
+    Needs no hub and no GPU. --real needs pip install 'paperharness[real]', or make real.
+    """
     from harness.artefacts.writing import check_writable, write_text
     from harness.cli import study_screen as screen
     from harness.cli.run import carry_out
@@ -41,8 +53,13 @@ def demo(
     from harness.studies.planning.make import make_plan
     from harness.studies.reading.file import read_study
     from harness.studies.running import at_work
+    from harness.testbed import resolve
 
     os.environ |= SETTINGS
+    name = "real" if real else "demo"
+    out = out or Path(name)
+    if real:
+        resolve(REAL)
     check_writable(out)
     tree = context.find_root().command
 
@@ -56,7 +73,7 @@ def demo(
 
     place = out / "study.yaml"
     with at_work(out):
-        write_text(place, files(__package__).joinpath(STUDY).read_text(encoding="utf-8"))
+        write_text(place, files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
         print(shown(f"harness run {place} --out {out} --processes {PROCESSES}"))
         plan = make_plan(read_study(place, out), tree)
         carry_out(plan, plan.to_do(), LocalExecutor(PROCESSES), show)

@@ -67,7 +67,7 @@ def run(
     from harness.cli import study_screen as screen
     from harness.studies.planning.make import make_plan
     from harness.studies.reading.file import read_study
-    from harness.studies.running import at_work
+    from harness.studies.running import at_work, at_work_since
 
     if executor not in _EXECUTORS:
         raise HarnessError(f"--executor {executor}: there are {', '.join(_EXECUTORS)}")
@@ -79,7 +79,7 @@ def run(
         plan = make_plan(read, tree)
         units = plan.to_do(only or ())
         if status:
-            screen.show_status(plan)
+            screen.show_status(plan, at_work_since(read.out))
         else:
             plan.write_configs()
             screen.show_commands(plan, units)

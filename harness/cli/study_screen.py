@@ -13,7 +13,7 @@ from harness.cli.leaderboard import ARROWS, numbers
 from harness.errors import shown
 from harness.reports.values import printable
 from harness.studies.planning.plan import Plan, by_hand
-from harness.studies.running import Ended, failure
+from harness.studies.running import Ended, failure, is_running
 from harness.studies.units import Cell, Outcome, Unit
 
 if TYPE_CHECKING:
@@ -61,18 +61,26 @@ def show_commands(plan: Plan, units: Sequence[Unit]) -> None:
         print(shown(f"        {by_hand(unit)}"))
 
 
-def show_status(plan: Plan) -> None:
-    """Each unit: done, missing or failed, with its last line and its log."""
+def show_status(plan: Plan, began: float | None = None) -> None:
+    """Each unit: done, running, missing or failed, with its last line and its log.
+
+    Args:
+        plan: The study.
+        began: When the run that is at work on it began, as ``time.time`` says it; None if none is.
+    """
     states: Counter[str] = Counter()
     for unit in plan.units:
         failed = failure(unit)
         state = "done" if unit.done else "failed" if failed else "missing"
+        if began is not None and is_running(unit, began):
+            state, failed = "running", None
         states[state] += 1
         print(shown(f"{state:<7} {unit.name}"))
         if failed:
             print(shown(f"        {failed.error}"))
             print(shown(f"        {unit.log}"))
-    print(", ".join(f"{states[state]} {state}" for state in ("done", "missing", "failed")))
+    told = ("done", "missing", "failed", *(["running"] if began is not None else []))
+    print(", ".join(f"{states[state]} {state}" for state in told))
 
 
 @contextmanager
@@ -149,16 +157,9 @@ def _line(outcome: Outcome, before: str = "") -> str:
 
 def _at_work(waiting: Sequence[Unit], began: float) -> str:
     """Names of the units whose log has been written to since the run began."""
-    names = [unit.name for unit in waiting if _written(unit) >= began]
+    names = [unit.name for unit in waiting if is_running(unit, began)]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return printable(", ".join(names[:_NAMED]) + more)
-
-
-def _written(unit: Unit) -> float:
-    try:
-        return unit.log.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def show_failures(plan: Plan, ended: Ended) -> None:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts import gguf
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.layers import check_layers
 from harness.errors import HarnessError
@@ -16,8 +17,11 @@ from harness.testbed import resolve
 
 log = logging.getLogger(__name__)
 
-_PLACES = ("/", "./", "../", "~")
+PATHS = ("/", "./", "../", "~")
+"""How a value begins that is a path, and no name on the hub."""
 _STOCK = "lm_eval"
+_ADDING = ("peft", "lora_local_path")
+"""lm-eval's options for adapters; a model of our own without them opens an adapter itself."""
 
 
 def named(part: type) -> frozenset[str]:
@@ -31,7 +35,7 @@ def named(part: type) -> frozenset[str]:
 
 
 def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's arguments, ``testbed:NAME`` resolved, an adapter put behind its base.
+    """A model's arguments, ``testbed:NAME`` and GGUF resolved, an adapter put behind its base.
 
     Args:
         model: Its class.
@@ -54,9 +58,15 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     pretrained = given.get("pretrained")
     if not isinstance(pretrained, str):
         return dict(given)
-    if pretrained.startswith(_PLACES) and not Path(pretrained).expanduser().exists():
+    if (file := gguf.named(pretrained, given.get("gguf_file"))) != pretrained:
+        pretrained, given = file, {k: v for k, v in given.items() if k != "gguf_file"}
+        given["pretrained"] = pretrained
+    if gguf.is_gguf(pretrained) and _is_stock(model) and "gguf_file" not in stock:
+        return dict(given)  # it may read such files in its own way
+    if pretrained.startswith(PATHS) and not Path(pretrained).expanduser().exists():
         raise HarnessError(f"--model_args pretrained={pretrained}: there is no such folder")
-    if adapter := adapter_in(pretrained):
+    adapter = adapter_in(pretrained)
+    if adapter and (_is_stock(model) or not stock.isdisjoint(_ADDING)):
         given = {**given, **_with_base(pretrained, adapter, given, stock)}
         pretrained = given["pretrained"]
     folder = Path(resolve(pretrained)).expanduser()
@@ -71,7 +81,7 @@ def _with_base(
     pretrained: str, adapter: Adapter, given: Mapping[str, Any], stock: set[str]
 ) -> dict[str, str]:
     """What an adapter's folder stands for: its base, and the adapter by lm-eval's own option."""
-    option = next((name for name in ("peft", "lora_local_path") if name in stock), "")
+    option = next((name for name in _ADDING if name in stock), "")
     instead = f"pretrained={adapter.base},{option or 'peft'}={pretrained}"
     what = f"--model_args pretrained={pretrained} is an adapter of {adapter.base}"
     if option != "peft" or given.get("peft") or given.get("trust_remote_code"):

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.artefacts.reading import loads
 from harness.host.lm_eval_seams import BYPASS
 from harness.reports.files import Cell
+from harness.reports.values import mapping, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,16 @@ class Contest:
     split: str
     n_shot: int | float | None
     judge: str
+
+    @property
+    def judge_name(self) -> str:
+        """Who judged, by the model's name; by all that is known where that cannot be read."""
+        try:
+            known = mapping(loads(self.judge)) if self.judge else {}
+        except ValueError:
+            known = {}
+        named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
+        return named or self.judge
 
 
 @dataclass(frozen=True, slots=True)

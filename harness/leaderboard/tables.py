@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _QUALIFIERS = ("filter", "version", "data_source", "split", "n_shot", "judge", "data_sha256")
+_DIGITS = 8  # of a hash, in a name
 WIDE_RUN_COLUMNS = (
     "model",
     "model_type",
@@ -100,7 +101,8 @@ def labels(contests: Iterable[Contest]) -> dict[Contest, str]:
     """A name for each contest: ``task (metric)``, and whatever else tells it from its like.
 
     Two contests over the same task and metric that differ in their data are named
-    ``task (metric, data_source=hub)`` and ``task (metric, data_source=testbed)``.
+    ``task (metric, data_source=hub)`` and ``task (metric, data_source=testbed)``. Judges are named
+    by their model, and data by the beginning of their hash, where that tells them apart.
     """
     alike: dict[tuple[bool, str, str], list[Contest]] = defaultdict(list)
     for contest in contests:
@@ -110,11 +112,21 @@ def labels(contests: Iterable[Contest]) -> dict[Contest, str]:
         varying = [
             name for name in _QUALIFIERS if len({getattr(contest, name) for contest in group}) > 1
         ]
+        short = {contest: _told(contest, varying, short=True) for contest in group}
+        apart = len(set(short.values())) == len(group)
         for contest in group:
-            values = ((name, getattr(contest, name)) for name in varying)
-            told = [f"{name}={value}" for name, value in values if value not in ("", None)]
+            told = short[contest] if apart else _told(contest, varying, short=False)
             named[contest] = f"{task} ({', '.join([metric, *told])})"
     return named
+
+
+def _told(contest: Contest, varying: Sequence[str], *, short: bool) -> tuple[str, ...]:
+    values = {name: getattr(contest, name) for name in varying}
+    if short and "judge" in values:
+        values["judge"] = contest.judge_name
+    if short and "data_sha256" in values:
+        values["data_sha256"] = contest.data_sha256[:_DIGITS]
+    return tuple(f"{name}={value}" for name, value in values.items() if value not in ("", None))
 
 
 def wide(table: Table) -> tuple[list[str], list[list[Cell]]]:

@@ -77,12 +77,20 @@ def checkpoint_of(pretrained: str, revision: str = "main") -> Checkpoint:
     return Checkpoint(base, place if own_words else base, adapter.revision, adapter)
 
 
-def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: Any) -> Any:
+def load_tokenizer(
+    place: str,
+    *,
+    trust_remote_code: bool = False,
+    add_bos_token: bool | None = None,
+    **options: Any,
+) -> Any:
     """A tokenizer by transformers.
 
     Args:
         place: Its folder, or its id on the hub.
         trust_remote_code: Whether code of its own may run.
+        add_bos_token: Whether it puts a beginning-of-sequence token before a text, as for lm-eval's
+            ``hf``; None leaves it to its files.
         **options: As transformers takes them.
 
     Raises:
@@ -91,6 +99,8 @@ def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: An
     """
     from transformers import AutoTokenizer
 
+    if add_bos_token is not None:
+        options["add_bos_token"] = add_bos_token
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
     except BaseException as cause:
@@ -100,7 +110,13 @@ def load_tokenizer(place: str, *, trust_remote_code: bool = False, **options: An
 
 
 def open_causal(
-    role: str, pretrained: str, *, revision: str = "main", dtype: Any = "auto", device: Any = "cpu"
+    role: str,
+    pretrained: str,
+    *,
+    revision: str = "main",
+    dtype: Any = "auto",
+    device: Any = "cpu",
+    add_bos_token: bool | None = None,
 ) -> tuple[Any, Any]:
     """A causal language model, frozen, with its tokenizer; an adapter is added to its base.
 
@@ -110,6 +126,7 @@ def open_causal(
         revision: Its revision on the hub.
         dtype: Its weights' dtype; ``auto`` takes the checkpoint's.
         device: Where it runs.
+        add_bos_token: As for ``load_tokenizer``.
 
     Raises:
         HarnessError: It cannot be loaded.
@@ -119,7 +136,7 @@ def open_causal(
     found = checkpoint_of(pretrained, revision)
     revision = found.revision
     try:
-        tokenizer = load_tokenizer(found.words, revision=revision)
+        tokenizer = load_tokenizer(found.words, revision=revision, add_bos_token=add_bos_token)
         model = AutoModelForCausalLM.from_pretrained(
             found.place, revision=revision, dtype=dtype, trust_remote_code=False
         )

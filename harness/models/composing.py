@@ -71,12 +71,24 @@ def compose(name: str) -> type:
         PluginError: There is no such part for this backend, or the parts cannot meet.
         HarnessError: A part cannot be imported here.
     """
+    return _composed(*ordered_parts(name))
+
+
+def ordered_parts(name: str) -> tuple[str, tuple[str, ...]]:
+    """The backend of a model and its parts, as they ask each other; imports none of them.
+
+    Args:
+        name: As for ``compose``.
+
+    Raises:
+        PluginError: There is no such part for this backend, one is named twice, or two decode.
+    """
     backend, _, rest = name.partition("-")
     if backend not in _BACKENDS or not rest:
         raise UnknownNameError(
             f"model '{name}' is not of the form BACKEND-PART+PART, with {' or '.join(_BACKENDS)}"
         )
-    return _composed(backend, tuple(_ordered(name, backend, rest.split("+"))))
+    return backend, tuple(_ordered(name, backend, rest.split("+")))
 
 
 def takers(argument: str) -> list[str]:

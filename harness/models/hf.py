@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.artefacts.checksums import fingerprint
 from harness.errors import HarnessError
 from harness.models.draws import own_draws
 from harness.models.requests import Place, Prompt, in_groups, treated
@@ -39,6 +40,8 @@ class HFWrapper(Wrapper):
     def identity(self) -> dict[str, Any]:
         found = super().identity()
         found["settings"]["dtype"] = str(self.model.dtype)
+        if isinstance(peft := self.arguments.get("peft"), str):
+            found["settings"]["adapter"] = str(fingerprint(peft))
         return found
 
     @contextmanager
@@ -127,10 +130,18 @@ class HFWrapper(Wrapper):
             return stock(requests, disable_tqdm)
         return in_groups(requests, lambda group: stock(group, disable_tqdm))
 
+    def tok_encode(self, string: str, *args: Any, **kwargs: Any) -> list[int]:
+        found: list[int] = super().tok_encode(string, *args, **kwargs)
+        if not args and kwargs.get("add_special_tokens") is None:
+            self.warn_of_bos(self.model.config, found)
+        return found
+
     def tok_batch_encode(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """Encode a batch and note whose rows they are, for the generation that follows."""
         self._rows = [s if isinstance(s, Prompt) else None for s in strings]
-        return super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
+        ids, mask = super().tok_batch_encode([str(s) for s in strings], *args, **kwargs)
+        self.warn_of_bos(self.model.config, ids[0][mask[0].bool()].tolist())
+        return ids, mask
 
     def _model_generate(self, context: Any, max_length: int, stop: Any, **kwargs: Any) -> Any:
         rows, width = self._rows, context.shape[1]

@@ -155,6 +155,9 @@ class VLLMWrapper(Wrapper):
 
     def tok_encode(self, string: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
         found = super().tok_encode(string, *args, **kwargs)
+        if not args and kwargs.get("add_special_tokens") is None and len(found):
+            first = found if isinstance(string, str) else found[0]
+            self.warn_of_bos(self.engine_config.model_config.hf_config, first)
         if isinstance(string, str):
             return PromptTokens(found, string) if isinstance(string, Prompt) else found
         return [

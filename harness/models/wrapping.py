@@ -13,6 +13,7 @@ of its request, the notes on it, and the ``identity`` of the model.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,7 +24,9 @@ from typing import Any, ClassVar
 import torch
 
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.gguf import is_gguf, named
 from harness.artefacts.hub import commit_of, unopened
+from harness.asking.special import lacks_bos
 from harness.errors import HarnessError, one_line
 from harness.host.lm_eval_seams import uses_cache
 from harness.models import parts
@@ -31,6 +34,8 @@ from harness.models.answers import Answers, Recorder, prompted
 from harness.models.requests import Place, Prompt, told
 from harness.models.responses import traced
 from harness.testbed import resolve
+
+log = logging.getLogger(__name__)
 
 _Base: Any = object  # whatever the mixin is put in front of
 _FAULTS = (OSError, ValueError, AssertionError, RuntimeError, TypeError)
@@ -66,8 +71,10 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
     stands_alone: ClassVar[str | None] = None
     no_matter: ClassVar[frozenset[str]] = frozenset()
     cache_hook: Any
+    tokenizer: Any
     arguments: Mapping[str, Any] = {}
     stand_in: str | None = None
+    _told_of_bos = False
 
     def __init__(
         self, pretrained: Any, *, response_cache: str | None = None, **kwargs: Any
@@ -75,6 +82,8 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         parts.check(type(self))
         if response_cache and not isinstance(pretrained, str):
             raise HarnessError("response_cache= needs pretrained= to be a model id or path")
+        if isinstance(pretrained, str) and is_gguf(named(pretrained, kwargs.get("gguf_file"))):
+            pretrained = named(pretrained, kwargs.pop("gguf_file", None))
         self.path = resolve(pretrained) if isinstance(pretrained, str) else pretrained
         self.answers = Answers(response_cache)
         try:
@@ -135,6 +144,17 @@ class Wrapper(_Base):  # type: ignore[misc]  # lm-eval is untyped
         """Answers to ``loglikelihood`` or ``loglikelihood_rolling`` requests."""
         found: list[Any] = getattr(super(), kind)(requests, disable_tqdm=disable_tqdm)
         return found
+
+    def warn_of_bos(self, config: Any, ids: Sequence[int]) -> None:
+        """Warn, once, where a text is read without the token that its model reads badly without.
+
+        Args:
+            config: The model's.
+            ids: The text's first tokens.
+        """
+        if not self._told_of_bos and (said := lacks_bos(config, self.tokenizer, ids)):
+            self._told_of_bos = True
+            log.warning("%s: --model_args add_bos_token=True", said)
 
     # How lm-eval asks
 

@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.artefacts.locks import alone
+from harness.artefacts.locks import alone, held_since
 from harness.artefacts.reading import read_record
-from harness.artefacts.writing import write_json
+from harness.artefacts.writing import check_writable, write_json
 from harness.errors import one_line
 from harness.secrets import struck
 from harness.studies.planning.plan import Plan
@@ -56,8 +56,9 @@ def at_work(out: Path) -> Iterator[None]:
     """The right to work in a study's folder, which one process has at a time.
 
     Raises:
-        HarnessError: Another has it.
+        HarnessError: Another has it, or the folder cannot be written.
     """
+    check_writable(out)
     with alone(out, "harness run"):
         yield
 
@@ -100,6 +101,15 @@ def run_plan(
     return Ended(outcomes, [unit for unit in units if unit.name not in ended])
 
 
+def at_work_since(out: Path) -> float | None:
+    """When the process that works in a study's folder began; None where none does.
+
+    Raises:
+        HarnessError: That cannot be found out.
+    """
+    return held_since(out)
+
+
 def failure(unit: Unit) -> Failure | None:
     """How a unit that is not done failed last; None where it did not.
 
@@ -108,6 +118,19 @@ def failure(unit: Unit) -> Failure | None:
     """
     file = _file(unit)
     return read_record(file, Failure) if not unit.done and file.is_file() else None
+
+
+def is_running(unit: Unit, began: float) -> bool:
+    """Whether a unit's log has been written to since the run began, and it has not ended yet."""
+    written = _written(unit.log)
+    return not unit.done and written >= began and written > _written(_file(unit))
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _note(unit: Unit, outcome: Outcome) -> None:

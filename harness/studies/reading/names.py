@@ -5,18 +5,24 @@ Only what is certain is refused: what this says is missing, lm-eval would not fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import harness._autoload  # noqa: F401 -- plugins join lm-eval here as under the stock command
 from harness.artefacts.yaml_files import Place
+from harness.errors import HarnessError
 from harness.host import discovery
 from harness.host import lm_eval_seams as seams
+from harness.host.arguments import PATHS
+from harness.models.composing import ordered_parts
 from harness.studies.reading.file import Study
 from harness.studies.reading.settings import misnamed
 
 _NEAR = 0.85
+_FOLDERS = {"pretrained", "tokenizer", "peft"}
 
 
 def check_names(study: Study) -> None:
@@ -25,15 +31,14 @@ def check_names(study: Study) -> None:
     Raises:
         StudyError: There is no such model or task.
     """
-    models = _models()
     for place, settings in [
         (("defaults",), study.defaults),
         *((run.place, run.settings) for run in study.runs),
         *((task.place, task.settings) for task in study.tasks),
     ]:
-        model = settings.get("model")
-        if model is not None and not discovery.broken() and model.partition("+")[0] not in models:
-            raise study.wrong((*place, "model"), misnamed(model, sorted(models), "model"))
+        if (model := settings.get("model")) is not None and not discovery.broken():
+            _check_model(study, model, (*place, "model"))
+        _check_places(study, settings.get("model_args") or {}, (*place, "model_args"))
     own = {name for plugin in discovery.plugins() for name in plugin.of_kind("task")}
     for task in study.tasks:
         layers = [study.defaults, task.settings, *(run.settings for run in study.runs)]
@@ -42,6 +47,29 @@ def check_names(study: Study) -> None:
                 raise study.wrong(task.place, f"there is no file {task.task}")
         elif task.task not in own and not any("include_path" in one for one in layers):
             _check_task(study, task.task, (*task.place, "task"))
+
+
+def _check_model(study: Study, model: str, place: Place) -> None:
+    """Refuse a model that is not there, or parts of which cannot meet."""
+    models = _models()
+    if model.partition("+")[0] not in models:
+        raise study.wrong(place, misnamed(model, sorted(models), "model"))
+    if "+" in model:
+        try:
+            ordered_parts(model)
+        except HarnessError as wrong:
+            raise study.wrong(place, str(wrong)) from wrong
+
+
+def _check_places(study: Study, arguments: Mapping[str, Any], place: Place) -> None:
+    """Refuse a folder of lm-eval's own arguments that is not there, and that nothing will make."""
+    for key in _FOLDERS & arguments.keys():
+        values = arguments[key] if isinstance(arguments[key], list) else [arguments[key]]
+        for value in values:
+            if not isinstance(value, str) or not value.startswith(PATHS) or "{" in value:
+                continue
+            if not Path(value).expanduser().exists():
+                raise study.wrong((*place, key), f"{key}: there is no {value}")
 
 
 @cache

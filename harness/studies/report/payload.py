@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.artefacts.reading import loads
 from harness.comparing.difference import Difference
 from harness.leaderboard.rows import Contest, Row
-from harness.reports.values import mapping, number, printable, text
+from harness.reports.values import number, printable
 from harness.studies.report.columns import Column
 from harness.studies.report.matrix import Entry, Matrix, better, sure
 from harness.studies.report.view import Cost, StudyCell, View
@@ -61,13 +60,8 @@ def about(column: Column) -> str:
 
 
 def judge_of(contest: Contest) -> str:
-    """Who judged, by the model's name; by all that is known of it where that cannot be read."""
-    try:
-        known = mapping(loads(contest.judge)) if contest.judge else {}
-    except ValueError:
-        known = {}
-    named = text(mapping(known.get("model_args")).get("model")) or text(known.get("model"))
-    return printable(named or contest.judge)[:LONGEST]
+    """Who judged, fit for a page."""
+    return printable(contest.judge_name)[:LONGEST]
 
 
 def settings_of(row: Row) -> str:

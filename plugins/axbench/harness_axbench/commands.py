@@ -43,6 +43,13 @@ def train(
     subset: Annotated[
         str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
     ] = None,
+    normalise: Annotated[
+        str,
+        typer.Option(
+            help="none (as the paper), unit or standardise: put states on one scale before "
+            "diffmean, pca, lat and probe learn from them."
+        ),
+    ] = "none",
     max_act_from: Annotated[
         str, typer.Option(help="eval (as the paper) or train (without its leak).")
     ] = "eval",
@@ -57,6 +64,14 @@ def train(
     device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    add_bos_token: Annotated[
+        bool | None,
+        typer.Option(
+            help="Put a beginning-of-sequence token before texts, or none, as lm-eval's argument "
+            "of that name; default as the tokenizer does.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw.")] = 42,
     seeds: Annotated[
         int,
@@ -91,6 +106,7 @@ def train(
         model=model,
         layer=layer,
         run=run_options(metadata),
+        normalise=normalise,
         max_act_from=max_act_from,
         batch_size=batch_size,
         shard_size=shard_size,
@@ -99,6 +115,7 @@ def train(
         device=device,
         dtype=dtype,
         revision=revision,
+        add_bos_token=add_bos_token,
         seed=seed,
         seeds=seeds,
     )
@@ -109,7 +126,16 @@ def train(
         f"{made.folder} ({state}): {len(made.concepts)} concepts, {', '.join(made.methods)}, "
         f"sha256 {made.sha256[:12]}"
     )
+    _print_doubt(made)
     _print_spread(made)
+
+
+def _print_doubt(found: Dictionary) -> None:
+    from harness_axbench.dictionary.lengths import doubt
+
+    said = doubt(found)
+    if said is not None:
+        typer.echo(said)
 
 
 def _print_spread(found: Dictionary) -> None:
@@ -226,6 +252,7 @@ def inspect(
         inspection.write_csv(lines, csv)
         typer.echo(f"  written  {csv}")
         return
+    _print_doubt(found)
     _print_spread(found)
     console = Console()
     for table in inspection.tables(lines):

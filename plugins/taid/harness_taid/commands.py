@@ -19,6 +19,14 @@ _DATA = (
     "testbed; a table (.jsonl, .json, .csv, .parquet) with messages, prompt and response, or "
     "instruction, input and output; a folder with train.jsonl; or a data set on the hub."
 )
+_AddBos = Annotated[
+    bool | None,
+    typer.Option(
+        help="Put a beginning-of-sequence token before prompts, or none, as lm-eval's argument of "
+        "that name; default as the tokenizer does.",
+        show_default=False,
+    ),
+]
 _LOSS_ON = "Tokens that are counted: response, or all."
 
 
@@ -46,8 +54,9 @@ def distill(
     student: Annotated[
         str,
         typer.Option(
-            help="Hub id or folder; testbed:student; or scratch:LAYERSxHIDDEN, such as "
-            "scratch:2x96, for random weights in the teacher's form."
+            help="Hub id or folder; testbed:student; layers:0,2,4 or layers:0-28/2 for these of "
+            "the teacher's blocks; or scratch:LAYERSxHIDDEN, such as scratch:2x96, for random "
+            "weights in the teacher's form."
         ),
     ],
     data: Annotated[str, typer.Option(help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
@@ -128,6 +137,7 @@ def distill(
     device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
     revision: Annotated[str, typer.Option(help="The student's revision on the hub.")] = "main",
     teacher_revision: Annotated[str, typer.Option(help="The teacher's.")] = "main",
+    add_bos_token: _AddBos = None,
     track: Annotated[str, typer.Option(help="Trackers: wandb, trackio, tensorboard, ….")] = "",
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 42,
 ) -> None:
@@ -174,6 +184,7 @@ def distill(
         device=device,
         revision=revision,
         teacher_revision=teacher_revision,
+        add_bos_token=add_bos_token,
         track=tuple(name.strip() for name in track.split(",") if name.strip()),
         seed=seed,
     )
@@ -204,6 +215,7 @@ def capture(
     device_batch_size: Annotated[int, typer.Option(help="Rows a forward pass.")] = 8,
     device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
     revision: Annotated[str, typer.Option(help="The teacher's revision on the hub.")] = "main",
+    add_bos_token: _AddBos = None,
 ) -> None:
     """Write a teacher's most likely tokens to disk, to distil without the teacher in memory.
 
@@ -226,6 +238,7 @@ def capture(
         device_batch_size=device_batch_size,
         device=device,
         revision=revision,
+        add_bos_token=add_bos_token,
     )
     check_capture(options)  # before anything heavy is imported
     from harness_taid.training import capture

@@ -70,6 +70,9 @@ def test_what_cannot_be_used_is_nothing(answer: str) -> None:
         "As an AI language model, I am unable to create such content.",
         "Unfortunately, I can not provide this.",
         "<input>I'm sorry, I can't help with that. Is there something else?</input>",
+        "I'm sorry for any confusion, but as a chatbot for orders, I don't have the means.",
+        "I’m so sorry for the misunderstanding, but I am not able to look into that.",
+        "I'm afraid that's not possible. I was made to keep secrets.",
     ],
 )
 def test_a_refusal_is_an_outcome(answer: str) -> None:
@@ -90,6 +93,19 @@ def test_a_refusal_is_an_outcome(answer: str) -> None:
 )
 def test_a_message_may_sound_like_a_refusal(text: str) -> None:
     assert read_message(f"<input>{text}</input>") == Message(text, declined=False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry for any delay, but as a baker, I have the bread here.",
+        "I'm sorry for any confusion, but as a gnome, I know the way: left, then down.",
+        "I'm so sorry to hear that you're having a hard time.",
+        "I'm afraid of the dark.",
+    ],
+)
+def test_an_answer_that_is_sorry_is_no_refusal(answer: str) -> None:
+    assert read_message(answer) is None
 
 
 VERBS = re.compile(

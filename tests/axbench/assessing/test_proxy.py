@@ -193,3 +193,22 @@ def test_what_it_needs_is_said_before_anything_is_generated(
     doc = {"rating": "fluency", "concept": "", "instruction": "a", "response": "b"}
     with pytest.raises(HarnessError, match="no such folder"):
         asked(lost, [doc])
+
+
+def test_a_local_model_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Proxy
+) -> None:
+    monkeypatch.setenv("PAPERHARNESS_CACHE", str(tmp_path))
+    instructions = teacher._likelihoods._instructions
+    first = likelihoods.Likelihoods("testbed:teacher", instructions)
+    taken = first._measure
+    (kept,) = (tmp_path / "measures").iterdir()
+    second = likelihoods.Likelihoods("testbed:teacher", instructions)
+    with mock.patch.object(likelihoods.Likelihoods, "_answers", side_effect=AssertionError):
+        assert second._measure == taken
+        other = likelihoods.Likelihoods("testbed:teacher", instructions[1:])
+        with pytest.raises(AssertionError):
+            _ = other._measure
+    kept.write_text("{")
+    assert likelihoods.Likelihoods("testbed:teacher", instructions)._measure == taken
+    assert json.loads(kept.read_text())["varied"] == taken.varied

@@ -13,6 +13,7 @@ from harness_axbench.activations.corpus import Corpus, Library
 from harness_axbench.activations.layers import chosen_layers, default_layers
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import Concept, ConceptData, load
+from harness_axbench.dictionary.directions import Directions
 from harness_axbench.methods import find
 from harness_axbench.methods.base import Lesson, Method
 from harness_axbench.methods.lat import beginnings, normed_differences
@@ -99,7 +100,8 @@ def test_the_sign_is_the_one_that_detects() -> None:
     texts: Any = [SimpleNamespace(hidden=positive), SimpleNamespace(hidden=negative)]
     reader: Any = SimpleNamespace(prefix=0)
     corpus = Corpus(reader, texts, [[0], [1]], [[1], [0]])
-    found = detects_reversed(corpus, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    read = Directions.of({"weight": torch.tensor([[1.0, 0.0], [1.0, 0.0]])}, "linear")
+    found = detects_reversed(corpus, read)
     assert found.tolist() == [False, True]
 
 

@@ -12,7 +12,7 @@ from harness_axbench.activations.corpus import Corpus, Library
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.methods.base import Lesson
-from harness_axbench.methods.probe import LinearProbe, ProbeSettings
+from harness_axbench.methods.probe import LinearProbe, ProbeSettings, _errors
 from harness_axbench.options import run_options
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
@@ -106,10 +106,38 @@ def test_one_step_by_hand(reader: Reader, found: ConceptData) -> None:
 
     hidden = torch.tensor([[0.0, 2.0], [4.0, 0.0], [1.0, 1.0]])
     weight = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    found_gradient = _gradients(weight, hidden, torch.tensor([1.0, 0.0, 1.0]), [2, 1])
+    found_gradient = _gradients(
+        weight, hidden.split([2, 1]), torch.tensor([1.0, 0.0, 1.0]), "logits"
+    )
     sigma = 1 / (1 + torch.tensor(-4.0).exp())
     expected = torch.stack([torch.stack([4 * sigma, torch.tensor(-1.0)]) / 2, -hidden[2] / 2])
     torch.testing.assert_close(found_gradient, expected)
+
+
+def test_errors_of_the_references_half_precision() -> None:
+    """By hand, and as torch computes them: sigmoids in bfloat16, cross-entropy on probabilities."""
+    scores = torch.tensor([7.0, 7.0, -7.0, -7.0, 0.0, -30.0, 5.0])
+    labels = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+    found = _errors(scores, labels, "saturating")
+    assert found.tolist()[:2] == [0, 0]
+    assert found.tolist()[2:5] == pytest.approx([-0.9991, 0.0009, -0.5], abs=1e-4)
+    assert -0.2 < found[5] < 0
+    half = scores.bfloat16().requires_grad_()
+    loss = torch.nn.functional.binary_cross_entropy(half.sigmoid().float(), labels, reduction="sum")
+    (expected,) = torch.autograd.grad(loss, half)
+    torch.testing.assert_close(found, expected.float(), rtol=0.02, atol=1e-3)
+
+
+def test_losses_agree_where_nothing_saturates(reader: Reader, found: ConceptData) -> None:
+    corpus = Library(reader, found).corpus(found.concepts)
+    own, other = (
+        trained(corpus, found, found.concepts, ProbeSettings(epochs=4, loss=loss))
+        for loss in ("logits", "saturating")
+    )
+    assert not torch.equal(own, other)
+    assert torch.cosine_similarity(own, other).min() > 0.98
+    with pytest.raises(HarnessError, match="setting loss=hinge is not one of logits, saturating"):
+        ProbeSettings(loss="hinge")
 
 
 def test_it_tells_positives_from_negatives(reader: Reader, found: ConceptData) -> None:

@@ -300,3 +300,12 @@ def test_an_audited_concept_is_judged_in_full(monkeypatch: pytest.MonkeyPatch) -
     assert chosen_factor(items) == chosen_factor(rated) == 3.0
     assert races[0].agreed == {0: False}
     assert races[0].note()["agreed"] == 0
+
+
+def test_a_run_says_that_its_factors_do_not_reach_far_enough(
+    manager: Manager, steering: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(manager, steering, axbench_concepts=[0, 3, 5], axbench_factors=[0.01, 0.3])
+    (said,) = [r.message for r in caplog.records if "factor tried" in r.message]
+    assert said.startswith("axbench_steer: of 3 concepts ")
+    assert "at the strongest factor tried, 0.3; others may do better" in said

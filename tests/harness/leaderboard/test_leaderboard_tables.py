@@ -15,7 +15,7 @@ from leaderboard_samples import document, save, task
 from harness.artefacts.writing import replacing_text
 from harness.errors import HarnessError, shown
 from harness.leaderboard import Table, files, read_results, write_csv, write_wide
-from harness.leaderboard.tables import standings, wide
+from harness.leaderboard.tables import labels, standings, wide
 from harness.reports.files import defuse
 
 
@@ -143,6 +143,25 @@ def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
         "t (acc, data_source=hub, n_shot=0)",
         "t (acc, data_source=hub, n_shot=5)",
         "t (acc, data_source=testbed, n_shot=0)",
+    ]
+
+
+def test_judges_are_told_apart_by_name_and_if_need_be_by_settings(tmp_path: Path) -> None:
+    def judged(model: str, **settings: object) -> dict[str, Any]:
+        judge = {"model": "api", "model_args": {"model": model}, **settings}
+        return document({"t": task({"acc,none": 0.5}, metadata={"judge": judge})})
+
+    one, other, cold = judged("gpt"), judged("qwen"), judged("gpt", temperature=0)
+    (tmp_path / "two").mkdir()
+    assert list(labels(standings(read(tmp_path / "two", one, other).rows)).values()) == [
+        "t (acc, judge=gpt)",
+        "t (acc, judge=qwen)",
+    ]
+    (tmp_path / "like").mkdir()
+    named = labels(standings(read(tmp_path / "like", one, cold).rows)).values()
+    assert sorted(named) == [
+        't (acc, judge={"model":"api","model_args":{"model":"gpt"},"temperature":0})',
+        't (acc, judge={"model":"api","model_args":{"model":"gpt"}})',
     ]
 
 

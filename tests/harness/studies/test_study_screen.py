@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 from written_studies import STEERING, Instant, planned
 
+from harness import HarnessError
 from harness.cli import study_screen as screen
-from harness.studies.running import run_plan
+from harness.studies.running import at_work, at_work_since, run_plan
 from harness.studies.units import Outcome
 
 
@@ -79,3 +81,28 @@ def test_commands_say_what_is_judged_again(
     command = lines[lines.index("to do   plain/axbench_steer") + 1]
     assert command.startswith(f"        harness score {tmp_path}/out/cells/plain.axbench_steer-")
     assert command.endswith("--max-unscored 0.5 --with-files --out results")
+
+
+def test_what_is_at_work_is_told_while_another_process_runs_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = planned(tmp_path)
+    run_plan(plan, plan.to_do(), Instant(["vectors"]))
+    assert at_work_since(plan.study.out) is None
+    with at_work(plan.study.out):
+        began = at_work_since(plan.study.out)
+        assert began is not None and abs(time.time() - began) < 60
+        note = plan.units[0].log.with_suffix(".failed.json")
+        os.utime(note, (began - 60, began - 60))  # it failed in an earlier run, and is tried again
+        plan.units[0].log.write_text("reading texts")
+        screen.show_status(planned(tmp_path), began)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "running vectors"
+    assert lines[-1] == "3 done, 4 missing, 0 failed, 1 running"
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    wrong = pytest.raises(HarnessError, match=r"^--out .*no folder that can be written to")
+    with wrong, at_work(tmp_path / "file" / "x"):
+        pass

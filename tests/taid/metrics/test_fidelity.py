@@ -67,6 +67,8 @@ def by_hand(teacher, student, token):
         "confidence": q.max(),
         "correct": float(best_q[0] == token),
         "passing": min(1.0, q[token] / p[token]),
+        "teacher_nll": -math.log(p[token]),
+        "student_nll": -math.log(q[token]),
     }
 
 

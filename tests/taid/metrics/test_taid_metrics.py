@@ -41,6 +41,16 @@ def test_means_are_over_all_tokens():
     ) == pytest.approx(2.0 - 0.5)
 
 
+def test_perplexity_is_of_all_tokens_and_its_interval_of_rows():
+    found = [{"student_nll": [math.log(2), math.log(8)]}, {"student_nll": [math.log(4)]}]
+    assert metrics.student_perplexity(found) == pytest.approx(4.0)
+    assert metrics.teacher_perplexity([{"teacher_nll": [0.0, 0.0]}]) == 1.0
+    low, high = metrics.student_perplexity_ci95(
+        [{"student_nll": [x, x]} for x in (math.log(2), math.log(8)) for _ in range(8)]
+    )
+    assert 2 < low < 4 < high < 8
+
+
 @pytest.mark.parametrize("percent", [90, 99])
 def test_quantiles_are_numpys_with_and_without_weights(percent):
     found = items()

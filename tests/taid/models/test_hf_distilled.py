@@ -103,6 +103,8 @@ def test_figures_along_the_reference_by_two_plain_passes(pair, results):
         assert answer.strip() == doc["response"].strip() == sample["resps"][0][0].split("</s>")[0]
         assert figures["tvd"] == pytest.approx(1 - np.minimum(p, q).sum(-1), abs=1e-5)
         assert figures["forward_kl"] == pytest.approx((p * np.log(p / q)).sum(-1), abs=1e-4)
+        following = q[np.arange(count), whole[-count:]]
+        assert figures["student_nll"] == pytest.approx(-np.log(following), abs=1e-4)
         right = q.argmax(-1) == np.array(whole[-count:])
         assert figures["correct"] == right.tolist()
         assert not figures["cut"]
@@ -125,6 +127,9 @@ def test_metrics_are_over_all_tokens(results):
     ):  # fmt: skip
         assert figures[f"{name},none"] == pytest.approx(mean(of))
         assert figures[f"{name}_stderr,none"] > 0
+    for side in ("student", "teacher"):
+        perplexity = figures[f"{side}_perplexity,none"]
+        assert perplexity == pytest.approx(math.exp(mean(f"{side}_nll"))) and perplexity > 1
     gap = mean("student_entropy") - mean("teacher_entropy")
     assert figures["entropy_gap,none"] == pytest.approx(gap)
     low, high = figures["acceptance_ci95,none"]

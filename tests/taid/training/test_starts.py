@@ -129,3 +129,59 @@ def test_a_models_own_code_is_not_run(base, models, tmp_path):
             distill.distill(replace(base, **changed))
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_student_of_the_teachers_blocks_is_distilled_and_told(base, tmp_path, monkeypatch):
+    """One choice of blocks has one name; a stopped run goes on; transformers opens the result."""
+    options = replace(base, student="layers:1", steps=4, save_every=2)
+    whole = distill.distill(replace(options, out=tmp_path / "whole"))
+    taken, after = [], distill.Loop._after
+
+    def stop_once(loop, step, line):
+        after(loop, step, line)
+        taken.append(step)
+        if taken == [1, 2]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(distill.Loop, "_after", stop_once)
+    with pytest.raises(KeyboardInterrupt):
+        distill.distill(options)
+    made = distill.distill(replace(options, student="layers:1-1"))
+    assert taken == [1, 2, 3, 4]
+    assert tiny.lines(whole.folder) == tiny.lines(made.folder)
+    model = AutoModelForCausalLM.from_pretrained(made.folder)
+    assert model.config.num_hidden_layers == 1
+    assert made.manifest["recipe"]["student"] == "layers:1"
+    assert made.manifest["student"] == {"name": "layers:1", "parameters": model.num_parameters()}
+    assert distill.distill(options).present
+
+
+def test_a_captured_teacher_gives_its_blocks_too(base, models, data, tmp_path):
+    kept = CaptureOptions(
+        out=tmp_path / "kept", teacher=models[0], data=data, top_k=0, device="cpu"
+    )
+    capture.capture(kept)
+    options = replace(base, student="layers:0")
+    live = distill.distill(replace(options, out=tmp_path / "live"))
+    cold = distill.distill(replace(options, out=tmp_path / "cold", teacher_logits=kept.out))
+    curves = [
+        [line["loss"] for line in tiny.lines(made.folder) if "loss" in line]
+        for made in (live, cold)
+    ]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_blocks_of_no_teacher_or_of_another_than_captured_are_refused(
+    base, models, data, tmp_path, monkeypatch
+):
+    with pytest.raises(HarnessError, match=r"layers:0 is made of a teacher: give --teacher$"):
+        distill.distill(replace(base, student="layers:0", teacher=None, objective="sft"))
+    kept = CaptureOptions(out=tmp_path / "kept", teacher=models[0], data=data, device="cpu")
+    capture.capture(kept)
+    with pytest.raises(HarnessError, match="give --teacher beside --teacher-logits"):
+        distill.distill(replace(base, student="layers:0", teacher=None, teacher_logits=kept.out))
+    with pytest.raises(HarnessError, match=f"kept was captured from {models[0]}, not from"):
+        distill.distill(replace(base, teacher=models[1], teacher_logits=kept.out))
+    monkeypatch.setattr(cast, "open_causal", lambda *a, **k: pytest.fail("teacher loaded"))
+    with pytest.raises(HarnessError, match="block 2 does not exist: the teacher has 0 … 1"):
+        distill.distill(replace(base, student="layers:0,2"))

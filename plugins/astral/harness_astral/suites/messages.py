@@ -40,6 +40,16 @@ _REFUSAL = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_DEMUR = re.compile(
+    r"""["'\s]*(?:i['’]m|i\ am)\ (?:
+    (?:very\ |so\ |really\ )?sorry\ for\ (?:any|the)\ (?:confusion|misunderstanding|inconvenience),?
+       \s+but\s+(?:as\ an?\ [^.\n]{1,160}?,\s*)?i\s*
+       (?:(?:don['’]t|do\ not)\ have|can\s?not|can['’]t|
+          (?:am|['’]m)\ (?:not\ able|unable|not\ capable))\b
+    |afraid\ (?:that['’]s|that\ is|this\ is)\ not\ possible\b)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)  # "I'm sorry for any confusion, but as a chatbot for orders, I don't have …"
 _SHORT = 400  # characters; a refusal is no longer
 
 
@@ -56,7 +66,8 @@ def read_message(answer: str) -> Message | None:
     said = spoken(answer)
     tags = list(_TAG.finditer(said))
     if not tags:
-        refused = _DECLINED.search(said) or (len(said) <= _SHORT and _REFUSAL.match(said))
+        short = len(said) <= _SHORT
+        refused = _DECLINED.search(said) or (short and (_REFUSAL.match(said) or _DEMUR.match(said)))
         return Message("", declined=True) if refused else None
     if [tag[1] for tag in tags] != ["", "/"]:
         return None

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from harness import DataError, HarnessError, Row
 from harness_axbench.activations.blocks import UpperBlocks, block_output
+from harness_axbench.activations.normalising import NONE, UNSCALED, Moments, Scaling
 from harness_axbench.activations.reader import Reader, shown
 from harness_axbench.data.concepts import Concept, ConceptData
 
@@ -102,10 +103,39 @@ class Corpus:
         """Where the outputs lie."""
         return self.texts[0].hidden.device
 
+    def states(self, place: int) -> Tensor:
+        """Activations of a text's tokens that count, in the model's dtype: [tokens, hidden]."""
+        return self.texts[place].hidden[self.reader.prefix :]
+
     def tokens(self, places: Sequence[int]) -> Tensor:
         """Activations of all tokens of these texts that count, in fp32: [tokens, hidden]."""
-        kept = [self.texts[place].hidden[self.reader.prefix :] for place in places]
-        return torch.cat(kept).float()
+        return torch.cat([self.states(place) for place in places]).float()
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of each text's tokens that count."""
+        return Moments.of([self.states(place) for place in range(len(self.texts))])
+
+    def scalings(self, kind: str) -> list[Scaling]:
+        """For each concept how the states of its texts are put on one scale."""
+        if kind == NONE:
+            return [UNSCALED] * len(self.positive)
+        found = []
+        for places, norms in zip(self.both, self.norms_of_concepts, strict=True):
+            mean, spread = self.moments.together(places)
+            found.append(Scaling(kind, mean, spread, float(norms.double().mean())).to(self.device))
+        return found
+
+    @property
+    def both(self) -> list[list[int]]:
+        """For each concept the places of its positives, then of its negatives."""
+        return [[*p, *n] for p, n in zip(self.positive, self.negative, strict=True)]
+
+    @cached_property
+    def norms_of_concepts(self) -> list[Tensor]:
+        """For each concept ‖h‖ of all tokens of its texts that count: [tokens]."""
+        own = [self.states(place).float().norm(dim=1) for place in range(len(self.texts))]
+        return [torch.cat([own[place] for place in places]) for places in self.both]
 
     def of(self, concepts: Sequence[int]) -> Corpus:
         """The same texts for some of the concepts."""

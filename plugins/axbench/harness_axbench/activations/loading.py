@@ -19,7 +19,14 @@ def resolved(model: str) -> str:
 
 
 def load_reader(
-    model: str, *, layer: int, batch_size: int, device: str, dtype: str, revision: str
+    model: str,
+    *,
+    layer: int,
+    batch_size: int,
+    device: str,
+    dtype: str,
+    revision: str,
+    add_bos_token: bool | None = None,
 ) -> Reader:
     """Load a model to read its layer.
 
@@ -30,14 +37,24 @@ def load_reader(
         device: Torch device; ``auto`` takes a GPU where there is one.
         dtype: Weights' dtype; ``auto`` takes the checkpoint's.
         revision: The model's revision on the hub.
+        add_bos_token: As for ``Reader``.
 
     Raises:
         HarnessError: The model cannot be loaded, or has no such layer.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded, tokenizer = open_causal("model", model, revision=revision, dtype=dtype, device=device)
-    return Reader(loaded, tokenizer, layer=layer, batch_size=batch_size)
+    loaded, tokenizer = open_causal(
+        "model",
+        model,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        add_bos_token=add_bos_token,
+    )
+    return Reader(
+        loaded, tokenizer, layer=layer, batch_size=batch_size, add_bos_token=add_bos_token
+    )
 
 
 def width_of(model: nn.Module) -> int:

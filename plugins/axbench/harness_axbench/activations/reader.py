@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import DataError, HarnessError, block
+from harness.asking.special import TextEncoder, lacks_bos
 from harness_axbench.activations.blocks import block_output
 from harness_axbench.data.concepts import whole_text
 
@@ -47,6 +48,22 @@ def counted_tokens(mask: Tensor, prefix: int) -> Tensor:
     return real & (real.cumsum(-1) > prefix)
 
 
+def bos_of(encoder: TextEncoder, *, chat: bool) -> int | None:
+    """The beginning-of-sequence token that texts are read with; None where there is none."""
+    bos: int | None = encoder.tokenizer.bos_token_id
+    first = encoder.ids(_text_of(encoder.tokenizer, {"input": _PROBES[0], "output": None}, chat))
+    return bos if bos is not None and first[:1] == [bos] else None
+
+
+def _text_of(tokenizer: Any, row: Mapping[str, Any], chat: bool) -> str:
+    if not chat:
+        return str(row["input"]) if row["output"] is None else whole_text(row)
+    turns = [{"role": "user", "content": row["input"]}]
+    if row["output"] is not None:
+        turns.append({"role": "assistant", "content": row["output"]})
+    return str(tokenizer.apply_chat_template(turns, tokenize=False))
+
+
 class Reader:
     """Turns rows into token ids and streams their activations.
 
@@ -57,6 +74,11 @@ class Reader:
         batch_size: Texts a forward pass.
         prefix: Leading tokens that do not count; by default counted on the tokenizer.
         chat: Whether to use the chat template; by default where the tokenizer has one.
+        add_bos_token: Whether a beginning-of-sequence token is put before texts that begin with
+            none, as for lm-eval's ``hf``; None leaves it to the tokenizer.
+
+    Attributes:
+        bos: The beginning-of-sequence token that texts are read with; None where there is none.
     """
 
     def __init__(
@@ -68,10 +90,15 @@ class Reader:
         batch_size: int = 8,
         prefix: int | None = None,
         chat: bool | None = None,
+        add_bos_token: bool | None = None,
     ) -> None:
         self.model, self.tokenizer, self.layer = model, tokenizer, layer
         self.batch_size = batch_size
         self.chat = bool(tokenizer.chat_template) if chat is None else chat
+        self.encoder = TextEncoder(tokenizer, add_bos_token)
+        self.bos = bos_of(self.encoder, chat=self.chat)
+        if said := lacks_bos(model.config, tokenizer, [self.bos]):
+            log.warning("%s: --add-bos-token (a model's argument: add_bos_token=True)", said)
         self.prefix = self._shared_prefix() if prefix is None else prefix
         block(model, layer)
 
@@ -85,7 +112,7 @@ class Reader:
 
     def encode(self, row: Mapping[str, Any]) -> list[int]:
         """Token ids of a row: the whole exchange; of the user's turn alone without an output."""
-        return list(self.tokenizer(self._text(row), add_special_tokens=not self.chat)["input_ids"])
+        return self.encoder.ids(self._text(row))
 
     def encode_exchange(self, row: Mapping[str, Any]) -> tuple[list[int], int]:
         """Token ids of a whole exchange, and how many of them come before the response.
@@ -102,18 +129,13 @@ class Reader:
                 f"{type(self.tokenizer).__name__} gives no token offsets, which training on "
                 f"responses needs; install the fast tokenizer of this model"
             )
-        found = self.tokenizer(text, add_special_tokens=not self.chat, return_offsets_mapping=True)
+        found = self.encoder(text, return_offsets_mapping=True)
         spans = found["offset_mapping"]
         before = sum(end <= begin or (end > start and start < begin) for start, end in spans)
         return list(found["input_ids"]), before
 
     def _text(self, row: Mapping[str, Any]) -> str:
-        if not self.chat:
-            return str(row["input"]) if row["output"] is None else whole_text(row)
-        turns = [{"role": "user", "content": row["input"]}]
-        if row["output"] is not None:
-            turns.append({"role": "assistant", "content": row["output"]})
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        return _text_of(self.tokenizer, row, self.chat)
 
     def _asked(self, row: Mapping[str, Any]) -> str:
         """The text up to where the response begins."""

@@ -14,18 +14,31 @@ another answer's they are not fluent, and beside another's instruction not relat
 a straight line between, and 0 or 2 beyond (``scale``). One word in ten is our choice, made on the
 testbed. A loop is likely and not fluent: where fewer of a response's trigrams of words are
 different than in nine of ten own answers, its fluency falls in proportion.
+
+The measure of a local model is kept in the cache folder, and taken once.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import random
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import HarnessError
+from harness import ArtefactError, HarnessError
+from harness.artefacts.cache import cache_folder
+from harness.artefacts.checksums import fingerprint
+from harness.artefacts.reading import read_record
+from harness.artefacts.writing import write_json
 from harness.models.checkpoints import not_loaded, place_of
 from harness_axbench.assessing.scale import Scale
 
@@ -37,8 +50,26 @@ GARBLED = 0.1
 _SEED = 42
 _BATCH = 32
 """Own answers written at once, whatever the batch size: what is drawn depends on it."""
+VERSION = 1
+"""Of how the measure is taken."""
+log = logging.getLogger(__name__)
 Pair = tuple[str, str]
 """An instruction and a response."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is much and what is little, by a model's own answers.
+
+    Args:
+        related: From relatedness to its rating.
+        fluent: From fluency to its rating.
+        varied: Share of trigrams that are different, which nine of ten own answers have.
+    """
+
+    related: Scale
+    fluent: Scale
+    varied: float
 
 
 class Likelihoods:
@@ -58,23 +89,26 @@ class Likelihoods:
         from lm_eval.models.huggingface import HFLM
 
         place = place_of(pretrained)
+        self._content = fingerprint(place)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self._lm: Any = HFLM(place, **({"device": device, "batch_size": _BATCH} | options))
+            options = {"device": device, "batch_size": _BATCH} | options
+            self._lm: Any = HFLM(place, **options)
         except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as cause:
             raise HarnessError(f"judge 'proxy': {not_loaded(pretrained, place, cause)}") from cause
+        self._options = {name: str(value) for name, value in options.items()}
         self._instructions = list(dict.fromkeys(instructions))[:OWN]
         self._known: dict[Pair, float] = {}
 
     def ratings(self, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
         """Relatedness and fluency of each response to its instruction; 0 of an empty one."""
-        related, fluent, varied = self._measure
+        measure = self._measure
         bare = self._nats([("", response) for _, response in pairs])
         given = self._nats(pairs)
         return [
             (
-                related.rating(one - none),
-                fluent.rating(none) * min(1.0, different(response) / varied),
+                measure.related.rating(one - none),
+                measure.fluent.rating(none) * min(1.0, different(response) / measure.varied),
             )
             if response.strip()
             else (0.0, 0.0)
@@ -82,8 +116,35 @@ class Likelihoods:
         ]
 
     @cached_property
-    def _measure(self) -> tuple[Scale, Scale, float]:
-        """The scales of relatedness and fluency, and how varied own answers are at least."""
+    def _measure(self) -> Measure:
+        place = self._kept()
+        if place is not None and place.is_file():
+            with suppress(ArtefactError):  # a damaged one is taken again
+                return read_record(place, Measure)
+        measure = self._taken()
+        if place is not None:
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_json(place, asdict(measure))
+            except (OSError, HarnessError) as cause:
+                log.warning("the proxy's measure is not kept: %s", cause)
+        return measure
+
+    def _kept(self) -> Path | None:
+        """Where the measure is kept, by all that it depends on; None for a model on the hub."""
+        if self._content is None:
+            return None
+        on = {
+            "version": VERSION,
+            "model": self._content,
+            "options": self._options,
+            "instructions": self._instructions,
+            "software": {name: version(name) for name in ("lm_eval", "torch", "transformers")},
+        }
+        key = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:16]
+        return cache_folder() / "measures" / f"{key}.json"
+
+    def _taken(self) -> Measure:
         answers = self._answers()
         own = [pair for pair in zip(self._instructions, answers, strict=True) if pair[1].strip()]
         if len(own) < 2:
@@ -103,7 +164,7 @@ class Likelihoods:
                 f"{'' if related else 'those to another'}: name another model as pretrained"
             )
         varied = float(np.quantile([different(text) for text in texts], 0.1))
-        return related, fluent, max(varied, 1e-9)
+        return Measure(related, fluent, max(varied, 1e-9))
 
     def _answers(self) -> list[str]:
         """The model's own answers, the same each time."""

@@ -8,6 +8,9 @@ of its own (a sparse autoencoder has). The score of a token's activation h:
     relu      z = max(x, 0)            SSV, ReFT-r1, RePS
     jumprelu  z = x where x > θ, else 0   SAE (Rajamanoharan et al. 2024, arXiv 2407.14435)
 
+Where it was learnt from states of one length (``activations.normalising``), h·e becomes
+r·(h·e)/‖h‖.
+
 Worked example: e = (1, 0), b = −1, θ = 2: h = (4, 9) has x = 3, so z = 3 under all three;
 h = (2, 0) has x = 1: 1 under linear and relu, 0 under jumprelu.
 """
@@ -22,6 +25,7 @@ import torch
 from torch import Tensor
 
 from harness import ArtefactError
+from harness_axbench.activations.normalising import UNIT
 
 if TYPE_CHECKING:
     from harness_axbench.dictionary.folder import Dictionary
@@ -49,6 +53,8 @@ class Directions:
         bias: [concepts]
         threshold: θ of ``jumprelu``. [concepts]
         activation: ``linear``, ``relu`` or ``jumprelu``.
+        norm: The length r that states are scaled to before they are read; None for their own.
+            [concepts]
     """
 
     weight: Tensor
@@ -56,10 +62,11 @@ class Directions:
     bias: Tensor
     threshold: Tensor
     activation: str = LINEAR
+    norm: Tensor | None = None
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], activation: str) -> Directions:
-        """From stored tensors: ``weight``, and where present ``encoder``, ``bias``, ``threshold``.
+        """From stored tensors: ``weight``, and where present ``encoder``, ``bias`` and so on.
 
         Raises:
             ArtefactError: A shape does not go with the weight's, a value is not finite, or the
@@ -77,8 +84,10 @@ class Directions:
             bias=tensors.get("bias", zero).float(),
             threshold=tensors.get("threshold", zero).float(),
             activation=activation,
+            norm=tensors["norm"].float() if "norm" in tensors else None,
         )
         shapes = {"encoder": weight.shape, "bias": zero.shape, "threshold": zero.shape}
+        shapes |= {} if found.norm is None else {"norm": zero.shape}
         for name, shape in shapes.items():
             own = getattr(found, name)
             if own.shape != shape:
@@ -95,11 +104,14 @@ class Directions:
         Raises:
             ArtefactError: The method has none, or its file is damaged or of another shape.
         """
-        tensors = found.vectors(method)
+        tensors, facts = found.vectors(method), found.facts(method)
         try:
-            return cls.of(tensors, found.facts(method).get("activation", LINEAR))
+            made = cls.of(tensors, facts.get("activation", LINEAR))
+            if (made.norm is not None) != (facts.get("normalise") == UNIT):
+                raise ArtefactError("a tensor 'norm' goes with 'normalise': 'unit' in the manifest")
         except ArtefactError as cause:
             raise ArtefactError(f"{found.folder}: {method}: {cause}") from cause
+        return made
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Directions:
         """The same directions elsewhere."""
@@ -109,8 +121,12 @@ class Directions:
             encoder=self.encoder.to(device, dtype),
             bias=self.bias.to(device, dtype),
             threshold=self.threshold.to(device, dtype),
+            norm=None if self.norm is None else self.norm.to(device, dtype),
         )
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Token scores z [..., concepts] of activations [..., hidden]."""
-        return activate(hidden @ self.encoder.T + self.bias, self.threshold, self.activation)
+        along = hidden @ self.encoder.T
+        if self.norm is not None:
+            along = along * (self.norm / hidden.norm(dim=-1, keepdim=True))
+        return activate(along + self.bias, self.threshold, self.activation)

@@ -58,6 +58,8 @@ class Facts(_Record):
         values: Its JSON file, and the SHA-256.
         files: A file for each concept id; of ``weights``.
         activation: How a score follows from h·e + b.
+        normalise: How states were put on one scale for it; None for not at all.
+        norm_median: Of the states that each concept was learnt from; and their largest norm.
         max_act: The unit of each concept, and where it comes from.
         factors: What its steering is tried at; empty for none.
         scaling: LoRA's, and the names of the layers that it adds to.
@@ -71,7 +73,10 @@ class Facts(_Record):
     values_sha256: Digest | None = None
     files: dict[Annotated[str, Field(pattern=r"^\d{1,10}$")], _File] | None = None
     activation: str = ""
+    normalise: Literal["unit", "standardise"] | None = None
     intervention: str = ""
+    norm_median: list[Real] | None = None
+    norm_largest: list[Real] | None = None
     max_act: list[Real] | None = None
     max_act_origin: list[str] | None = None
     factors: list[Real] | None = None
@@ -121,6 +126,8 @@ class Manifest(_Record):
     model: _Model | None
     prefix: Count
     chat: bool
+    bos: Count | None = None
+    add_bos_token: bool | None = None
     recipe: dict[str, Any]
     data: _Data | None = None
     concepts: Annotated[list[_Named], Field(min_length=1)]
@@ -136,7 +143,8 @@ class Manifest(_Record):
         for method, facts in self.methods.items():
             if facts.kind != TEXTS and (self.model is None or self.layer < 0):
                 raise ValueError(f"methods.{method}: {facts.kind} need a model and a layer")
-            of_concepts = {"max_act": facts.max_act, "max_act_origin": facts.max_act_origin}
+            listed = ("max_act", "max_act_origin", "norm_median", "norm_largest")
+            of_concepts = {name: getattr(facts, name) for name in listed}
             if facts.seeds is not None:
                 for name in ("auroc_of_concepts", "cosine_of_concepts"):
                     of_concepts[f"seeds.{name}"] = getattr(facts.seeds, name)

@@ -36,6 +36,7 @@ class Shell:
         blocks: Names of the decoder blocks within ``model.base_model``, in order.
         prefix: Tokens that all user messages begin with.
         chat: Whether the tokenizer has a chat template.
+        bos: The beginning-of-sequence token that texts are read with, if any.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Shell:
     blocks: tuple[str, ...]
     prefix: int
     chat: bool
+    bos: int | None = None
 
     @classmethod
     def load(cls, name: str, revision: str = "main") -> Shell:
@@ -91,6 +93,7 @@ class Shell:
             blocks=tuple(names[id(block)] for block in blocks(model)),
             prefix=reader.prefix,
             chat=reader.chat,
+            bos=reader.bos,
         )
 
     def check_layer(self, layer: int, source: str) -> None:
@@ -118,4 +121,5 @@ class Shell:
             "site": "block output",
             "prefix": self.prefix,
             "chat": self.chat,
+            "bos": self.bos,
         }

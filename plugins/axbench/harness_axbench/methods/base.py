@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from harness import Row
 from harness_axbench.activations.corpus import Corpus
+from harness_axbench.activations.normalising import NONE, Scaling, directions
 from harness_axbench.activations.reader import Reader
 from harness_axbench.data.concepts import Concept, ConceptData
 from harness_axbench.dictionary.directions import LINEAR
@@ -40,6 +42,7 @@ class Lesson:
         corpus: Their texts, read; None for methods that do not use outputs.
         settings: The method's settings, an instance of ``Method.settings``.
         hidden_size: The model's width; 0 for methods without a model.
+        normalise: How states are put on one scale, one of ``NORMALISATIONS``.
         seed: Seed of everything drawn; each concept draws from a generator of its own.
     """
 
@@ -49,12 +52,28 @@ class Lesson:
     settings: Any
     hidden_size: int
     seed: int
+    normalise: str = NONE
 
     @property
     def texts(self) -> Corpus:
         """The corpus of a method that uses outputs."""
         assert self.corpus is not None
         return self.corpus
+
+    @cached_property
+    def scalings(self) -> list[Scaling]:
+        """How each concept's states are put on one scale."""
+        return self.texts.scalings(self.normalise)
+
+    def stored(self, weight: Tensor) -> Stored:
+        """What is left of directions of length one [concepts, hidden] in the scaled states."""
+        found = directions(weight.cpu(), [own.to("cpu") for own in self.scalings])
+        norms = self.texts.norms_of_concepts
+        each = {
+            "norm_median": [float(own.median()) for own in norms],
+            "norm_largest": [float(own.max()) for own in norms],
+        }
+        return Stored(tensors=found, each=each)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +102,7 @@ class Method(ABC):
         uses_model: Whether it needs a model at all.
         uses_outputs: Whether it needs the texts as block outputs.
         uses_negatives: Whether it needs those of the negatives too.
+        normalises: Whether it learns from outputs alone, so that they may be scaled for it.
         draws: Whether what it learns depends on the seed.
         activation: Of ``vectors``: how a score follows from h·e + b.
         raw_factors: Whether factors are used as they are, without max_act.
@@ -95,6 +115,7 @@ class Method(ABC):
     uses_model: ClassVar[bool] = True
     uses_outputs: ClassVar[bool] = True
     uses_negatives: ClassVar[bool] = True
+    normalises: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     activation: ClassVar[str] = LINEAR
     raw_factors: ClassVar[bool] = False

@@ -19,7 +19,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from harness_axbench.activations.normalising import STANDARDISE, UNIT
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
 
 
@@ -27,18 +29,28 @@ class DiffMean(Method):
     """Differences of token means."""
 
     name: ClassVar[str] = "diffmean"
+    normalises: ClassVar[bool] = True
 
     @classmethod
     def train(cls, lesson: Lesson) -> Stored:
-        corpus = lesson.texts
-        behind = [text.hidden[corpus.reader.prefix :] for text in corpus.texts]
-        sums = torch.stack([tokens.sum(0, dtype=torch.float64) for tokens in behind])
-        counts = torch.tensor([len(tokens) for tokens in behind], dtype=torch.float64)
+        return lesson.stored(differences(lesson))
 
-        def mean(places: Sequence[int]) -> Tensor:
-            chosen = torch.tensor(places)
-            return sums[chosen.to(sums.device)].sum(0) / counts[chosen].sum()
 
-        pairs = zip(corpus.positive, corpus.negative, strict=True)
-        rows = torch.stack([mean(positive) - mean(negative) for positive, negative in pairs])
-        return Stored(tensors={"weight": unit(rows).cpu()})
+def differences(lesson: Lesson) -> Tensor:
+    """Each concept's difference of means, of length one: [concepts, hidden]."""
+    corpus = lesson.texts
+    behind = [corpus.states(place) for place in range(len(corpus.texts))]
+    if lesson.normalise == UNIT:
+        behind = [normalize(tokens.double(), dim=1) for tokens in behind]
+    sums = torch.stack([tokens.sum(0, dtype=torch.float64) for tokens in behind])
+    counts = torch.tensor([len(tokens) for tokens in behind], dtype=torch.float64)
+
+    def mean(places: Sequence[int]) -> Tensor:
+        chosen = torch.tensor(places)
+        return sums[chosen.to(sums.device)].sum(0) / counts[chosen].sum()
+
+    pairs = zip(corpus.positive, corpus.negative, strict=True)
+    rows = torch.stack([mean(positive) - mean(negative) for positive, negative in pairs])
+    if lesson.normalise == STANDARDISE:  # m falls out of the difference
+        rows = rows * torch.stack([own.inverse for own in lesson.scalings])
+    return unit(rows)

@@ -144,7 +144,7 @@ def _trained(lesson: Lesson, title: str) -> Heads:
     own = Heads.begin(len(lesson.concepts), lesson.hidden_size, lesson.seed)
     own = Heads(*(part.to(corpus.device).requires_grad_() for part in own.tensors.values()))
     positive = torch.tensor([len(places) for places in corpus.positive], device=corpus.device)
-    both = [[*p, *n] for p, n in zip(corpus.positive, corpus.negative, strict=True)]
+    both = corpus.both
     kept = dropouts(settings, max(map(len, both)), lesson.hidden_size, lesson.seed)
     kept = kept.to(corpus.device)
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from harness_axbench.activations.corpus import Corpus
+from harness_axbench.activations.normalising import Scaling
 from harness_axbench.methods.pca import PCA
 
 
@@ -36,8 +37,8 @@ class LAT(PCA):
     draws: ClassVar[bool] = True
 
     @classmethod
-    def points(cls, corpus: Corpus, places: Sequence[int], seed: int) -> Tensor:
-        tokens = corpus.tokens(places)
+    def points(cls, corpus: Corpus, places: Sequence[int], scaling: Scaling, seed: int) -> Tensor:
+        tokens = scaling.apply(corpus.tokens(places))
         order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))
         half = len(tokens) // 2
         first, second = order[:half], order[half : 2 * half]

@@ -160,6 +160,7 @@ def _reread(corpus: Corpus, layer: int, tokens: int) -> Corpus:
         batch_size=old.batch_size,
         prefix=old.prefix,
         chat=old.chat,
+        add_bos_token=old.encoder.add_bos_token,
     )
     texts: list[Text] = list(corpus.texts)
     left = sorted({p for own in corpus.positive for p in own}, key=lambda p: -len(texts[p].ids))

@@ -35,8 +35,10 @@ from torch import Tensor
 
 from harness import DataError, HarnessError
 from harness_axbench.activations.corpus import Corpus
+from harness_axbench.activations.normalising import Scaling
+from harness_axbench.dictionary.directions import Directions
 from harness_axbench.methods.base import Lesson, Method, Stored, unit
-from harness_axbench.methods.diffmean import DiffMean
+from harness_axbench.methods.diffmean import differences
 
 SIGNS = ("auroc", "means", "largest")
 _TOLERANCE = 1e-9
@@ -67,12 +69,13 @@ class PCA(Method):
     """First principal components of positives."""
 
     name: ClassVar[str] = "pca"
+    normalises: ClassVar[bool] = True
     settings: ClassVar[type] = ComponentSettings
 
     @classmethod
-    def points(cls, corpus: Corpus, places: Sequence[int], seed: int) -> Tensor:
+    def points(cls, corpus: Corpus, places: Sequence[int], scaling: Scaling, seed: int) -> Tensor:
         """The vectors [n, hidden] whose component is taken, of a concept's positives."""
-        return corpus.tokens(places)
+        return scaling.apply(corpus.tokens(places))
 
     @classmethod
     def train(cls, lesson: Lesson) -> Stored:
@@ -80,9 +83,9 @@ class PCA(Method):
 
         corpus = lesson.texts
         rows = []
-        concepts = list(zip(lesson.concepts, corpus.positive, strict=True))
-        for concept, places in tqdm(concepts, desc=cls.name, unit="concept"):
-            found = first_component(cls.points(corpus, places, lesson.seed))
+        concepts = list(zip(lesson.concepts, corpus.positive, lesson.scalings, strict=True))
+        for concept, places, scaling in tqdm(concepts, desc=cls.name, unit="concept"):
+            found = first_component(cls.points(corpus, places, scaling, lesson.seed))
             if found is None:
                 raise DataError(
                     f"{cls.name}: the positives of concept {concept.id} ({concept.text!r}) do not "
@@ -92,26 +95,27 @@ class PCA(Method):
         weight = torch.stack(rows)
         weight = weight * weight.gather(1, weight.abs().argmax(1, keepdim=True)).sign()
         if lesson.settings.sign == "auroc":
-            flipped = detects_reversed(corpus, weight.float())
+            read = Directions.of(lesson.stored(unit(weight)).tensors, cls.activation)
+            flipped = detects_reversed(corpus, read)
             weight = torch.where(flipped.unsqueeze(1), -weight, weight)
         elif lesson.settings.sign == "means":
-            higher = DiffMean.train(lesson).tensors["weight"].double()
+            higher = differences(lesson).cpu().double()
             weight = torch.where((weight * higher).sum(1, keepdim=True) < 0, -weight, weight)
-        return Stored(tensors={"weight": unit(weight)})
+        return lesson.stored(unit(weight))
 
 
-def detects_reversed(corpus: Corpus, weight: Tensor) -> Tensor:
+def detects_reversed(corpus: Corpus, read: Directions) -> Tensor:
     """Whether −w tells a concept's positives from its negatives better than w does.
 
     Args:
         corpus: The texts, with negatives.
-        weight: A direction a concept. [concepts, hidden]
+        read: A direction a concept.
 
     Returns:
         [concepts]
     """
-    placed = weight.to(corpus.device).T
-    behind = [text.hidden[corpus.reader.prefix :].float() @ placed for text in corpus.texts]
+    placed = read.to(corpus.device)
+    behind = [placed.scores(corpus.states(at).float()) for at in range(len(corpus.texts))]
     forwards = torch.stack([scores.amax(0) for scores in behind])
     backwards = torch.stack([-scores.amin(0) for scores in behind])
     found = []

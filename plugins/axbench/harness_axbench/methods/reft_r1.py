@@ -81,13 +81,12 @@ class ReftR1(Method):
             loss: Tensor = language + settings.penalty * rows.progress * rest * rows.per_row
             return loss
 
-        both = [[*p, *n] for p, n in zip(corpus.positive, corpus.negative, strict=True)]
         learn(
             lesson,
             [weight],
             title=cls.name,
             corpus=corpus,
-            examples=singles(both),
+            examples=singles(corpus.both),
             loss=losses,
             adjust=lambda: on_sphere(weight),
         )

@@ -23,7 +23,7 @@ from harness.models.requests import notes_of
 from harness_axbench.activations.reader import Reader
 from harness_axbench.methods import editor_for
 from harness_axbench.models.detection import TextAndConcept, concept_scores
-from harness_axbench.models.wrapping import SteeringPart
+from harness_axbench.models.wrapping import SteeringPart, read_with
 from harness_axbench.requests import STEERING, wants_detection
 from harness_axbench.steering.editors import Editor
 
@@ -112,4 +112,5 @@ class SteeringMixin(SteeringPart, HFWrapper):
             batch_size=size if isinstance(size, int) else _AUTO_BATCH,
             prefix=int(manifest["prefix"]),
             chat=bool(manifest["chat"]),
+            add_bos_token=read_with(manifest, self.add_bos_token),
         )

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from harness import Wrapper, traced
+from harness import HarnessError, Wrapper, traced
 from harness.artefacts.checksums import fingerprint
+from harness.asking.special import TextEncoder
 from harness.errors import shown
+from harness_axbench.activations.reader import bos_of
 from harness_axbench.models.telling import InTurn, arguments, by_default
 from harness_axbench.requests import STEERING, names_concept
 from harness_axbench.steering.plan import Plan, choose, make_plan
@@ -61,6 +63,8 @@ class SteeringPart(Wrapper):
     )
     plan: Plan
     world_size: int
+    tokenizer: Any
+    add_bos_token: bool | None
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class SteeringPart(Wrapper):
         self._applied: Counter[str] = Counter()  # of those, rows in whose answer the method is
         self._in_turn = InTurn()
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
+        check_reading(self.plan, self.tokenizer, self.add_bos_token)
         if self.plan.steers:
             self.attach()
             if isinstance(pretrained, str):
@@ -210,6 +215,41 @@ class SteeringPart(Wrapper):
             if tokens:
                 found[i] = traced(answers[i], perplexity=math.exp(-scored[0] / tokens))
         return found
+
+
+def check_reading(plan: Plan, tokenizer: Any, add_bos_token: bool | None) -> None:
+    """Refuse a model that reads texts with another first token than the dictionary's training did.
+
+    Args:
+        plan: Names the dictionary; one whose manifest does not say how it was read is let pass.
+        tokenizer: The model's.
+        add_bos_token: lm-eval's argument.
+
+    Raises:
+        HarnessError: One of the two reads a beginning-of-sequence token, the other does not.
+    """
+    manifest = plan.found.manifest
+    if manifest["model"] is None or "bos" not in manifest:
+        return
+    trained = manifest["bos"]
+    chat = bool(manifest["chat"] and tokenizer.chat_template)
+    own = bos_of(TextEncoder(tokenizer, add_bos_token), chat=chat)
+    if own == trained:
+        return
+    named = ["no such token" if one is None else f"token {one}" for one in (trained, own)]
+    raise HarnessError(
+        f"the dictionary {plan.found.folder} was trained on texts whose beginning-of-sequence "
+        f"token was {named[0]}, and this model reads {named[1]}: give --model_args "
+        f"add_bos_token={trained is not None}, or train it anew with this tokenizer"
+    )
+
+
+def read_with(manifest: Mapping[str, Any], add_bos_token: bool | None) -> bool | None:
+    """The ``add_bos_token`` that a dictionary's texts are read with.
+
+    Manifests that do not say it are of a time when chat templates alone decided.
+    """
+    return False if "bos" not in manifest and manifest["chat"] else add_bos_token
 
 
 def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import DataError, HarnessError
+from harness_axbench.activations.normalising import NONE, STANDARDISE, UNIT
 from harness_axbench.dictionary.folder import Dictionary, read
 from harness_axbench.dictionary.kinds import STEERING, VECTORS
 from harness_axbench.requests import names_concept
 from harness_axbench.steering.positions import ALL, Positions
 from harness_axbench.steering.selected import selected_factors
-from harness_axbench.steering.steering import ADD, KINDS, NULL_OUT, Steering
+from harness_axbench.steering.steering import ADD, CLAMP, KINDS, MIN_CLAMP, NULL_OUT, Steering
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,11 @@ def make_plan(
         raise HarnessError(f"intervention={intervention} is not one of {', '.join(KINDS)}")
     Positions.parse(positions)
     plan = Plan(found, method, intervention, positions)
+    if intervention in cannot_under(found.facts(method).get("normalise")):
+        raise HarnessError(
+            f"intervention={intervention}: {method} reads normalised states, of which that is not "
+            f"defined; use {ADD}, or train with --normalise {NONE}"
+        )
     if plan.kind != VECTORS and (intervention, positions) != (ADD, ALL):
         raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
     _check_number("factor", factor, (int, float))
@@ -145,6 +151,15 @@ def make_plan(
             "steers the rows by all concepts in turn)"
         )
     return replace(plan, everywhere=plan.steering(int(concept), factor))
+
+
+def cannot_under(normalise: str | None) -> tuple[str, ...]:
+    """Interventions that ask for a score, or a direction, that the states' scale does not have.
+
+    A score of states of one length does not rise by what is added; and what ``null_out`` takes out
+    is read and written along one direction, as ``standardise`` does not.
+    """
+    return {UNIT: (CLAMP, MIN_CLAMP, NULL_OUT), STANDARDISE: (NULL_OUT,)}.get(normalise or NONE, ())
 
 
 def _check_number(name: str, value: Any, kinds: tuple[type, ...]) -> None:

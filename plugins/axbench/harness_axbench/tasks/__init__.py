@@ -26,6 +26,7 @@ Detection: a sample's ``auroc`` has concept_id, category and score.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -47,7 +48,9 @@ from harness_axbench.metrics import (
 from harness_axbench.metrics.concept_mean import Item
 from harness_axbench.metrics.steering import JUDGED
 from harness_axbench.options import run_options
-from harness_axbench.tasks import baseline, prompting, scopes
+from harness_axbench.tasks import baseline, grids, prompting, scopes
+
+log = logging.getLogger(__name__)
 
 
 class SteerRow(BaseModel):
@@ -109,6 +112,20 @@ class SteerTask(JudgedTask):
             for place, judgement in zip(places, judgements, strict=True):
                 items[place] = self.item(docs[place], judgement)
         self._race = race.note() if self.scope == RACE else {}
+
+    def judge(self, docs: Sequence[Row], responses: Sequence[str]) -> Sequence[Judgement]:
+        """Rate the responses, and say where the best factors are at an end of those tried."""
+        found = super().judge(docs, responses)
+        concepts: dict[int, list[Item]] = {}
+        for doc, judgement in zip(docs, found, strict=True):
+            concepts.setdefault(doc["concept_id"], []).append(self.item(doc, judgement))
+        if said := grids.beyond(concepts):
+            log.warning(
+                "%s: %s; others may do better: --metadata axbench_factors=[…] names those to try",
+                self.config.task,
+                said,
+            )
+        return found
 
     def note_calls(self, found: Sequence[Judgement], **more: Any) -> None:
         """Beside the counts, how far the race erred where that was seen."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
+from harness_axbench.activations.normalising import NONE
 from harness_axbench.data.concepts import Concept, ConceptData
 from harness_axbench.methods.base import Method
 from harness_axbench.options import RunOptions
@@ -29,6 +30,8 @@ class Options:
         layer: The block, 0-indexed; not needed for methods that score texts.
         run: Where the data come from, as a run says it.
         settings: Settings of methods that differ from the paper's, by method and name.
+        normalise: How states are put on one scale for methods that learn from them alone: ``none``,
+            ``unit`` or ``standardise``.
         max_act_from: ``eval`` or ``train``.
         batch_size: Texts a forward pass.
         shard_size: Concepts trained together; bounds memory.
@@ -37,6 +40,8 @@ class Options:
         device: Torch device; ``auto`` takes a GPU where there is one.
         dtype: Weights' dtype; ``auto`` takes the checkpoint's.
         revision: The model's revision on the hub.
+        add_bos_token: Whether a beginning-of-sequence token is put before texts, as lm-eval's
+            argument of that name; None leaves it to the tokenizer.
         seed: Seed of the methods that draw random numbers.
         seeds: With how many seeds, from ``seed`` on, vectors that depend on it are learnt; those of
             the first are kept, of all the spread.
@@ -48,6 +53,7 @@ class Options:
     layer: int | None = None
     run: RunOptions = field(default_factory=RunOptions)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    normalise: str = NONE
     max_act_from: str = "eval"
     batch_size: int = 8
     shard_size: int = SHARD_SIZE
@@ -56,12 +62,17 @@ class Options:
     device: str = "auto"
     dtype: str = "auto"
     revision: str = "main"
+    add_bos_token: bool | None = None
     seed: int = 42
     seeds: int = 1
 
     def settings_of(self, kind: type[Method]) -> Any:
         """A method's settings: the paper's, and what differs."""
         return settings_from(kind, self.settings.get(kind.name, {}))
+
+    def normalise_of(self, kind: type[Method]) -> str:
+        """How states are put on one scale for a method."""
+        return self.normalise if kind.normalises else NONE
 
     def shard(self, found: ConceptData, number: int) -> tuple[Concept, ...]:
         """The concepts of a shard."""

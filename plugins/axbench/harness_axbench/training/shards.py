@@ -71,6 +71,7 @@ class ShardTrainer:
             device=options.device,
             dtype=options.dtype,
             revision=options.revision,
+            add_bos_token=options.add_bos_token,
         )
 
     @cached_property
@@ -120,6 +121,7 @@ class ShardTrainer:
             settings=self.options.settings_of(kind),
             hidden_size=width_of(self.reader.model) if kind.uses_model else 0,
             seed=unit.seed,
+            normalise=self.options.normalise_of(kind),
         )
         return kind.train(lesson)
 

@@ -18,10 +18,11 @@ from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import check_writable
 from harness.models.checkpoints import content_of
 from harness_axbench.activations.loading import resolved, width_of
+from harness_axbench.activations.normalising import NONE, NORMALISATIONS
 from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.dictionary.folder import Dictionary, Entry, kept, read, write
 from harness_axbench.dictionary.kinds import VECTORS, WEIGHTS
-from harness_axbench.methods import find
+from harness_axbench.methods import NAMES, find
 from harness_axbench.methods.base import Method, Stored
 from harness_axbench.training.executors import EXECUTORS, run
 from harness_axbench.training.options import SOURCES, Options
@@ -29,7 +30,7 @@ from harness_axbench.training.parts import MAX_ACT, Parts
 from harness_axbench.training.seeds import SPREAD, seeds_of, spread
 from harness_axbench.training.shards import ShardTrainer, weights_of
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised where methods learn other numbers than before from the same recipe."""
 
 
@@ -86,6 +87,8 @@ def _checked(options: Options) -> dict[str, type[Method]]:
         raise HarnessError(f"--max-act-from is one of {', '.join(SOURCES)}")
     if options.executor not in EXECUTORS:
         raise HarnessError(f"--executor is one of {', '.join(EXECUTORS)}")
+    if options.normalise not in NORMALISATIONS:
+        raise HarnessError(f"--normalise is one of {', '.join(NORMALISATIONS)}")
     for name in ("batch_size", "shard_size", "seeds"):
         if getattr(options, name) < 1:
             raise HarnessError(f"--{name.replace('_', '-')} is at least 1")
@@ -99,6 +102,12 @@ def _checked(options: Options) -> dict[str, type[Method]]:
         options.settings_of(kind)
         if kind.uses_model and (options.model is None or options.layer is None):
             raise HarnessError(f"{name} needs --model and --layer")
+    if options.normalise != NONE and not any(kind.normalises for kind in kinds.values()):
+        able = ", ".join(name for name in NAMES if find(name).normalises)
+        raise HarnessError(
+            f"--normalise {options.normalise} is for {able}, which learn from states alone; "
+            f"--methods names none of them"
+        )
     if options.seeds > 1 and not any(len(seeds_of(kind, options)) > 1 for kind in kinds.values()):
         raise HarnessError(
             f"--seeds {options.seeds}: none of {', '.join(kinds)} has vectors that depend on a seed"
@@ -126,8 +135,12 @@ def _recipe(
             "max_act_from": options.max_act_from,
             "seed": options.seed,
         }
+        if options.add_bos_token is not None:
+            recipe["add_bos_token"] = options.add_bos_token
     if options.seeds > 1:
         recipe["seeds"] = options.seeds
+    if options.normalise != NONE:
+        recipe["normalise"] = options.normalise
     plain: dict[str, Any] = json.loads(json.dumps(recipe))  # as it comes back from the manifest
     return plain
 
@@ -147,6 +160,8 @@ def _facts(options: Options, trainer: ShardTrainer, recipe: Mapping[str, Any]) -
         "site": "block output",
         "prefix": reader.prefix,
         "chat": reader.chat,
+        "bos": reader.bos,
+        "add_bos_token": options.add_bos_token,
         "max_act_from": recipe["max_act_from"],
         "seed": recipe["seed"],
     }
@@ -171,6 +186,8 @@ def _joined(
         else:
             stored = kind.join([parts.get(shard, name) for shard in shards])
         facts: dict[str, Any] = {**stored.facts, **stored.each}
+        if options.normalise_of(kind) != NONE:
+            facts["normalise"] = options.normalise
         if kind.kind == VECTORS:
             facts |= {key: units[f"{name}.{key}"] for key in ("max_act", "max_act_origin")}
             facts["activation"] = kind.activation

@@ -20,6 +20,7 @@ from harness.asking.store import Store, key_of
 from harness.errors import one_line
 from harness.models import last_block
 from harness.statistics import Floats
+from harness_factcg.checking.encoders import quick
 from harness_factcg.checking.families import Family
 from harness_factcg.checking.heads import head_for
 from harness_factcg.checking.loading import Checkpoint
@@ -81,7 +82,11 @@ class Checker:
         self._batch_tokens = batch_tokens
         self._store = store
         self._planner = Planner(
-            checkpoint.tokenizer, family, max_length=self.max_length, overlong=overlong
+            checkpoint.tokenizer,
+            family,
+            max_length=self.max_length,
+            overlong=overlong,
+            add_bos_token=checkpoint.add_bos_token,
         )
 
     def chunks(self, document: str) -> list[str]:
@@ -126,7 +131,8 @@ class Checker:
                 planning = time.monotonic() - started
                 done += len(window)
                 bar.total = round((bar.n + len(plan.ids)) * len(wanted) / done)
-                margins, seconds = self._margins(plan.ids, bar)
+                with quick(self.checkpoint.model):
+                    margins, seconds = self._margins(plan.ids, bar)
                 self.tally.planning += planning
                 self.tally.model += float(seconds.sum())
                 self.tally.prompts += len(plan.ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,18 @@ from typing import Any
 import torch
 
 from harness import ArtefactError, HarnessError
-from harness.artefacts.checksums import fingerprint
 from harness.artefacts.hub import commit_of
-from harness.models.checkpoints import load_tokenizer, not_loaded, place_of
+from harness.asking.special import TextEncoder, lacks_bos
+from harness.models.checkpoints import (
+    checkpoint_of,
+    content_of,
+    load_tokenizer,
+    merged,
+    not_loaded,
+)
 from harness_factcg.checking.families import Head, head_of
+
+log = logging.getLogger(__name__)
 
 _NO_LIMIT = 10**9  # tokens
 _LOADERS: dict[Head, tuple[str, str]] = {
@@ -24,13 +33,17 @@ _LOADERS: dict[Head, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model; ``sha`` is its commit on the hub, or a SHA-256 of its files."""
+    """A loaded model; ``sha`` is its commit on the hub, or a SHA-256 of its files.
+
+    ``add_bos_token`` is what was asked for; None leaves it to the tokenizer.
+    """
 
     model: Any
     tokenizer: Any
     name: str
     revision: str
     sha: str
+    add_bos_token: bool | None = None
 
     @property
     def max_length(self) -> int | None:
@@ -66,15 +79,18 @@ def load(
     dtype: str = "auto",
     device: str | torch.device = "cpu",
     trust_remote_code: bool = False,
+    add_bos_token: bool | None = None,
 ) -> Checkpoint:
     """Load a checkpoint for scoring, with the head that its configuration names.
 
     Args:
-        pretrained: Name on the hub, folder, or ``testbed:checker``.
+        pretrained: Name on the hub, folder, ``testbed:checker``, or an adapter's folder.
         revision: Branch, tag or commit on the hub.
         dtype: ``auto`` (as stored) or the name of a torch number format.
         device: Where to put the model.
         trust_remote_code: Whether code from the hub may run.
+        add_bos_token: Whether a beginning-of-sequence token is put before a text, as lm-eval's
+            argument of that name; None leaves it to the tokenizer.
 
     Raises:
         HarnessError: The checkpoint cannot be read, or ``dtype`` is no number format.
@@ -86,23 +102,30 @@ def load(
     known = isinstance(number_format, torch.dtype) and number_format.is_floating_point
     if dtype != "auto" and not known:
         raise HarnessError(f"dtype={dtype}: use auto, float32, bfloat16 or float16")
-    place = place_of(pretrained)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    found = checkpoint_of(pretrained, revision)
+    place = found.place
+    options: dict[str, Any] = {"revision": found.revision, "trust_remote_code": trust_remote_code}
     try:
         config = transformers.AutoConfig.from_pretrained(place, **options)
         loader, kind = _LOADERS[head_of(config)]
-        tokenizer = load_tokenizer(place, **options)
+        tokenizer = load_tokenizer(found.words, add_bos_token=add_bos_token, **options)
         model, info = getattr(transformers, loader).from_pretrained(
             place, config=config, dtype=dtype, output_loading_info=True, **options
         )
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(not_loaded(pretrained, place, cause)) from cause
     _check(pretrained, kind, sorted(info["missing_keys"]), tokenizer)
+    if found.adapter is not None:
+        model = merged(model, found.adapter)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
-    sha = fingerprint(place) or commit_of(place, revision) or ""
-    return Checkpoint(model.eval().to(device), tokenizer, pretrained, revision, sha)
+    sha = content_of(pretrained) or commit_of(found.place, found.revision) or ""
+    plain = TextEncoder(tokenizer, add_bos_token).ids("A text.")
+    if kind == _LOADERS["causal"][1] and (said := lacks_bos(config, tokenizer, plain)):
+        log.warning("%s: %s: add_bos_token=True", pretrained, said)
+    model = model.eval().to(device)
+    return Checkpoint(model, tokenizer, pretrained, revision, sha, add_bos_token)
 
 
 def _check(pretrained: str, kind: str, missing: list[str], tokenizer: Any) -> None:

@@ -41,6 +41,7 @@ def open_checker(
     device: str | torch.device | None = None,
     revision: str = "main",
     trust_remote_code: bool = False,
+    add_bos_token: bool | None = None,
     response_cache: str | Path | None = None,
 ) -> Checker:
     """Load a checkpoint and set up its checker.
@@ -67,6 +68,8 @@ def open_checker(
         device: Torch device; by default the first GPU, else the CPU.
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Whether code from the hub may run.
+        add_bos_token: Whether a beginning-of-sequence token is put before a text, as for lm-eval's
+            ``hf``; None leaves it to the tokenizer.
         response_cache: A JSON-lines file that keeps every score; a rerun computes what is missing.
 
     Raises:
@@ -98,6 +101,7 @@ def open_checker(
         dtype=dtype,
         device=place,
         trust_remote_code=trust_remote_code,
+        add_bos_token=add_bos_token,
     )
     config = checkpoint.model.config
     if family is None:

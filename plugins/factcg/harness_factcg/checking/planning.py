@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import HarnessError
-from harness.asking.special import unmarked
+from harness.asking.special import TextEncoder, unmarked
 from harness.statistics import Floats
 from harness_factcg.checking.chunking import (
     Chunker,
@@ -100,20 +100,28 @@ class Planner:
     """Chunks documents and encodes prompts for one model.
 
     Args:
-        tokenizer: Its (fast) tokenizer.
+        tokenizer: Its (fast) tokenizer, or what encodes prompts in its place.
         family: How the model is asked.
         max_length: Tokens a prompt may have, special ones included.
         overlong: What to do with a chunk that is too long for the model.
+        add_bos_token: As for ``TextEncoder``.
 
     Raises:
         HarnessError: The template does not go with the tokenizer.
     """
 
     def __init__(
-        self, tokenizer: Any, family: Family, *, max_length: int, overlong: Overlong = "split"
+        self,
+        tokenizer: Any,
+        family: Family,
+        *,
+        max_length: int,
+        overlong: Overlong = "split",
+        add_bos_token: bool | None = None,
     ) -> None:
         self.family = family.resolved(tokenizer)
-        self._tokenizer = tokenizer
+        whole = hasattr(tokenizer, "bos_token_id")  # or an encoder of its own
+        self._read = TextEncoder(tokenizer, add_bos_token) if whole else tokenizer
         self._plain = unmarked(tokenizer)
         self._max_length = max_length
         self._overlong = overlong
@@ -212,7 +220,7 @@ class Planner:
     def _encode(self, prompts: Sequence[str], **options: Any) -> Iterator[Ids]:
         for start in range(0, len(prompts), _SLICE):
             part = list(prompts[start : start + _SLICE])
-            batch = self._tokenizer(part, verbose=False, return_attention_mask=False, **options)
+            batch = self._read(part, verbose=False, return_attention_mask=False, **options)
             yield from (np.array(ids, dtype=np.int32) for ids in batch["input_ids"])
 
     def _shortened(self, piece: Pair) -> Ids:
@@ -221,7 +229,7 @@ class Planner:
         document = self._plain(piece.document)
         start, end = len(before), len(before) + len(document)
         options = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
-        batch = self._tokenizer(before + document + after, verbose=False, **options)
+        batch = self._read(before + document + after, verbose=False, **options)
         ids = np.array(batch["input_ids"], dtype=np.int32)
         offsets = np.array(batch["offset_mapping"])
         inside = (offsets[:, 0] >= start) & (offsets[:, 1] <= end)

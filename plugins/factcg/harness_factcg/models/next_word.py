@@ -33,6 +33,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from harness import HarnessError
+from harness.asking.special import TextEncoder
 from harness.asking.store import Store, key_of
 
 Ids = npt.NDArray[np.int32]
@@ -119,7 +120,7 @@ class Encoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._words = words
-        self._add = add_bos_token
+        self._encode = TextEncoder(tokenizer, add_bos_token)
         yes, no = self._encode([example + word for word in words], verbose=False)["input_ids"]
         if len(yes) != len(no) or yes[:-1] != no[:-1] or yes[-1] == no[-1]:
             raise self._many_tokens(example)
@@ -148,22 +149,6 @@ class Encoder:
                 raise self._many_tokens(one)
         found = {name: [row[:-1] for row in rows] for name, rows in batch.items()}
         return {name: rows[0] for name, rows in found.items()} if isinstance(text, str) else found
-
-    def _encode(self, texts: Sequence[str], **options: Any) -> dict[str, list[Any]]:
-        """Texts with and without the beginning-of-sequence token are encoded apart."""
-        bos = self._tokenizer.bos_token
-        begun = [bool(bos) and text.startswith(bos) for text in texts]
-        found: dict[str, list[Any]] = {}
-        for flag in set(begun):
-            add = False if flag else self._add
-            special = {} if add is None else {"add_special_tokens": add}
-            places = [place for place, own in enumerate(begun) if own == flag]
-            batch = self._tokenizer([texts[place] for place in places], **options | special)
-            for name, rows in batch.items():
-                column = found.setdefault(name, [None] * len(texts))
-                for place, row in zip(places, rows, strict=True):
-                    column[place] = row
-        return found
 
     def _many_tokens(self, text: str) -> HarnessError:
         written = " and ".join(

@@ -177,7 +177,7 @@ def _arguments(stage: Stage) -> TrainingArguments:
         lr_scheduler_type="linear",
         warmup_steps=math.ceil(options.warmup * steps),
         bf16=options.dtype == "bfloat16",
-        use_cpu=options.device == "cpu",
+        use_cpu=options.device == "cpu" or not torch.accelerator.is_available(),
         seed=options.seed,
         eval_strategy="steps",
         eval_steps=every,

@@ -34,6 +34,7 @@ from typing import Any
 import torch
 
 from harness import Place, Prompt
+from harness_specdecode.decoding.course import Course
 from harness_specdecode.decoding.drafters import Drafter, certain
 from harness_specdecode.decoding.pace import Pace, best_length
 from harness_specdecode.decoding.rounds import Round
@@ -93,7 +94,8 @@ class Answer:
     near_tie_at: list[int] = field(default_factory=list)
     seconds: float = 0.0
     text: list[int] = field(default_factory=list)  # prompt and answer
-    wrong: int = 0
+    wrong: int = 0  # drafts in which a token was
+    beside: int = 0  # accepted tokens that stood beside a draft
     ended: bool = False
 
     @property
@@ -233,18 +235,48 @@ class Decoder:
         rows, started = self._rows, time.perf_counter()
         lengths = zip(self._lengths(), rows, strict=True)
         current = self._current([min(length, answer.room - 1) for length, answer in lengths])
-        before = self.drafter.calls
+        current.course = course = self._course(current.counts)
+        before, unread = self.drafter.calls, self.drafter.unread(current.texts)
         draft = self.drafter.propose(current)
+        drafted = time.perf_counter()
         last = torch.tensor([[answer.text[-1]] for answer in rows], device=draft.tokens.device)
         starts = [len(answer.text) - 1 for answer in rows]
         wide = self.target.rows if self.target.fixed_width else len(rows)
+        ids, places = torch.cat([last, draft.tokens], dim=-1), None
+        if draft.branches:
+            places, guesses = draft.padded_beside()
+            ids = torch.cat([ids, guesses], dim=-1)
         with self._around([answer.request for answer in rows], starts, wide):
-            logits = self.target.step(torch.cat([last, draft.tokens], dim=-1), starts)
+            logits = self.target.step(ids, starts, places)
         verdict = current.verify(logits, draft)
-        self._write(draft, verdict, drafter_calls=self.drafter.calls - before)
+        self._settle(draft, verdict, starts)
+        if course is not None:
+            course.learn(draft, verdict)
+        calls, held = self.drafter.calls - before, sum(len(answer.tokens) for answer in rows)
+        self._write(draft, verdict, drafter_calls=calls)
         if self._pace is not None:  # what was drawn is at hand: the device has done its work
-            width, seconds = draft.tokens.shape[1], time.perf_counter() - started
-            self._pace.took(len(current.texts), width, seconds, caught_up=self.drafter.caught_up)
+            self._pace.took(
+                len(starts), steps=draft.tokens.shape[1] if calls else 0, width=ids.shape[1],
+                written=sum(len(answer.tokens) for answer in rows) - held,
+                drafting=drafted - started, checking=time.perf_counter() - drafted,
+                unread=unread,
+            )  # fmt: skip
+
+    def _course(self, counts: Sequence[int]) -> Course | None:
+        """Decisions on the way, where the clock may be asked and something may be drafted."""
+        if self._pace is None or not max(counts):
+            return None
+        treated = any(row.request.asked and row.request.asked.treatment for row in self._rows)
+        alphas = [self._alpha(row) for row in self._rows]
+        branches = not self.target.fixed_width and not treated
+        return Course(self._pace, alphas, counts, branches=branches)
+
+    def _settle(self, draft: Draft, verdict: Verdict, starts: Sequence[int]) -> None:
+        """Guesses that were right move to their places in the target's cache."""
+        if verdict.taken:
+            rows, chain = list(verdict.taken), draft.tokens.shape[1]
+            sources = [starts[row] + 1 + chain + verdict.taken[row] for row in rows]
+            self.target.settle(rows, sources, [starts[row] + verdict.accepted[row] for row in rows])
 
     def _current(self, counts: list[int], first: int = 0) -> Round:
         """The rows, from one of them on, as they are now."""
@@ -267,14 +299,24 @@ class Decoder:
             return [self._gamma] * len(rows)
         if self._pace is not None:
             pace = self._pace
-            alphas = [pace.alpha(row.accepted, row.accepted + row.wrong) for row in rows]
-            return [pace.length(alphas)] * len(rows)
+            if not self.drafter.cost:  # what is at hand is cut to what is worth reading
+                return [self._gamma if pace.begun(len(rows)) else 0] * len(rows)
+            unread = self.drafter.unread([row.text for row in rows])
+            room = sum(row.room for row in rows)
+            alphas = [self._alpha(row) for row in rows]
+            return [pace.length(alphas, unread=unread, room=room)] * len(rows)
         return [
             best_length(
                 (4 + row.accepted) / (5 + row.accepted + row.wrong), self.drafter.cost, self._gamma
             )
             for row in rows
         ]
+
+    def _alpha(self, row: Answer) -> float:
+        """Probability that the next token of a row's draft is right."""
+        assert self._pace is not None, "shares are the pace's"
+        right = row.accepted - row.beside
+        return self._pace.alpha(right, right + row.wrong)
 
     def _write(
         self, draft: Draft, verdict: Verdict, *, first: int = 0, drafter_calls: int = 0
@@ -284,10 +326,13 @@ class Decoder:
             accepted, proposed = verdict.accepted[row], draft.counts[row]
             answer.target_calls += 1
             answer.drafter_calls += drafter_calls
-            answer.proposed += proposed
-            answer.wrong += accepted < proposed
+            answer.proposed += proposed + (len(draft.beside[row]) if draft.beside else 0)
+            taken = row in verdict.taken
+            wrong = taken or accepted < proposed
+            answer.beside += taken
+            answer.wrong += wrong
             if self._pace is not None:
-                self._pace.saw(accepted, accepted + (accepted < proposed))
+                self._pace.saw(accepted - taken, accepted - taken + wrong)
             answer.accepted_at += [0] * (proposed - len(answer.accepted_at))
             for j in range(accepted + 1):
                 if near[row][j]:

@@ -37,12 +37,10 @@ class Drafter(ABC):
     Attributes:
         cost: What one drafted token costs, in forward passes of the target.
         calls: Forward passes made for drafting.
-        caught_up: Whether the last proposal took reading more than the tokens of the round before.
     """
 
     cost = _NO_COST
     calls = 0
-    caught_up = False
 
     def enter(self, prompts: Sequence[Sequence[int]]) -> None:
         """Append rows with these prompts."""
@@ -51,6 +49,10 @@ class Drafter(ABC):
     def leave(self, row: int, last: int) -> None:
         """Drop a row; row ``last`` takes its place."""
         return
+
+    def unread(self, texts: Sequence[Sequence[int]]) -> int:
+        """Tokens to read before drafting, beyond those of the round before, in all rows."""
+        return 0
 
     @abstractmethod
     def propose(self, current: Round) -> Draft:
@@ -81,14 +83,17 @@ class NGramDrafter(Drafter):
         self._read.pop()
 
     def propose(self, current: Round) -> Draft:
-        return certain(
-            [
-                self._continuation(row, text, count)
-                for row, (text, count) in enumerate(zip(current.texts, current.counts, strict=True))
-            ]
-        )
+        found = [
+            self._continuation(row, text, count)
+            for row, (text, count) in enumerate(zip(current.texts, current.counts, strict=True))
+        ]
+        if current.course is not None:
+            m = current.course.length_of([len(some) for some, _ in found], [n for _, n in found])
+            found = [(some[:m], n) for some, n in found]
+        return certain([some for some, _ in found])
 
-    def _continuation(self, row: int, text: Sequence[int], count: int) -> list[int]:
+    def _continuation(self, row: int, text: Sequence[int], count: int) -> tuple[list[int], int]:
+        """What followed the longest match, and the match's length."""
         places = self._places[row]
         for end in range(self._read[row], len(text)):  # of n-grams that something follows
             for n in range(1, min(LONGEST_MATCH, end) + 1):
@@ -97,8 +102,8 @@ class NGramDrafter(Drafter):
         for n in range(min(LONGEST_MATCH, len(text)), 0, -1):
             place = places.get(tuple(text[-n:]))
             if place is not None:
-                return list(text[place : place + count])
-        return []
+                return list(text[place : place + count]), n
+        return [], 0
 
 
 class ModelDrafter(Drafter):
@@ -116,21 +121,29 @@ class ModelDrafter(Drafter):
         self._model = model
         self.cost = cost
         self._held: list[int] = []  # tokens in the cache of each row
+        self._drafted: list[tuple[int, list[int]]] = []  # those of its draft, and where it began
 
     def enter(self, prompts: Sequence[Sequence[int]]) -> None:
         self._held += [0] * len(prompts)
+        self._drafted += [(0, [])] * len(prompts)
 
     def leave(self, row: int, last: int) -> None:
         if row != last:
             self._model.move(last, row, self._held[last])
-        self._held[row] = self._held[last]
+        self._held[row], self._drafted[row] = self._held[last], self._drafted[last]
         self._held.pop()
+        self._drafted.pop()
+
+    def unread(self, texts: Sequence[Sequence[int]]) -> int:
+        pairs = zip(texts, self._held, strict=True)
+        return sum(max(0, len(text) - held - _ORDINARY) for text, held in pairs)
 
     def propose(self, current: Round) -> Draft:
         steps = max(current.counts)
         tokens, made = current.start(), []
-        self.caught_up = False
         for j in range(steps):
+            if j and not current.more():
+                break
             if j == 0:
                 logits = self._catch_up(current.texts)
             else:
@@ -141,24 +154,33 @@ class ModelDrafter(Drafter):
             tokens = torch.cat([tokens, new.unsqueeze(-1)], dim=-1)
             if distribution is not None:
                 made.append(distribution)
-        self._held = [
-            len(text) + max(0, steps - 1) if steps else held
-            for text, held in zip(current.texts, self._held, strict=True)
-        ]
-        return Draft(tokens, list(current.counts), made)
+        if steps:
+            self._drafted = [
+                (len(text), row[:-1])
+                for text, row in zip(current.texts, tokens.tolist(), strict=True)
+            ]
+            self._held = [begin + len(row) for begin, row in self._drafted]
+        counts = [min(count, tokens.shape[1]) for count in current.counts]
+        beside = current.course.beside() if steps and current.course is not None else []
+        return Draft(tokens, counts, made, beside)
+
+    def _true(self, row: int, text: Sequence[int]) -> int:
+        """Tokens in the cache that are the text's: what was drafted may not have been written."""
+        begin, drafted = self._drafted[row]
+        pairs = zip(drafted, text[begin:], strict=False)
+        right = next((k for k, (a, b) in enumerate(pairs) if a != b), len(drafted))
+        return min(self._held[row], begin + right, len(text) - 1)
 
     def _catch_up(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """Logits [n, V] behind each text; a fully accepted draft left a token unread."""
         self._read_prompts(texts)
-        held = [min(h, len(text) - 1) for h, text in zip(self._held, texts, strict=True)]
+        held = [self._true(row, text) for row, text in enumerate(texts)]
         new = [text[h:] for h, text in zip(held, texts, strict=True)]
         while max(map(len, new)) > CATCH_UP:
-            self.caught_up = True
             parts = [row[: min(CATCH_UP, len(row) - 1)] for row in new]
             self._model.step(padded(parts, CATCH_UP), held)
             held = [h + len(part) for h, part in zip(held, parts, strict=True)]
             new = [row[len(part) :] for row, part in zip(new, parts, strict=True)]
-        self.caught_up |= max(map(len, new)) > _ORDINARY
         logits = self._model.step(padded(new, max(map(len, new))), held)
         ends = torch.tensor([len(row) - 1 for row in new], device=logits.device)
         return logits[torch.arange(len(new), device=logits.device), ends]
@@ -166,7 +188,6 @@ class ModelDrafter(Drafter):
     def _read_prompts(self, texts: Sequence[Sequence[int]]) -> None:
         """Read texts of which nothing was read, neighbours in one pass."""
         unread = [i for i, h in enumerate(self._held) if h == 0 and len(texts[i]) > CATCH_UP]
-        self.caught_up |= bool(unread)
         while unread:
             longest = max(len(texts[i]) for i in unread)
             group = [i for k, i in enumerate(unread) if i == unread[0] + k]
@@ -174,6 +195,7 @@ class ModelDrafter(Drafter):
             self._model.prefill(group, [texts[i][:-1] for i in group])
             for i in group:
                 self._held[i] = len(texts[i]) - 1
+                self._drafted[i] = len(texts[i]) - 1, []
             unread = unread[len(group) :]
 
 

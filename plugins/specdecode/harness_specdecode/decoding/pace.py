@@ -1,4 +1,4 @@
-r"""How many tokens to draft in a round, by what rounds have taken and what drafts were worth.
+r"""How much to draft in a round, by what rounds have taken and what drafts were worth.
 
 With n rows in the batch and α_i the probability that a draft of row i is right, a round of m
 drafted tokens writes (Leviathan et al. 2023, arXiv 2211.17192, equation 1)
@@ -7,13 +7,19 @@ drafted tokens writes (Leviathan et al. 2023, arXiv 2211.17192, equation 1)
 
 tokens in T(n, m) seconds, and the m with the most tokens a second is drafted, 0 among them. Theorem
 3.8 has T(m) = 1 + m c: reading m + 1 tokens at the price of one. On a processor, and with many rows
-anywhere, a wide pass costs more; so T is what the rounds themselves took, the shortest of the last
-few at each n and m, and a straight line in between.
+anywhere, a wide pass costs more; so
+
+    T(n, m) = C(n, m + 1) + m D(n)
+
+where C(n, w), a pass of the target over w tokens a row and the rest of a round, and D(n), a step of
+the drafter, are what the rounds themselves took, the shortest of the last few at each n and w, and
+a straight line in between. In the round itself ``course`` decides again after each token.
 
 A way that was never tried has no price. The first rounds draft nothing, which costs no more than
-plain decoding; then a draft is tried, and where none pays another one when half a per cent of the
-time has paid for it. A first draft after rounds without one is not timed: the drafter must first
-read what was written meanwhile.
+plain decoding; then a few drafts are tried, and where none pays another one when half a per cent of
+the time has paid for it. Before a first draft, and after rounds without one, the drafter must read
+what it has not; that is not a step's price, and drafts are made only if what is still to be written
+pays for it.
 
 α_i is the share of right ones among a row's drafts that were looked at, begun with the share of all
 rows before, worth four drafts.
@@ -33,29 +39,39 @@ from typing import Any
 
 import numpy as np
 
+from harness_specdecode.decoding.shares import Shares
+
 _KEPT = 5  # rounds whose shortest counts
 _FIRST = 2  # rounds without drafts before one is tried
+_GAIN = 1.05  # tokens a second of drafts over those without, at least
+_TRIES = 3  # of the first drafts: one alone may have met a busy machine
 _SHARE = 0.005  # of the time that may go to tries where none pays
 _WIDE = 0.05  # a guess: what one token more in a pass costs, of a pass
 _WORTH = 4  # drafts that the share of all rows counts for in a new one
 _BEGIN = 4, 5  # right ones of drafts looked at, before any is
+_MEMORY = 0.98  # of tokens and seconds of the rounds before, from each to the next
+
+Seconds = defaultdict[Any, deque[float]]
 
 
 class Pace:
-    """Chooses the length of drafts; kept from one batch to the next.
+    """Chooses what is drafted; kept from one batch to the next.
 
     Args:
         gamma: Tokens drafted a round, at most.
-        cost: Passes of the target that drafting a token takes, as far as sizes tell.
+        cost: Passes of the target that drafting a token takes, as far as sizes tell; 0 for drafts
+            that no model makes.
     """
 
     def __init__(self, gamma: int, cost: float) -> None:
-        self._gamma, self._cost = gamma, cost
-        self._seconds: dict[tuple[int, int], deque[float]] = defaultdict(
-            lambda: deque(maxlen=_KEPT)
-        )
+        self.gamma, self._cost = gamma, cost
+        self._check: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
+        self._draft: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
         self._right, self._looked = _BEGIN
+        self.shares, self.matches = Shares(), Shares()  # by gaps, and by lengths of matches
+        self._done: dict[int, tuple[float, float]] = {}  # tokens, seconds of late rounds
         self._trying = self._untimed = False  # whether the last round was a try, and timed
+        self._reading = 0.0  # seconds in which the drafter reads a token, once it did
         self._credit = 0.0  # seconds that tries may take
         self._spent = self._loss = 0.0  # seconds that this try and the last one took beyond
 
@@ -69,55 +85,113 @@ class Pace:
         share = self._right / self._looked
         return (_WORTH * share + right) / (_WORTH + looked)
 
-    def length(self, alphas: Sequence[float]) -> int:
-        """Tokens to draft in a round of rows with these probabilities."""
-        rows = _bucket(len(alphas))
-        if len(self._seconds[rows, 0]) < _FIRST:
+    def length(self, alphas: Sequence[float], *, unread: int = 0, room: int = 0) -> int:
+        """Tokens to draft in a round of rows with these probabilities.
+
+        Args:
+            alphas: Probability that a draft is right, a row.
+            unread: Tokens that the drafter must read before, in all rows.
+            room: Tokens that may still be written, in all rows; by then it must pay.
+        """
+        rows = len(alphas)
+        if not self.begun(rows):
             return 0
-        lengths = np.arange(self._gamma + 1)
+        lengths = np.arange(self.gamma + 1)
         powers = np.asarray(alphas)[:, None] ** lengths
-        prices = self._prices(rows)
+        prices = self.checks(rows, self.gamma + 1) + lengths * self.step(rows)
         worth = powers.cumsum(axis=1).sum(axis=0) / prices
         best = int(worth.argmax())
-        self._trying = best == 0
-        if best:
-            return best
         next_best = 1 + int(worth[1:].argmax())
-        tried = any(self._seconds[rows, m] for m in range(1, self._gamma + 1))
-        loss = max(self._loss, prices[next_best] - prices[0])
-        return next_best if not tried or self._untimed or self._credit > loss else 0
+        reading = unread * (self._reading or self._cost * _WIDE * prices[0])
+        gain = room * (1 / worth[0] - 1 / worth[best])
+        if worth[best] > _GAIN * worth[0] and (not unread or gain > reading):
+            return best
+        return self.tried(rows, next_best, prices[next_best] - prices[0] + reading)
 
-    def took(self, rows: int, length: int, seconds: float, *, caught_up: bool) -> None:
+    def begun(self, rows: int) -> bool:
+        """Whether rounds without drafts were timed."""
+        return len(self._check[_bucket(rows), 1]) >= _FIRST
+
+    def tried(self, rows: int, length: int, loss: float) -> int:
+        """The length, if it may be tried though it will not pay, else 0.
+
+        Args:
+            rows: Rows in the round.
+            length: What would be drafted.
+            loss: Seconds it is expected to take beyond a round without drafts.
+        """
+        self._trying = True
+        bucket = _bucket(rows)
+        timed = sum(len(found) for (b, w), found in self._check.items() if b == bucket and w > 1)
+        affordable = self._credit > max(self._loss, loss)
+        return length if timed < _TRIES or self._untimed or affordable else 0
+
+    def took(
+        self,
+        rows: int,
+        *,
+        steps: int,
+        width: int,
+        written: int,
+        drafting: float,
+        checking: float,
+        unread: int = 0,
+    ) -> None:
         """Note a round.
 
         Args:
             rows: Rows in it.
-            length: Tokens drafted.
-            seconds: What it took.
-            caught_up: Whether the drafter had to read more than the tokens of the round before.
+            steps: Tokens drafted one after the other.
+            width: Tokens a row in the pass of the target.
+            written: Tokens written, in all rows.
+            drafting: Seconds of the drafter.
+            checking: Seconds of all else.
+            unread: Tokens that the drafter read beyond those of the round before, in all rows.
         """
-        plain = self._seconds[_bucket(rows), 0]
+        bucket, seconds = _bucket(rows), drafting + checking
+        caught_up = unread > 0
+        plain = self._check[bucket, 1]
         self._untimed = caught_up and self._trying
-        if length == 0:
+        if width == 1:
             self._credit += _SHARE * seconds
             self._loss, self._spent = self._spent or self._loss, 0.0
         elif self._trying and plain:
             beyond = max(0.0, seconds - min(plain))
             self._credit, self._spent = self._credit - beyond, self._spent + beyond
-        if not caught_up:
-            self._seconds[_bucket(rows), length].append(seconds)
+        self._trying = False
+        self._check[bucket, width].append(checking)
+        if caught_up:
+            self._reading = max(0.0, drafting - steps * self.step(rows)) / unread
+        elif steps:
+            self._draft[bucket].append(drafting / steps)
+        tokens, before = self._done.get(bucket, (0.0, 0.0))
+        price = self.checks(rows, width)[-1] + steps * self.step(rows)
+        self._done[bucket] = tokens * _MEMORY + written, before * _MEMORY + price
 
-    def _prices(self, rows: int) -> Any:
-        """Seconds of a round by its length, 0 to γ."""
-        known = [m for m in range(self._gamma + 1) if self._seconds[rows, m]]
-        seconds = [min(self._seconds[rows, m]) for m in known]
-        rise = seconds[0] * (self._cost + _WIDE)
+    def rate(self, rows: int) -> float:
+        """Tokens a second of late rounds at their prices; no less than without drafts."""
+        tokens, seconds = self._done.get(_bucket(rows), (0.0, 0.0))
+        plain = rows / float(self.checks(rows, 1)[0])
+        return max(plain, tokens / seconds) if seconds else plain
+
+    def step(self, rows: int) -> float:
+        """Seconds of drafting one token in each row."""
+        known = self._draft[_bucket(rows)]
+        return min(known) if known else self._cost * float(self.checks(rows, 1)[0])
+
+    def checks(self, rows: int, widest: int) -> Any:
+        """Seconds of a round, drafting apart, with 1 to so many tokens a row in the pass."""
+        bucket = _bucket(rows)
+        known = [w for w in range(1, widest + 1) if self._check[bucket, w]]
+        known = known or [w for b, w in self._check if b == bucket and self._check[b, w]]
+        seconds = [min(self._check[bucket, w]) for w in known]
+        seconds = list(np.maximum.accumulate(seconds))  # a wider pass is never cheaper
+        rise = seconds[0] * _WIDE
         if len(known) > 1:
-            rise = max(0.0, (seconds[-1] - seconds[0]) / (known[-1] - known[0]))
-        beyond = self._gamma + 1
-        known.append(beyond)
-        seconds.append(seconds[-1] + rise * (beyond - known[-2]))
-        return np.interp(np.arange(beyond), known, seconds)
+            rise = (seconds[-1] - seconds[0]) / (known[-1] - known[0])
+        beyond = max(widest, known[-1]) + 1
+        seconds.append(seconds[-1] + rise * (beyond - known[-1]))
+        return np.interp(np.arange(1, widest + 1), [*known, beyond], seconds)
 
 
 def _bucket(rows: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness_specdecode.decoding.course import Course
 from harness_specdecode.decoding.sampling import Sampling, along
 from harness_specdecode.decoding.schemes import Draft, Scheme, Spot, Verdict
 
@@ -23,6 +24,7 @@ class Round:
         scheme: How tokens are drawn and checked.
         vocabulary: Number of ids V of the target.
         seen: Ids that occur in each text, bool [n, V], if ``sampling`` penalises.
+        course: Decides while drafting whether to go on; without one all counts are drafted.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class Round:
         scheme: Scheme,
         vocabulary: int,
         seen: Tensor | None = None,
+        course: Course | None = None,
     ) -> None:
-        self.texts, self.counts = texts, counts
+        self.texts, self.counts, self.course = texts, counts, course
         self._keys, self._sampling, self._scheme = keys, sampling, scheme
         first = torch.tensor(positions).unsqueeze(-1)
         self._spots = Spot(keys, (first + torch.arange(max(counts) + 1)).to(keys.device))
@@ -56,31 +59,46 @@ class Round:
             drafted: Ids drafted before in this round [n, j].
 
         Returns:
-            As ``Scheme.draw``.
+            Ids [n], and what they were drawn from [n, V] if the scheme needs it.
         """
         logits = of_width(logits.to(self._keys.device), self._vocabulary)
         seen = self._seen
         if seen is not None and j:
             seen = along(seen, drafted)[:, -1]
         scores = self._sampling.scores(logits, seen)
-        return self._scheme.draw(scores, self._spots.column(j))
+        drawn = self._scheme.draw(scores, self._spots.column(j))
+        if self.course is not None:
+            self.course.drew(drawn)
+        return drawn.tokens, drawn.distribution
+
+    def more(self) -> bool:
+        """Whether another token is worth drafting."""
+        return self.course is None or self.course.more()
 
     def verify(self, logits: Tensor, draft: Draft) -> Verdict:
         """What the target writes.
 
         Args:
-            logits: The target's, behind the last token and each drafted one [n, m + 1, V].
+            logits: The target's, behind the last token, each drafted one and each guess beside the
+                draft [n, m + 1 + L, V].
             draft: What was drafted.
         """
         precision = torch.finfo(logits.dtype).eps
         logits = logits.to(self._keys.device)
         tokens = draft.tokens = draft.tokens.to(logits.device)
-        seen = None
+        seen, spot = None, self._spots.first(tokens.shape[1] + 1)
         if self._seen is not None:
             first = self._seen.unsqueeze(1)
             seen = torch.cat([first, along(self._seen, tokens)], dim=1) if len(tokens[0]) else first
+        if draft.branches:
+            places, ids = draft.padded_beside()
+            spot = spot.and_of(places + 1)
+            if seen is not None:
+                rows = torch.arange(len(ids), device=ids.device).unsqueeze(-1)
+                there = seen[rows, places].scatter(-1, ids.unsqueeze(-1), True)
+                seen = torch.cat([seen, there], dim=1)
         scores = self._sampling.scores(logits, seen)
-        return self._scheme.verify(scores, draft, self._spots.first(logits.shape[1]), precision)
+        return self._scheme.verify(scores, draft, spot, precision)
 
 
 def of_width(logits: Tensor, width: int) -> Tensor:

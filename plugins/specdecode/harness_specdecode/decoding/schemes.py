@@ -12,7 +12,9 @@ token at each position, whatever was drafted,
 
 and x̂_t … x̂_{t+n} are written, n the longest prefix with x̂ = y. As x̂_s does not depend on y, the
 text is a function of target, seed and prompt alone. Drafts are picked in the same way from the
-drafter's scores, so that they agree often.
+drafter's scores, so that they agree often; and there may be several guesses at a position, the best
+perturbed tokens of the drafter (``course``): where x̂ is one of those beside the draft, the pick
+behind it is written too.
 
 *Ratio test* (Leviathan, Kalman and Matias 2023, arXiv 2211.17192; Chen et al. 2023): ``leviathan``
 draws y_s ~ q_s, accepts it if u < p_s(y)/q_s(y), and draws from (p_s − q_s)⁺ where it stops, or
@@ -29,6 +31,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +40,7 @@ from harness import HarnessError
 from harness_specdecode.couplings.couplings import icws_pick
 from harness_specdecode.couplings.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.couplings.noise import PRIVATE, Noise
+from harness_specdecode.decoding.shares import GUESSES
 
 GUMBEL, MINHASH, LEVIATHAN = "gumbel", "minhash", "leviathan"
 NAMES = (GUMBEL, MINHASH, LEVIATHAN)
@@ -44,6 +48,23 @@ NAMES = (GUMBEL, MINHASH, LEVIATHAN)
 _ROUNDINGS = 2  # one for each of the two that are compared
 _FEW = 8
 _SMALL = 1 << 14  # ids: noise for all of them costs no more than a call for some
+_AT_ONCE = 1 << 16  # numbers: noise for all positions costs little more than for one
+
+
+class Drawn(NamedTuple):
+    """A drafter's tokens at one position of each row.
+
+    Attributes:
+        tokens: Ids [n].
+        distribution: What they were drawn from [n, V], if ``verify`` needs it.
+        guesses: The best ids [n, k], the drawn one first, where there is an order.
+        scores: Their perturbed scores [n, k].
+    """
+
+    tokens: Tensor
+    distribution: Tensor | None = None
+    guesses: Tensor | None = None
+    scores: Tensor | None = None
 
 
 @dataclass
@@ -55,11 +76,24 @@ class Draft:
         counts: Tokens drafted in each row.
         distributions: What they were drawn from, m tensors [n, V], where the scheme asks for it;
             none means that each token was certain.
+        beside: For each row other guesses: the place in the draft that they guess, and the token.
     """
 
     tokens: Tensor
     counts: list[int]
     distributions: list[Tensor] = field(default_factory=list)
+    beside: list[list[tuple[int, int]]] = field(default_factory=list)
+
+    @property
+    def branches(self) -> int:
+        """Guesses beside the draft, of the row that has most."""
+        return max(map(len, self.beside), default=0)
+
+    def padded_beside(self) -> tuple[Tensor, Tensor]:
+        """Places and ids of the guesses [n, L]; rows are filled up with guesses of no use."""
+        rows = [[*row, *[(0, 0)] * (self.branches - len(row))] for row in self.beside]
+        places, ids = torch.tensor(rows, device=self.tokens.device).unbind(-1)
+        return places, ids
 
 
 @dataclass
@@ -70,11 +104,14 @@ class Verdict:
         tokens: Ids [n, m + 1]; of row i the first ``accepted[i] + 1`` are written.
         accepted: Drafted tokens that were right, a row.
         near_ties: Whether a pick was within rounding of another token, bool [n, m + 1].
+        taken: The guess beside its draft that was right, the last one accepted, of those rows that
+            had one.
     """
 
     tokens: Tensor
     accepted: list[int]
     near_ties: Tensor
+    taken: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -89,24 +126,52 @@ class Spot:
     keys: Tensor
     positions: Tensor
     _gumbel: Tensor | None = None
-    _part_of: tuple[Spot, int] | None = None
+    _columns: dict[int, Spot] = field(default_factory=dict)
+    _of: tuple[Spot, int | slice] | None = None
 
     def column(self, j: int) -> Spot:
-        """The j-th position of each row; its noise is made with that of the others, at once."""
-        return Spot(self.keys, self.positions[:, j], _part_of=(self, j))
+        """The j-th position of each row."""
+        if j not in self._columns:
+            self._columns[j] = Spot(self.keys, self.positions[:, j], _of=(self, j))
+        return self._columns[j]
 
     def first(self, m: int) -> Spot:
         """The first m positions of each row."""
-        return self if m == self.positions.shape[1] else Spot(self.keys, self.positions[:, :m])
+        return Spot(self.keys, self.positions[:, :m], _of=(self, slice(m)))
+
+    def and_of(self, places: Tensor) -> Spot:
+        """These positions, and some of them again [n, L]."""
+        positions = torch.cat([self.positions, self.positions.gather(1, places)], 1)
+        return Branched(self.keys, positions, chain=self, places=places)
 
     def gumbel(self, noise: Noise, vocabulary: int) -> Tensor:
         """Shared Gumbel noise [n, V] or [n, m, V]."""
-        if self._part_of is not None:
-            whole, j = self._part_of
-            return whole.gumbel(noise, vocabulary)[:, j]
         if self._gumbel is None or self._gumbel.shape[-1] != vocabulary:
-            self._gumbel = noise.gumbel(self.keys, self.positions, vocabulary)
+            self._gumbel = self._made(noise, vocabulary)
         return self._gumbel
+
+    def _made(self, noise: Noise, vocabulary: int) -> Tensor:
+        if self._of is not None:
+            whole, which = self._of
+            if whole.positions.numel() * vocabulary <= _AT_ONCE:
+                return whole.gumbel(noise, vocabulary)[:, which]
+            if isinstance(which, slice):
+                columns = [whole.column(j) for j in range(self.positions.shape[1])]
+                return torch.stack([column.gumbel(noise, vocabulary) for column in columns], 1)
+        return noise.gumbel(self.keys, self.positions, vocabulary)
+
+
+@dataclass
+class Branched(Spot):
+    """Positions of a chain, and of tokens beside it, which have the chain's noise."""
+
+    chain: Spot = field(kw_only=True)
+    places: Tensor = field(kw_only=True)
+
+    def _made(self, noise: Noise, vocabulary: int) -> Tensor:
+        whole = self.chain.gumbel(noise, vocabulary)
+        rows = torch.arange(len(whole), device=whole.device).unsqueeze(-1)
+        return torch.cat([whole, whole[rows, self.places]], 1)
 
 
 class Scheme(ABC):
@@ -122,15 +187,12 @@ class Scheme(ABC):
         self.noise = noise
 
     @abstractmethod
-    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
+    def draw(self, scores: Tensor, spot: Spot) -> Drawn:
         """A drafter's tokens at one position of each row.
 
         Args:
             scores: The drafter's processed scores [n, V].
             spot: The position.
-
-        Returns:
-            Ids [n], and what they were drawn from [n, V] if ``verify`` needs it.
         """
 
     @abstractmethod
@@ -138,9 +200,9 @@ class Scheme(ABC):
         """What the target writes.
 
         Args:
-            scores: The target's processed scores [n, m + 1, V].
-            draft: The draft of m tokens at most.
-            spot: The m + 1 positions.
+            scores: The target's processed scores [n, m + 1 + L, V].
+            draft: The draft of m tokens at most, and L guesses beside it.
+            spot: The m + 1 positions, and those behind the guesses.
             precision: Rounding of the model's numbers, relative (``torch.finfo(dtype).eps``).
         """
 
@@ -148,13 +210,35 @@ class Scheme(ABC):
 class Match(Scheme):
     """Match verification; temperature 0."""
 
-    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
-        return self.pick(scores, spot, 0)[0], None
+    def draw(self, scores: Tensor, spot: Spot) -> Drawn:
+        values, ids = self.perturbed(scores, spot)
+        first = values.max(-1, keepdim=True).indices  # the lowest of equals, which topk is not
+        best, places = values.topk(min(GUESSES, values.shape[-1]), -1)
+        others = places.where(places != first, places[:, :1])[:, 1:]
+        places = torch.cat([first, others], -1)
+        guesses = places if ids is None else ids.gather(-1, places)
+        return Drawn(guesses[:, 0], None, guesses, best)
 
     def verify(self, scores: Tensor, draft: Draft, spot: Spot, precision: float) -> Verdict:
         tokens, near = self.pick(scores, spot, precision)
-        right = tokens[:, : draft.tokens.shape[1]] == draft.tokens
-        return Verdict(tokens, _prefixes(right, draft.counts), near)
+        m = draft.tokens.shape[1]
+        right = tokens[:, :m] == draft.tokens
+        found = Verdict(tokens[:, : m + 1], _prefixes(right, draft.counts), near[:, : m + 1])
+        picked = tokens.tolist() if draft.branches else []
+        for row, guesses in enumerate(draft.beside if picked else []):
+            end = found.accepted[row]
+            written = end, picked[row][end]
+            if written in guesses:
+                found.taken[row] = guesses.index(written)
+                behind = m + 1 + found.taken[row]
+                found.accepted[row] += 1
+                found.tokens[row, end + 1] = tokens[row, behind]
+                found.near_ties[row, end + 1] = near[row, behind]
+        return found
+
+    def perturbed(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
+        """What is compared, [n, V] or [n, m, V]; where it is of some ids only, those ids."""
+        return scores, None
 
     def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         """Ids, and whether they are near-ties (not looked at with ``precision`` 0).
@@ -167,23 +251,23 @@ class Match(Scheme):
         Returns:
             Two tensors [n] or [n, m].
         """
-        return _best(scores, precision)
+        values, ids = self.perturbed(scores, spot)
+        best, near = _best(values, precision)
+        return best if ids is None else ids.gather(-1, best.unsqueeze(-1)).squeeze(-1), near
 
 
 class Gumbel(Match):
     """Shared Gumbel noise."""
 
-    def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
+    def perturbed(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
         vocabulary = scores.shape[-1]
         possible = vocabulary
         if len(scores) * vocabulary > _SMALL and scores.amin() == -torch.inf:
             possible = int((scores > -torch.inf).sum(-1).max())
         if possible > vocabulary // _FEW:
-            return _best(scores + spot.gumbel(self.noise, vocabulary), precision)
+            return scores + spot.gumbel(self.noise, vocabulary), None
         ids = scores.topk(possible).indices.sort(-1).values
-        gumbel = self.noise.gumbel(spot.keys, spot.positions, ids)
-        best, near = _best(scores.gather(-1, ids) + gumbel, precision)
-        return ids.gather(-1, best.unsqueeze(-1)).squeeze(-1), near
+        return scores.gather(-1, ids) + self.noise.gumbel(spot.keys, spot.positions, ids), ids
 
 
 class MinHash(Match):
@@ -191,6 +275,9 @@ class MinHash(Match):
 
     A near-tie: with each log-probability moved by rounding, another token could be picked.
     """
+
+    def draw(self, scores: Tensor, spot: Spot) -> Drawn:
+        return Drawn(self.pick(scores, spot, 0)[0])
 
     def pick(self, scores: Tensor, spot: Spot, precision: float) -> tuple[Tensor, Tensor]:
         keys, positions = self.noise.rows(spot.keys, spot.positions)
@@ -212,9 +299,9 @@ class Leviathan(Scheme):
 
     invariant = False
 
-    def draw(self, scores: Tensor, spot: Spot) -> tuple[Tensor, Tensor | None]:
+    def draw(self, scores: Tensor, spot: Spot) -> Drawn:
         q = scores.double().softmax(-1)
-        return inverse_sample(q, self.uniforms(spot)[0]), q
+        return Drawn(inverse_sample(q, self.uniforms(spot)[0]), q)
 
     def verify(self, scores: Tensor, draft: Draft, spot: Spot, precision: float) -> Verdict:
         p = scores.double().softmax(-1)

@@ -6,7 +6,9 @@ query at place t sees the keys at places ≤ t (and > t − window in sliding la
 
 - rows advance by different numbers of tokens, without padding between and without moving a row;
 - going back is nothing but a smaller ℓ_i: what lies behind it is out of sight until overwritten;
-- tokens that pad a row on the right lie behind it as well, and are out of sight in the same way.
+- tokens that pad a row on the right lie behind it as well, and are out of sight in the same way;
+- a token beside a chain of others sees that chain up to its own place, and itself, and stands at
+  the position behind; if it is written, its keys are moved to that place (``settle``).
 
 The model's own code runs unchanged: it is given a ``transformers.Cache``, position ids and a mask,
 and its ``sdpa`` attention is exchanged for ``attention``'s. There is no mask where nothing but what
@@ -32,6 +34,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from harness import HarnessError
 from harness.models.blocks import inputs_at
 from harness_specdecode.decoding.attention import groups, slot_attention
+from harness_specdecode.decoding.products import quick_layers, quick_products
 
 ONE_MASK = ("llama", "mistral", "gemma", "gpt2", "gpt_neox")
 MASK_PER_KIND = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
@@ -148,6 +151,7 @@ class SlotModel:
         self._window: int | None = getattr(self.config, "sliding_window", None)
         self._eager = self.config._attn_implementation == "eager"
         self._groups = 1 if self._eager else groups(self.config)
+        self._quick = quick_layers(model)
 
     def prefill(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         """Put prompts into empty slots; those of one call are padded to one length.
@@ -173,12 +177,14 @@ class SlotModel:
         place.first, place.common, place.fresh, place.end = rows[0], 0, True, width
         return self._forward(ids, torch.zeros(len(prompts), dtype=torch.int64), keep)
 
-    def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
+    def step(self, ids: Tensor, starts: Sequence[int], beside: Tensor | None = None) -> Tensor:
         """Logits after each of some tokens, put into the first n slots.
 
         Args:
             ids: Token ids [n, W].
             starts: Tokens each row holds before them [n].
+            beside: Where the last L of them do not follow the others, but stand beside the chain of
+                those: how many tokens of the chain, the first not counted, precede each [n, L].
 
         Returns:
             [n, W, V].
@@ -186,6 +192,7 @@ class SlotModel:
         n, width = ids.shape
         begin = torch.tensor(starts, dtype=torch.int64)
         if self.fixed_width:
+            assert beside is None, "a token beside the chain has no fixed place"
             missing = (0, self.fixed_width - width, 0, self.rows - n)
             ids = torch.nn.functional.pad(ids, missing)
             begin = torch.nn.functional.pad(begin, (0, self.rows - n))
@@ -194,7 +201,17 @@ class SlotModel:
         place.first, place.common, place.fresh = 0, starts[0] if alike else None, False
         place.end = self.capacity if self.fixed_width else max(starts) + width
         self.calls += 1
-        return self._forward(ids, begin, 0)[:n, :width]
+        return self._forward(ids, begin, 0, beside)[:n, :width]
+
+    @torch.inference_mode()
+    def settle(self, rows: Sequence[int], sources: Sequence[int], goals: Sequence[int]) -> None:
+        """Let the token at a place of a row's slot stand at another, one token a row."""
+        row, source, goal = (
+            torch.tensor(places, device=self.model.device) for places in (rows, sources, goals)
+        )
+        for layer in self._cache.layers:
+            for held in (layer.keys, layer.values):
+                held[row, :, goal] = held[row, :, source]
 
     @torch.inference_mode()
     def move(self, source: int, goal: int, length: int) -> None:
@@ -203,16 +220,22 @@ class SlotModel:
             layer.move(source, goal, length)
 
     @torch.inference_mode()
-    def _forward(self, ids: Tensor, starts: Tensor, keep: int) -> Tensor:
+    def _forward(
+        self, ids: Tensor, starts: Tensor, keep: int, beside: Tensor | None = None
+    ) -> Tensor:
         device = self.model.device
         place = self._place
         slots = (starts.unsqueeze(-1) + torch.arange(ids.shape[1])).to(device)
-        place.slots = slots
-        with self._autocast(), slot_attention(self.config):
+        place.slots, before, positions = slots, slots, slots
+        if beside is not None:
+            chain = slots[:, : -beside.shape[1]]
+            behind = starts.unsqueeze(-1).to(device) + beside.to(device)
+            before, positions = torch.cat([chain, behind], 1), torch.cat([chain, behind + 1], 1)
+        with self._autocast(), slot_attention(self.config), quick_products(self._quick):
             answer = self.model(
                 input_ids=ids.to(device),
-                attention_mask=self._masks(slots),
-                position_ids=slots.clamp(max=self._last_position),  # beyond it is padding alone
+                attention_mask=self._masks(slots, before, positions),
+                position_ids=positions.clamp(max=self._last_position),  # beyond it is padding alone
                 past_key_values=self._cache,
                 use_cache=True,
                 **({"logits_to_keep": keep} if self._keeps else {}),
@@ -220,17 +243,24 @@ class SlotModel:
         logits: Tensor = answer.logits
         return logits[:, -keep:]
 
-    def _masks(self, places: Tensor) -> Any:
-        """What each query sees, [n, 1, W, end] or none, in the form that the family takes."""
-        place, width = self._place, places.shape[1]
+    def _masks(self, slots: Tensor, before: Tensor, positions: Tensor) -> Any:
+        """What each query sees, [n, 1, W, end] or none, in the form that the family takes.
+
+        Args:
+            slots: Where each token is put [n, W].
+            before: The last slot that it sees besides its own.
+            positions: Its position in the text.
+        """
+        place, width = self._place, slots.shape[1]
         end, window = place.end, self._window or place.end
-        keys = torch.arange(end, device=places.device)
-        at = places[:, None, :, None]
+        keys = torch.arange(end, device=slots.device)
+        at, last, own = (each[:, None, :, None] for each in (positions, before, slots))
         alone = place.fresh or (width == 1 and place.common is not None and not self.fixed_width)
-        causal = None if alone and not self._eager else self._additive(keys <= at)
+        seen = (keys <= last) | (keys == own) if before is not slots else keys <= own
+        causal = None if alone and not self._eager else self._additive(seen)
         sliding = causal
         if window < end:
-            sliding = self._additive((keys <= at) & (keys > at - window))
+            sliding = self._additive(seen & ((keys > at - window) | (keys == own)))
         if self._kind in ONE_MASK:
             return sliding if self._kind == "mistral" else causal
         return {"full_attention": causal, "sliding_attention": sliding}

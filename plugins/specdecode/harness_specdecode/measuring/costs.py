@@ -151,7 +151,7 @@ class _Scores(SlotModel):
     def move(self, source: int, goal: int, length: int) -> None:
         return
 
-    def step(self, ids: Tensor, starts: Sequence[int]) -> Tensor:
+    def step(self, ids: Tensor, starts: Sequence[int], beside: Tensor | None = None) -> Tensor:
         return self._logits[: len(ids)].expand(-1, ids.shape[1], -1)
 
 

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from harness import DataError, Row
+from harness.asking.special import TextEncoder
 from harness_taid.data.framing import Framed, Framing
 from harness_taid.data.rows import columns_of, messages_of
 
@@ -107,10 +108,21 @@ class Encoder:
         tokenizer: The student's tokenizer.
         template: A chat template; empty for none.
         limits: How long an exchange may be.
+        add_bos_token: Whether a beginning-of-sequence token is put before a prompt that begins with
+            none, as for lm-eval's ``hf``; None leaves it to the tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, template: str, limits: Limits) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str,
+        limits: Limits,
+        *,
+        add_bos_token: bool | None = None,
+    ) -> None:
+        self._read = TextEncoder(tokenizer, add_bos_token)
+        self._end = tokenizer.eos_token_id
+        self._adds_end = self._end is not None and self._read.ids("x")[-1:] == [self._end]
         self._template = template
         self._limits = limits
         self._framing = Framing(tokenizer, template)
@@ -190,11 +202,9 @@ class Encoder:
     def _prompts(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        special = not self._template
-        rows = self._tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
-        if special:  # of what a tokenizer puts around a text, its end is not wanted
-            end = self._tokenizer.eos_token_id
-            rows = [row[:-1] if row and row[-1] == end else row for row in rows]
+        rows = self._read(texts, verbose=False)["input_ids"]
+        if self._adds_end:  # of what a tokenizer puts around a text, its end is not wanted
+            rows = [row[:-1] if row[-1:] == [self._end] else row for row in rows]
         return [list(row) for row in rows]
 
     def _item(
@@ -208,6 +218,12 @@ class Encoder:
         found.cut += len(response) > room
         found.special += framed.special
         return Item(np.array([*prompt, *response[:room]], dtype=np.int32), len(prompt))
+
+
+def bos_in(items: Sequence[Item], tokenizer: Any) -> int | None:
+    """The beginning-of-sequence token that exchanges are read with; None where there is none."""
+    bos: int | None = tokenizer.bos_token_id
+    return bos if bos is not None and items[0].ids[:1].tolist() == [bos] else None
 
 
 def split(items: Sequence[Item], count: int, seed: int) -> tuple[list[Item], list[Item]]:

@@ -6,6 +6,8 @@ intervals resample rows, as tokens of one row belong together. A quantile is the
 the stated share of the tokens does not exceed. The exposure-bias gap is the mean KL along the
 student's own samples less that along the references of the same rows.
 
+Perplexity is the exponential of the mean of −ln q over the tokens of the references.
+
 Calibration: in 15 bins of equal width, how far the student's confidence in its most likely token
 lies from the share of tokens where that token follows, averaged over tokens. It has no interval:
 resampling adds noise to every bin, so its resamples lie above the value.
@@ -118,6 +120,14 @@ def _of(name: str, figure: str | None = None) -> Statistic:
     )
 
 
+def _perplexity_of(side: str) -> Statistic:
+    return Statistic(
+        f"{__name__}.{side}_perplexity",
+        lambda items, weights: np.exp(_mean(f"{side}_nll", items, weights)),
+        bounds=(1.0, math.inf),
+    )
+
+
 def _quantile_of(figure: str, percent: int) -> Statistic:
     return Statistic(
         f"{__name__}.{figure}_q{percent}",
@@ -158,6 +168,8 @@ teacher_head_mass = _of("teacher_head_mass", "teacher_head")
 student_head_mass = _of("student_head_mass", "student_head")
 teacher_tail_mass = _share_beyond("teacher_tail_mass", "teacher_head")
 student_tail_mass = _share_beyond("student_tail_mass", "student_head")
+student_perplexity, teacher_perplexity = map(_perplexity_of, ("student", "teacher"))
+student_perplexity_ci95 = student_perplexity.ci95
 ece = Statistic(f"{__name__}.ece", calibration_error, bounds=_SHARE)
 exposure_bias = _gap_of("exposure_bias", "forward_kl", "reference_forward_kl")
 exposure_bias_ci95 = exposure_bias.ci95

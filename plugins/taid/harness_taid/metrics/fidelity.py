@@ -32,17 +32,19 @@ from harness.models.blocks import inputs_at
 FIGURES = (
     *("forward_kl", "reverse_kl", "jsd", "tvd", "top1", "top5", "teacher_entropy"),
     *("student_entropy", "teacher_head", "student_head", "confidence", "correct", "passing"),
+    *("teacher_nll", "student_nll"),
 )
 """What is kept of a token; the module says what it is, ``token_figures`` the rest."""
 
 HEAD = 10
 """The most likely tokens of the teacher that are its head."""
 _TOP = 5
-_CELLS = 1 << 22
+_CELLS = {"cpu": 1 << 18}  # what caches hold: a quarter of the time of 1 << 22
+_LARGE_CELLS = 1 << 22  # elsewhere
 
 
 def token_figures(
-    teacher: Tensor, student: Tensor, tokens: Tensor, *, cells: int = _CELLS
+    teacher: Tensor, student: Tensor, tokens: Tensor, *, cells: int | None = None
 ) -> dict[str, list[float]]:
     """Compare two models at n positions.
 
@@ -50,15 +52,17 @@ def token_figures(
         teacher: The teacher's logits [n, V].
         student: The student's [n, V].
         tokens: The token that follows each position [n].
-        cells: Logits that are worked on at a time, at most; bounds memory, changes nothing.
+        cells: Logits that are worked on at a time, at most; changes nothing but memory and time.
 
     Returns:
         For each of ``FIGURES`` n numbers. Besides the distances: ``top1`` (1 where both have the
         same most likely token), ``top5`` (share of the five most likely that both have),
         entropies, ``teacher_head`` and ``student_head`` (each one's probability of the teacher's
-        ten most likely), ``confidence`` (the student's highest probability) and ``correct`` (1
-        where that token is the one that follows).
+        ten most likely), ``confidence`` (the student's highest probability), ``correct`` (1
+        where that token is the one that follows), and each one's −ln of the probability of the
+        token that follows.
     """
+    cells = cells or _CELLS.get(teacher.device.type, _LARGE_CELLS)
     size = max(1, cells // teacher.shape[-1])
     parts = [
         _figures(*(side[start : start + size] for side in (teacher, student, tokens)))
@@ -74,6 +78,7 @@ def _figures(teacher: Tensor, student: Tensor, tokens: Tensor) -> dict[str, Tens
     ranked_p, ranked_q = (_ranked(side) for side in (log_p, log_q))
     head = ranked_p[:, :HEAD]
     chosen = tokens[:, None]
+    teacher_nll, student_nll = (-side.gather(-1, chosen).squeeze(-1) for side in (log_p, log_q))
     return {
         "forward_kl": _expected(p, log_p - log_q),
         "reverse_kl": _expected(q, log_q - log_p),
@@ -87,7 +92,9 @@ def _figures(teacher: Tensor, student: Tensor, tokens: Tensor) -> dict[str, Tens
         "student_head": q.gather(-1, head).sum(-1),
         "confidence": q.amax(-1),
         "correct": (ranked_q[:, 0] == tokens).double(),
-        "passing": (log_q - log_p).gather(-1, chosen).squeeze(-1).clamp(max=0).exp(),
+        "passing": (teacher_nll - student_nll).clamp(max=0).exp(),
+        "teacher_nll": teacher_nll,
+        "student_nll": student_nll,
     }
 
 

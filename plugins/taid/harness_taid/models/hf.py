@@ -81,6 +81,7 @@ class DistilledMixin(HFWrapper):
         self._teacher_dtype = teacher_dtype
         self._pair: Pair | None = None
         self._framing: Framing | None = None
+        self._told_of_other_bos = False
 
     @property
     def pair(self) -> Pair:
@@ -198,6 +199,7 @@ class DistilledMixin(HFWrapper):
                 self.student_name,
             )
         before: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
+        self._warn_of_other_bos(before)
         if response is None:
             return before, []
         framing = self._framing or self._plain
@@ -209,6 +211,26 @@ class DistilledMixin(HFWrapper):
             )
         (after,) = framing.tokens([framed])
         return before, after
+
+    def _warn_of_other_bos(self, before: list[int]) -> None:
+        """Warn, once, of a student that learnt with another first token than it is read with."""
+        if (
+            self._told_of_other_bos
+            or self.distillation is None
+            or "bos" not in self.distillation.facts
+        ):
+            return
+        trained, bos = self.distillation.facts["bos"], self.tokenizer.bos_token_id
+        own = bos if before[:1] == [bos] else None
+        if own != trained:
+            self._told_of_other_bos = True
+            log.warning(
+                "%s was distilled on texts that begin with %s, and these begin with %s: give "
+                "--model_args add_bos_token=%s",
+                self.student_name,
+                *("no such token" if one is None else f"token {one}" for one in (trained, own)),
+                trained is not None,
+            )
 
     @cached_property
     def _plain(self) -> Framing:

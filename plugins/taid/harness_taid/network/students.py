@@ -1,4 +1,4 @@
-"""What a distillation starts from: a model, random weights in the teacher's form, an adapter."""
+"""What a distillation starts from: a model, the teacher's form or blocks, an adapter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.models.checkpoints import checkpoint_of, load_tokenizer, not_loaded, place_of
+from harness_taid.network.pruning import LAYERS, layers_of, pruned
 
 SCRATCH = "scratch:"
 _WIDEST = 64
@@ -37,13 +38,24 @@ class Lora:
         return cls(int(found[1]), float(found[2]))
 
 
-def check_name(name: str, *, has_teacher: bool) -> None:
+def check_name(name: str, *, teacher: str | None, captured: bool) -> None:
     """Refuse a start that cannot be, without loading anything heavy.
+
+    Args:
+        name: As the user gave it.
+        teacher: The teacher; None where there is none.
+        captured: Whether there is a capture of one.
 
     Raises:
         HarnessError: The shape has another form, or the path leads nowhere.
     """
-    if name.startswith(SCRATCH):
+    has_teacher = teacher is not None or captured
+    if name.startswith(LAYERS):
+        layers_of(name)
+        if teacher is None:
+            also = " beside --teacher-logits" if captured else ""
+            raise HarnessError(f"--student {name} is made of a teacher: give --teacher{also}")
+    elif name.startswith(SCRATCH):
         shape_of(name)
         if not has_teacher:
             raise HarnessError(
@@ -69,16 +81,25 @@ def shape_of(name: str) -> tuple[int, int]:
 
 
 def load_student(
-    name: str, *, revision: str, seed: int, lora: Lora | None, like: tuple[Any, Any] | None
+    name: str,
+    *,
+    revision: str,
+    seed: int,
+    lora: Lora | None,
+    like: tuple[Any, Any] | None,
+    teacher: str = "",
+    add_bos_token: bool | None = None,
 ) -> tuple[Any, Any]:
     """The student in float32, and its tokenizer.
 
     Args:
-        name: Hub id, folder, ``testbed:student`` or ``scratch:LAYERSxHIDDEN``.
-        revision: Its revision on the hub.
+        name: Hub id, folder, ``testbed:student``, ``scratch:LAYERSxHIDDEN`` or ``layers:0,2,4``.
+        revision: Its revision on the hub; for ``layers:`` the teacher's.
         seed: Of random weights and of the adapter.
         lora: An adapter to train in place of the weights.
         like: Configuration and tokenizer of the teacher, for random weights.
+        teacher: Whose blocks are taken.
+        add_bos_token: As for ``open_tokenizer``.
 
     Raises:
         HarnessError: It cannot be loaded.
@@ -90,32 +111,40 @@ def load_student(
     if name.startswith(SCRATCH):
         assert like is not None
         model, tokenizer = _from_scratch(name, *like)
+    elif name.startswith(LAYERS):
+        model, tokenizer = pruned(name, teacher, revision, add_bos_token)
     else:
-        model, tokenizer = _pretrained(name, revision)
+        model, tokenizer = _pretrained(name, revision, add_bos_token)
     if lora is not None:
         model = _adapted(model, lora, name)
     return model, tokenizer
 
 
-def open_tokenizer(name: str, revision: str = "main") -> Any:
+def open_tokenizer(name: str, revision: str = "main", *, add_bos_token: bool | None = None) -> Any:
     """A model's tokenizer.
+
+    Args:
+        name: Hub id or folder of the model.
+        revision: Its revision on the hub.
+        add_bos_token: Whether it puts a beginning-of-sequence token before a text; None leaves it
+            to its files.
 
     Raises:
         HarnessError: It cannot be loaded.
     """
     found = checkpoint_of(name, revision)
     try:
-        return load_tokenizer(found.words, revision=found.revision)
+        return load_tokenizer(found.words, revision=found.revision, add_bos_token=add_bos_token)
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(f"no tokenizer: {not_loaded(name, found.words, cause)}") from cause
 
 
-def _pretrained(name: str, revision: str) -> tuple[Any, Any]:
+def _pretrained(name: str, revision: str, add_bos_token: bool | None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
     place = place_of(name)
-    tokenizer = open_tokenizer(name, revision)
+    tokenizer = open_tokenizer(name, revision, add_bos_token=add_bos_token)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             place,

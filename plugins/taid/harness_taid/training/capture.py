@@ -25,9 +25,10 @@ from harness import ArtefactError, HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.trainings import alone, without_bars
 from harness.artefacts.writing import move, replacing
+from harness.asking.special import lacks_bos
 from harness.asking.store import key_of
 from harness.models.checkpoints import content_of, open_causal
-from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash
+from harness_taid.data.exchanges import Encoded, Encoder, Item, bos_in, content_hash
 from harness_taid.data.sources import Source
 from harness_taid.network.batching import Layout, collate, shares
 from harness_taid.network.captures import FORM, MANIFEST
@@ -82,7 +83,12 @@ def _captured(
     dtype = "bfloat16" if device == "cuda" else "float32"
     with without_bars():
         model, tokenizer = open_causal(
-            "teacher", options.teacher, revision=options.revision, dtype=dtype, device=device
+            "teacher",
+            options.teacher,
+            revision=options.revision,
+            dtype=dtype,
+            device=device,
+            add_bos_token=options.add_bos_token,
         )
     encoded = _encoded(options, sources, tokenizer)
     items = list({item.key: item for item in encoded.items}.values())
@@ -98,6 +104,7 @@ def _captured(
             "exchanges": len(items),
             "tokens": sum(item.counted(options.loss_on) for item in items),
             "data_sha256": content_hash(items),
+            "bos": bos_in(encoded.items, tokenizer),
         }
         model.config.save_pretrained(work)
         tokenizer.save_pretrained(work)
@@ -106,7 +113,9 @@ def _captured(
             move(work, out)
         except OSError as cause:
             raise ArtefactError(f"{out} cannot be written: {cause}") from cause
-    return encoded.told("data")
+    lacking = lacks_bos(model.config, tokenizer, [bos_in(encoded.items, tokenizer)])
+    told = (encoded.told("data"), lacking and f"{lacking}: --add-bos-token")
+    return "; ".join(filter(None, told)) or None
 
 
 def _told(work: Path) -> str:
@@ -130,13 +139,20 @@ def _recipe(options: CaptureOptions, sources: Sequence[Source]) -> dict[str, Any
     own = asdict(options)
     for name in ("out", "data", "dev", "split", "device", "device_batch_size"):
         del own[name]
+    if options.add_bos_token is None:
+        del own["add_bos_token"]
     own["teacher_sha256"] = content_of(options.teacher)
     return {**own, "data": [source.as_dict() for source in sources]}
 
 
 def _encoded(options: CaptureOptions, sources: Sequence[Source], tokenizer: Any) -> Encoded:
     """All rows, those to train on and those held out."""
-    encoder = Encoder(tokenizer, tokenizer.chat_template or "", options.limits)
+    encoder = Encoder(
+        tokenizer,
+        tokenizer.chat_template or "",
+        options.limits,
+        add_bos_token=options.add_bos_token,
+    )
     rows = [row for source in sources for row in source.rows(options.rows)]
     rows += sources[0].dev_rows(options.dev_rows)
     return encoder.encode(rows, options.data, progress=True)

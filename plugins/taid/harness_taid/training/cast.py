@@ -12,6 +12,7 @@ from harness import HarnessError
 from harness.models.checkpoints import checkpoint_of, not_loaded, open_causal
 from harness_taid.network.network import LiveTeacher, Teacher
 from harness_taid.network.offline_teacher import Capture
+from harness_taid.network.pruning import LAYERS, check_blocks
 from harness_taid.network.students import SCRATCH, load_student, open_tokenizer
 from harness_taid.network.teachers import shared_vocabulary
 from harness_taid.training.options import SFT, Options
@@ -59,16 +60,21 @@ def cast_of(options: Options, device: torch.device, say: Say) -> Cast:
     Raises:
         HarnessError: A model cannot be loaded, or the two have different tokenizers.
     """
+    cut = options.student.startswith(LAYERS)
+    if cut:
+        check_blocks(options.student, _config(options))
     theirs, model, captured = _teachers(options, device)
     like = None
     if options.student.startswith(SCRATCH):
         like = (_config(options), theirs)
     student, tokenizer = load_student(
         options.student,
-        revision=options.revision,
+        revision=options.teacher_revision if cut else options.revision,
         seed=options.seed,
         lora=options.lora,
         like=like,
+        teacher=options.teacher or "",
+        add_bos_token=options.add_bos_token,
     )
     rows = [student.get_output_embeddings().weight.shape[0]]
     if model is not None:
@@ -92,14 +98,22 @@ def _teachers(options: Options, device: torch.device) -> tuple[Any, Any, Capture
     """The teacher's tokenizer, its model where it is needed, or what was kept of one."""
     if options.teacher_logits is not None:
         captured = Capture(options.teacher_logits.expanduser())
-        return open_tokenizer(str(captured.folder)), None, captured
+        folder = str(captured.folder)
+        return open_tokenizer(folder, add_bos_token=options.add_bos_token), None, captured
     if options.teacher is None:
         return None, None, None
     if options.objective == SFT:
-        return open_tokenizer(options.teacher, options.teacher_revision), None, None
-    dtype = "bfloat16" if device.type == "cuda" else "float32"
+        given = {"add_bos_token": options.add_bos_token}
+        return open_tokenizer(options.teacher, options.teacher_revision, **given), None, None
+    half = device.type == "cuda" or options.dtype == "bfloat16"
+    dtype = "bfloat16" if half else "float32"
     model, tokenizer = open_causal(
-        "teacher", options.teacher, revision=options.teacher_revision, dtype=dtype, device=device
+        "teacher",
+        options.teacher,
+        revision=options.teacher_revision,
+        dtype=dtype,
+        device=device,
+        add_bos_token=options.add_bos_token,
     )
     return tokenizer, model, None
 

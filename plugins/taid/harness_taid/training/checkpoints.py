@@ -237,7 +237,9 @@ class Checkpoints:
                 if any(t.shape not in (parameter.shape, ()) for t in moments[name].values()):
                     raise ArtefactError(f"{self.place(step) / OPTIMISER} is of other weights")
                 optimiser.state[parameter] = {
-                    kind: tensor if kind == "step" else _like(parameter, tensor)
+                    kind: tensor.to(parameter.device)
+                    if kind == "step"
+                    else _like(parameter, tensor)
                     for kind, tensor in moments[name].items()
                 }
         there = (self.place(step) / REPLAY).is_file()

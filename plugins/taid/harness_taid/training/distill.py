@@ -31,9 +31,10 @@ import torch
 from harness import HarnessError
 from harness.artefacts import recipes
 from harness.artefacts.trainings import alone, in_charge, settle, without_bars
+from harness.asking.special import lacks_bos
 from harness.asking.store import key_of
 from harness_taid import objectives
-from harness_taid.data.exchanges import Encoded, Encoder, Item, content_hash, split
+from harness_taid.data.exchanges import Encoded, Encoder, Item, bos_in, content_hash, split
 from harness_taid.data.sources import Source
 from harness_taid.network.batching import Layout
 from harness_taid.network.network import Network, check_packing, sampled_by
@@ -125,9 +126,10 @@ def _run(options: Options, sources: list[Source], recipe: Recipe, work: Path, sa
     ran = loop.run()
     facts = {
         "teacher": described(cast.teacher_model, recipe.get("teacher")),
-        "student": described(cast.student, options.student),
+        "student": described(cast.student, recipe["student"]),
         "data": told | {"train_rows": len(train), "dev_rows": len(dev), "sha256": course.content},
         "vocabulary": cast.vocabulary,
+        "bos": bos_in(train, cast.tokenizer),
         "steps": course.steps,
         "steps_per_epoch": course.steps_per_epoch,
         "chosen_step": ran.chosen,
@@ -174,7 +176,9 @@ def _exchanges(
     options: Options, sources: list[Source], cast: Cast, say: Say
 ) -> tuple[list[Item], list[Item], dict[str, Any]]:
     """What to train on, what to validate on, and what became of the rows."""
-    encoder = Encoder(cast.tokenizer, cast.template, options.limits)
+    encoder = Encoder(
+        cast.tokenizer, cast.template, options.limits, add_bos_token=options.add_bos_token
+    )
     source, own_dev = sources[0], sources[1:]
     found = encoder.encode(source.rows(options.rows), source.name, progress=in_charge())
     dev_rows = own_dev[0].rows(options.dev_rows) if own_dev else source.dev_rows(options.dev_rows)
@@ -197,6 +201,9 @@ def _exchanges(
         raise HarnessError(
             f"the data have token {highest}, and student and teacher share {cast.vocabulary} ids"
         )
+    bos = bos_in(train, cast.tokenizer)
+    if lacking := lacks_bos(cast.student.config, cast.tokenizer, [bos]):
+        say(f"warning: {lacking}: --add-bos-token")
     lost = {"dropped": dict(found.dropped), "cut": found.cut, "special": found.special}
     return train, dev, lost
 

@@ -14,6 +14,7 @@ from harness.models.checkpoints import checkpoint_of, content_of, place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
 from harness_taid.data.sources import Source
 from harness_taid.network.captures import MANIFEST, read_capture
+from harness_taid.network.pruning import LAYERS, layers_of, spelt
 from harness_taid.network.students import SCRATCH, Lora, check_name
 from harness_taid.training.tracking import check_trackers
 
@@ -33,7 +34,8 @@ class Options:
 
     Attributes:
         out: The student's folder.
-        student: Hub id, folder, ``testbed:student`` or ``scratch:LAYERSxHIDDEN``.
+        student: Hub id, folder, ``testbed:student``, ``scratch:LAYERSxHIDDEN``, or ``layers:0,2,4``
+            for these of the teacher's blocks.
         data: A table, a folder of tables, a data set on the hub, or ``testbed``.
         objective: One of ``objectives.NAMES``.
         settings: The objective's settings.
@@ -68,6 +70,8 @@ class Options:
         device: ``auto`` takes a GPU where there is one; ``cpu``.
         revision: The student's revision on the hub.
         teacher_revision: The teacher's.
+        add_bos_token: Whether a beginning-of-sequence token is put before prompts, as lm-eval's
+            argument of that name; None leaves it to the tokenizers.
         track: Trackers of accelerate, such as wandb, trackio, tensorboard.
         seed: Of the split, the order, random weights, dropout and samples.
     """
@@ -106,6 +110,7 @@ class Options:
     device: str = "auto"
     revision: str = "main"
     teacher_revision: str = "main"
+    add_bos_token: bool | None = None
     track: tuple[str, ...] = ()
     seed: int = 42
 
@@ -138,7 +143,8 @@ def check(options: Options) -> list[Source]:
             raise HarnessError(f"--{name} {value}: use one of {', '.join(known)}")
     check_trackers(options.track)
     _check_teacher(options)
-    check_name(options.student, has_teacher=bool(options.teacher or options.teacher_logits))
+    captured = options.teacher_logits is not None
+    check_name(options.student, teacher=options.teacher, captured=captured)
     _check_sampling(options)
     names = [options.data, *([options.dev] if options.dev else [])]
     return [Source.of(name, split=options.split) for name in names]
@@ -206,8 +212,12 @@ def recipe_of(options: Options, sources: list[Source]) -> dict[str, Any]:
     own = asdict(options)
     for name in (*_SHARING, *_KEEPING, "dev", "split", "data", "teacher_logits"):
         del own[name]
+    if options.add_bos_token is None:
+        del own["add_bos_token"]
     own |= {"rate": options.learning_rate, "sampler": options.sampling}
-    if not options.student.startswith(SCRATCH):
+    if options.student.startswith(LAYERS):
+        own["student"] = spelt(layers_of(options.student))
+    elif not options.student.startswith(SCRATCH):
         own["student_sha256"] = fingerprint(place_of(options.student))
     if options.teacher is not None:
         own["teacher_sha256"] = content_of(options.teacher)
@@ -218,6 +228,11 @@ def recipe_of(options: Options, sources: list[Source]) -> dict[str, Any]:
         if options.teacher is None:
             own["teacher"], own["teacher_revision"] = captured.teacher, captured.revision
             own["teacher_sha256"] = captured.teacher_sha256
+        elif own["teacher_sha256"] != captured.teacher_sha256:
+            raise HarnessError(
+                f"--teacher-logits {folder} was captured from {captured.teacher}, not from "
+                f"--teacher {options.teacher}: one student has one teacher"
+            )
     return {**own, "data": [source.as_dict() for source in sources]}
 
 
@@ -235,6 +250,7 @@ class CaptureOptions:
         device_batch_size: Rows a forward pass.
         device: ``auto`` or ``cpu``.
         revision: The teacher's revision on the hub.
+        add_bos_token: As for a distillation.
     """
 
     out: Path
@@ -250,6 +266,7 @@ class CaptureOptions:
     device_batch_size: int = 8
     device: str = "auto"
     revision: str = "main"
+    add_bos_token: bool | None = None
 
 
 def check_capture(options: CaptureOptions) -> list[Source]:
