@@ -43,8 +43,9 @@ def test_states_of_one_length_by_hand() -> None:
     assert own.apply(torch.tensor([[0.0, 2.0], [3.0, 4.0]])).tolist() == [[0, 7.5], [4.5, 6]]
     found = directions(torch.tensor([[0.6, 0.8]]), [own])
     assert found.keys() == {"weight", "norm"}
-    scores = Directions.of(found, LINEAR).scores(torch.tensor([[0.0, 2.0], [3.0, 4.0]]))
-    assert scores.flatten().tolist() == pytest.approx([6, 7.5])
+    scores = Directions.of(found, LINEAR).scores(torch.tensor([[0.0, 2.0], [3.0, 4.0], [0, 0]]))
+    assert scores.flatten().tolist() == pytest.approx([6, 7.5, 0])
+    assert own.apply(torch.zeros(1, 2)).tolist() == [[0, 0]]
 
 
 def test_unscaled_states_stay() -> None:

@@ -50,7 +50,14 @@ def test_a_long_state_is_told_of_the_methods_that_took_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "facts", [lengths(329.0), lengths(9000.0, normalise="standardise"), {}], ids=str
+    "facts",
+    [
+        lengths(329.0),
+        lengths(9000.0, normalise="standardise"),
+        {"norm_median": [1.0, 1.0, 1.0]},
+        {},
+    ],
+    ids=str,
 )
 def test_nothing_is_said(tmp_path: Path, facts: dict[str, Any]) -> None:
     assert doubt(write(tmp_path / "made", diffmean=facts)) is None

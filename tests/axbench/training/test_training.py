@@ -46,8 +46,9 @@ def assert_same(found: Path, expected: Path) -> None:
         json.loads((folder / "dictionary.json").read_text()) for folder in (found, expected)
     )
     for name, method in theirs["methods"].items():
-        values = ours["methods"][name].pop("max_act", [])
-        assert values == pytest.approx(method.pop("max_act", []), rel=1e-4, abs=1e-5)
+        for key in ("max_act", "norm_median", "norm_largest"):
+            values = ours["methods"][name].pop(key, [])
+            assert values == pytest.approx(method.pop(key, []), rel=1e-4, abs=1e-5)
     assert without_hashes(ours) == without_hashes(theirs)
 
 

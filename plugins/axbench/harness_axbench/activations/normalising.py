@@ -39,7 +39,14 @@ from torch import Tensor
 
 NONE, UNIT, STANDARDISE = "none", "unit", "standardise"
 NORMALISATIONS = (NONE, UNIT, STANDARDISE)
+_SHORTEST = 1e-12
 _STILL = 1e-6  # of the widest dimension's spread: what is below does not vary but for rounding
+
+
+def length(hidden: Tensor) -> Tensor:
+    """‖h‖ of states [..., hidden], to divide by: [..., 1]."""
+    found: Tensor = hidden.norm(dim=-1, keepdim=True)
+    return found.clamp_min(_SHORTEST)
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,7 @@ class Scaling:
         """States h [..., hidden] on one scale: x, in fp32."""
         hidden = hidden.float()
         if self.kind == UNIT:
-            length: Tensor = hidden.norm(dim=-1, keepdim=True)
-            return hidden * (self.norm / length)
+            return hidden * (self.norm / length(hidden))
         if self.kind == STANDARDISE:
             return (hidden - self.mean) * self.inverse
         return hidden

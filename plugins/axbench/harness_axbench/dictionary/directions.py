@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from harness import ArtefactError
-from harness_axbench.activations.normalising import UNIT
+from harness_axbench.activations.normalising import UNIT, length
 
 if TYPE_CHECKING:
     from harness_axbench.dictionary.folder import Dictionary
@@ -128,5 +128,5 @@ class Directions:
         """Token scores z [..., concepts] of activations [..., hidden]."""
         along = hidden @ self.encoder.T
         if self.norm is not None:
-            along = along * (self.norm / hidden.norm(dim=-1, keepdim=True))
+            along = along * (self.norm / length(hidden))
         return activate(along + self.bias, self.threshold, self.activation)

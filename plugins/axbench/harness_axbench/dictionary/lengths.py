@@ -32,7 +32,9 @@ def doubt(found: Dictionary) -> str | None:
     told = {
         name: own
         for name in found.methods
-        if (own := found.facts(name)).get("norm_median") and not own.get("normalise")
+        if (own := found.facts(name)).get("norm_median")
+        and own.get("norm_largest")
+        and not own.get("normalise")
     }
     if not told:
         return None
