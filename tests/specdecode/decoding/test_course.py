@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from harness_specdecode.couplings.noise import Noise
+from harness_specdecode.couplings.spots import Spot
 from harness_specdecode.decoding.course import WIDEST, Course
 from harness_specdecode.decoding.pace import Pace
-from harness_specdecode.decoding.schemes import Draft, Drawn, Match, Spot, Verdict
+from harness_specdecode.decoding.schemes import Draft, Drawn, Match, Verdict
 from harness_specdecode.decoding.shares import GUESSES, STEPS, Shares, steps_of
 from harness_specdecode.decoding.slots import SlotModel
 
