@@ -51,9 +51,11 @@ class Spot:
     def _made(self, noise: Noise, vocabulary: int) -> Tensor:
         if self._of is not None:
             whole, which = self._of
-            if whole.positions.numel() * vocabulary <= _AT_ONCE:
+            drafting = isinstance(which, int)
+            at_once = drafting and whole.positions.numel() * vocabulary <= _AT_ONCE
+            if at_once or whole._gumbel is not None:
                 return whole.gumbel(noise, vocabulary)[:, which]
-            if isinstance(which, slice):
+            if not drafting and whole._columns:
                 columns = [whole.column(j) for j in range(self.positions.shape[1])]
                 return torch.stack([column.gumbel(noise, vocabulary) for column in columns], 1)
         return noise.gumbel(self.keys, self.positions, vocabulary)
