@@ -15,7 +15,8 @@ A row leaves the batch when its answer ends, the last row takes its slot, and th
 enters. A round in which a row wants no more than r tokens drafts at most r − 1 for it.
 
 ``adaptive`` chooses m by what rounds have taken and drafts were worth (``pace``), and whether the
-same pass checks other guesses beside the draft (``course``); or, without a pace, for each row by itself, 1 to γ, by theorem 3.8 of Leviathan et al.,
+same pass checks other guesses beside the draft (``course``); or, without a pace, m for each row by
+itself, 1 to γ, by theorem 3.8 of Leviathan et al.,
 
     (1 − α^{m+1}) / (1 − α) / (m c + 1),    α = (4 + right) / (5 + right + wrong)
 
