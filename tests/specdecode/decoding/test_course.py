@@ -164,6 +164,16 @@ def test_a_penalty_sees_the_guess_it_stands_behind() -> None:
     assert any(answer.beside for answer in answers.values())
 
 
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.3}])
+def test_few_possible_tokens_leave_few_guesses(options: dict[str, float]) -> None:
+    model = tiny("llama")
+    near = student(model, size=0.05)
+    expected = written(decoder(model, rows=1, **options), ASKED)
+    for rows in (1, 3):
+        made = decoder(model, "model", other=near, rows=rows, pace=Priced(), **options)
+        assert written(made, ASKED) == expected
+
+
 @pytest.mark.parametrize("scheme", ["minhash", "gumbel"])
 @pytest.mark.parametrize("kind", ["ngram", "early", "random"])
 def test_no_other_drafter_or_scheme_changes_a_token(scheme: str, kind: str) -> None:
