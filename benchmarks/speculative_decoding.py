@@ -44,7 +44,7 @@ import torch
 from harness_specdecode.couplings.theory import speed_up, speed_up_here
 from harness_specdecode.decoding import slots
 from harness_specdecode.decoding.course import Course
-from harness_specdecode.decoding.decoder import Answer
+from harness_specdecode.decoding.rounds import Answer
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.costs import Shape, costs_of, measure
 from lm_eval.api.instance import Instance

@@ -41,6 +41,8 @@ from harness_specdecode.measuring.comparing import Decoding, decode
 from harness import compose
 
 Line = dict[str, Any]
+Side = Callable[[str, float, int], Line]
+WARM_UP = 12
 PLAIN, GENERATE = "plain", "generate"
 
 
@@ -53,7 +55,7 @@ class Bench:
         self.model = wrapper(options.target, dtype=options.dtype, device="cpu")
         self.ends = sorted(self.model.ends())
 
-    def sides(self) -> dict[str, Callable[[str, float], Line]]:
+    def sides(self) -> dict[str, Side]:
         """Ways to answer."""
         found = {PLAIN: self._ours(Decoding()), GENERATE: self._theirs(None)}
         for name in self.options.drafters:
@@ -69,9 +71,9 @@ class Bench:
         asked = {"do_sample": temperature > 0, "suppress_tokens": self.ends}
         return asked | ({"temperature": temperature, "top_k": 0} if temperature else {})
 
-    def _ours(self, way: Decoding) -> Callable[[str, float], Line]:
-        def answer(prompt: str, temperature: float) -> Line:
-            length = {"max_gen_toks": self.options.tokens, "until": []}
+    def _ours(self, way: Decoding) -> Side:
+        def answer(prompt: str, temperature: float, tokens: int) -> Line:
+            length = {"max_gen_toks": tokens, "until": []}
             settings = self.model.settings(self._asked(temperature) | length)
             request = self.model.request(prompt, settings.length)
             started = time.process_time()
@@ -84,10 +86,10 @@ class Bench:
 
         return answer
 
-    def _theirs(self, drafter: str | None) -> Callable[[str, float], Line]:
-        def answer(prompt: str, temperature: float) -> Line:
-            request = self.model.request(prompt, self.options.tokens)
-            asked = self._asked(temperature) | {"max_new_tokens": self.options.tokens}
+    def _theirs(self, drafter: str | None) -> Side:
+        def answer(prompt: str, temperature: float, tokens: int) -> Line:
+            request = self.model.request(prompt, tokens)
+            asked = self._asked(temperature) | {"max_new_tokens": tokens}
             if drafter == "ngram":
                 asked["prompt_lookup_num_tokens"] = self.options.gamma or 10
             elif drafter is not None and drafter.startswith(EARLY):
@@ -129,28 +131,28 @@ def measured(options: argparse.Namespace) -> list[Line]:
     if options.out.exists():
         done = [json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()]
     known = {(line["id"], line["side"], line["temperature"]) for line in done}
-    bench, warm = Bench(options), False
+    bench = Bench(options)
     sides = bench.sides()
-    rows = list(questions(options.questions, options.each, options.longest))
+    names, rows = list(sides), list(questions(options.questions, options.each, options.longest))
+    todo = [
+        (row, temperature, side)
+        for number, row in enumerate(rows)
+        for temperature in options.temperatures
+        for side in names[number % len(names) :] + names[: number % len(names)]
+        if (row["question_id"], side, temperature) not in known
+    ]
+    for answer in sides.values() if todo else ():  # what is set up at first, and first prices
+        answer(bench.prompt("Why is the sky blue?"), todo[0][1], WARM_UP)
     with options.out.open("a", encoding="utf-8") as file:
-        for number, row in enumerate(rows):
-            prompt, order = bench.prompt(row["turns"][0]), list(sides)
-            order = order[number % len(order) :] + order[: number % len(order)]
-            for temperature in options.temperatures:
-                for side in order:
-                    if (row["question_id"], side, temperature) in known:
-                        continue
-                    if not warm:  # what is set up at first use, and the first prices of rounds
-                        for answer in sides.values():
-                            answer(bench.prompt("Why is the sky blue?"), temperature)
-                        warm = True
-                    line = {
-                        "id": row["question_id"], "category": row["category"], "side": side,
-                        "temperature": temperature, **sides[side](prompt, temperature),
-                    }  # fmt: skip
-                    file.write(json.dumps(line) + "\n")
-                    file.flush()
-                    done.append(line)
+        for row, temperature, side in todo:
+            line = {
+                "id": row["question_id"], "category": row["category"], "side": side,
+                "temperature": temperature,
+            }  # fmt: skip
+            prompt = bench.prompt(row["turns"][0])
+            done.append(line | sides[side](prompt, temperature, options.tokens))
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
     return done
 
 

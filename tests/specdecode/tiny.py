@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.decoder import Decoder, Request
+from harness_specdecode.decoding.decoder import Decoder
 from harness_specdecode.decoding.drafters import (
     Drafter,
     ModelDrafter,
@@ -13,6 +13,7 @@ from harness_specdecode.decoding.drafters import (
     certain,
     first_layers,
 )
+from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.schemes import scheme_for
 from harness_specdecode.decoding.slots import SlotModel

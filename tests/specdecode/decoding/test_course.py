@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from harness_specdecode.couplings.noise import Noise
+from harness_specdecode.couplings.spots import Spot
 from harness_specdecode.decoding.course import WIDEST, Course
 from harness_specdecode.decoding.pace import Pace
-from harness_specdecode.decoding.schemes import Draft, Drawn, Match, Spot, Verdict
+from harness_specdecode.decoding.schemes import Draft, Drawn, Match, Verdict
 from harness_specdecode.decoding.shares import GUESSES, STEPS, Shares, steps_of
 from harness_specdecode.decoding.slots import SlotModel
 
@@ -101,7 +102,7 @@ def test_guesses_stand_where_the_draft_is_unsure() -> None:
 
 
 def test_a_match_is_cut_to_what_is_worth_reading() -> None:
-    pace = Priced(wide=0.3)
+    pace = Priced(wide=0.1)
     course = Course(pace, [0.8], [5], branches=False)
     assert course.length_of([5], [3]) == 5
     nothing = Draft(torch.zeros(1, 5, dtype=torch.int64), [5])
@@ -109,7 +110,7 @@ def test_a_match_is_cut_to_what_is_worth_reading() -> None:
     for _ in range(300):
         course.learn(nothing, wrong)
     assert course.length_of([5], [3]) == 0
-    assert course.length_of([5], [1]) == 5, "of matches of one token nothing is known"
+    assert course.length_of([5], [1]) == 2, ".2 and .14 are worth .1, .098 is not"
     assert course.length_of([0], [0]) == 0
 
 
@@ -161,6 +162,16 @@ def test_a_penalty_sees_the_guess_it_stands_behind() -> None:
     answers = dict(made.run(ASKED))
     assert [answers[k].tokens for k in range(len(ASKED))] == expected
     assert any(answer.beside for answer in answers.values())
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.3}])
+def test_few_possible_tokens_leave_few_guesses(options: dict[str, float]) -> None:
+    model = tiny("llama")
+    near = student(model, size=0.05)
+    expected = written(decoder(model, rows=1, **options), ASKED)
+    for rows in (1, 3):
+        made = decoder(model, "model", other=near, rows=rows, pace=Priced(), **options)
+        assert written(made, ASKED) == expected
 
 
 @pytest.mark.parametrize("scheme", ["minhash", "gumbel"])

@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 import torch
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.decoder import Request, best_length
+from harness_specdecode.decoding.decoder import best_length
 from harness_specdecode.decoding.drafters import first_layers
+from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.slots import SlotModel, supported
 from transformers import AutoModelForCausalLM, MambaConfig
 

@@ -16,10 +16,12 @@ from harness_specdecode.couplings.couplings import (
 )
 from harness_specdecode.couplings.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.decoder import Decoder, Request
+from harness_specdecode.couplings.spots import Spot
+from harness_specdecode.decoding.decoder import Decoder
 from harness_specdecode.decoding.drafters import Drafter, ModelDrafter, NGramDrafter, certain
+from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.sampling import Sampling
-from harness_specdecode.decoding.schemes import Draft, Leviathan, Scheme, Spot, scheme_for
+from harness_specdecode.decoding.schemes import Draft, Drawn, Leviathan, Scheme, scheme_for
 from harness_specdecode.decoding.slots import SlotModel
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -121,7 +123,8 @@ class Biased(Leviathan):
     """The trap: drafts by shared noise, the ratio test, and shared noise after a rejection."""
 
     def draw(self, scores, spot):
-        return gumbel_sample(scores, spot.gumbel(self.noise, V)), scores.double().softmax(-1)
+        drawn = gumbel_sample(scores, spot.gumbel(self.noise, V))
+        return Drawn(drawn, scores.double().softmax(-1))
 
     def correction(self, weights, spot):
         return gumbel_sample(weights.log(), spot.gumbel(self.noise, V))

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from harness_specdecode.data import prompts as data
-from harness_specdecode.decoding.decoder import Answer, Request
+from harness_specdecode.decoding.rounds import Answer, Request
 from harness_specdecode.measuring.comparing import Decoding
 from harness_specdecode.measuring.invariance import decodings, difference
 from harness_specdecode.metrics import invariance

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 from harness_specdecode.data import prompts as data
-from harness_specdecode.decoding.decoder import Answer, Request
+from harness_specdecode.decoding.rounds import Answer, Request
 from harness_specdecode.measuring import spec_bench
 from harness_specdecode.measuring.comparing import Decoding, Run
 from harness_specdecode.metrics import speed

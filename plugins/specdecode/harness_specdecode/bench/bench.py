@@ -21,8 +21,8 @@ from harness.artefacts.recipes import kept
 from harness.asking.store import Store, key_of
 from harness_specdecode.bench.options import Options
 from harness_specdecode.data.prompts import coupling_prompts
-from harness_specdecode.decoding.decoder import Request
 from harness_specdecode.decoding.drafter_sources import NONE
+from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.settings import Settings
 from harness_specdecode.measuring.along import Position, agreements

@@ -28,7 +28,7 @@ import numpy as np
 
 from harness_specdecode.decoding.pace import Pace
 from harness_specdecode.decoding.schemes import Draft, Drawn, Verdict
-from harness_specdecode.decoding.shares import steps_of
+from harness_specdecode.decoding.shares import GUESSES, steps_of
 
 WIDEST = 16
 """Tokens of a row in one pass of the target, where some stand beside the chain."""
@@ -59,6 +59,7 @@ class Course:
         self._drafted = 0
         self._tokens: list[Any] = []
         self._steps: list[Any] = []
+        self._possible: list[Any] = []
         self._matched: Any = None
 
     def drew(self, drawn: Drawn) -> None:
@@ -67,8 +68,12 @@ class Course:
         if drawn.guesses is None or drawn.scores is None:
             self._reach.append(self._reach[-1] * self._alphas)
             return
-        steps = steps_of(drawn.scores.double().cpu().numpy())
-        self._tokens.append(drawn.guesses.cpu().numpy())
+        scores = drawn.scores.double().cpu().numpy()
+        missing = (0, 0), (0, GUESSES - scores.shape[1])  # top-p and the like leave fewer tokens
+        scores = np.pad(scores, missing, constant_values=-np.inf)
+        steps = steps_of(scores)
+        self._possible.append(np.isfinite(scores))
+        self._tokens.append(np.pad(drawn.guesses.cpu().numpy(), missing, mode="edge"))
         self._steps.append(steps)
         self._reach.append(self._reach[-1] * self._pace.shares.of(steps)[:, 0])
 
@@ -111,7 +116,7 @@ class Course:
             return found
         worth = [
             self._reach[j][:, None] * self._pace.shares.of(self._steps[j])[:, 1:]
-            * (self._counts > j)[:, None]
+            * (self._possible[j][:, 1:] & (self._counts > j)[:, None])
             for j in range(chain)
         ]  # fmt: skip
         gains = np.stack(worth, 1).reshape(len(found), -1)  # [n, chain · (k − 1)]

@@ -14,8 +14,9 @@ the first. Schemes are in ``schemes``.
 A row leaves the batch when its answer ends, the last row takes its slot, and the next request
 enters. A round in which a row wants no more than r tokens drafts at most r − 1 for it.
 
-``adaptive`` chooses m by what rounds have taken and drafts were worth (``pace``); or, without a
-pace, for each row by itself, 1 to γ, by theorem 3.8 of Leviathan et al.,
+``adaptive`` chooses m by what rounds have taken and drafts were worth (``pace``), and whether the
+same pass checks other guesses beside the draft (``course``); or, without a pace, m for each row by
+itself, 1 to γ, by theorem 3.8 of Leviathan et al.,
 
     (1 − α^{m+1}) / (1 − α) / (m c + 1),    α = (4 + right) / (5 + right + wrong)
 
@@ -28,7 +29,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ from harness import Place, Prompt
 from harness_specdecode.decoding.course import Course
 from harness_specdecode.decoding.drafters import Drafter, certain
 from harness_specdecode.decoding.pace import Pace, best_length
-from harness_specdecode.decoding.rounds import Round
+from harness_specdecode.decoding.rounds import Answer, Request, Round
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.schemes import Draft, Scheme, Verdict
 from harness_specdecode.decoding.slots import PREFILL_TOKENS, SlotModel
@@ -48,65 +48,6 @@ Passes = Callable[[Sequence[Prompt | None], Sequence[Place]], AbstractContextMan
 def unedited(rows: Sequence[Prompt | None], places: Sequence[Place]) -> AbstractContextManager[Any]:
     """Passes of a model as it is."""
     return nullcontext()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for.
-
-    Args:
-        prompt: Token ids, at least one.
-        key: The request's key in the noise field.
-        limit: Tokens of an answer at most, at least one.
-        asked: The prompt as text, with what the model's other parts say of it.
-    """
-
-    prompt: Sequence[int]
-    key: int
-    limit: int
-    asked: Prompt | None = None
-
-
-@dataclass
-class Answer:
-    """A row while it is written, and afterwards.
-
-    Args:
-        request: What was asked for.
-        tokens: The answer's tokens; the last one may be an end.
-        accepted: Drafted tokens that were written.
-        proposed: Drafted tokens.
-        accepted_at: How often the draft's j-th token was written.
-        target_calls: Forward passes of the target this row took part in; the first one reads its
-            prompt.
-        drafter_calls: Forward passes of the drafter, likewise.
-        near_tie_at: Places in ``tokens`` whose choice was within rounding.
-        seconds: From entering the batch to leaving it.
-    """
-
-    request: Request
-    tokens: list[int] = field(default_factory=list)
-    accepted: int = 0
-    proposed: int = 0
-    accepted_at: list[int] = field(default_factory=list)
-    target_calls: int = 0
-    drafter_calls: int = 0
-    near_tie_at: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-    text: list[int] = field(default_factory=list)  # prompt and answer
-    wrong: int = 0  # drafts in which a token was
-    beside: int = 0  # accepted tokens that stood beside a draft
-    ended: bool = False
-
-    @property
-    def room(self) -> int:
-        """Tokens that may still be written."""
-        return self.request.limit - len(self.tokens)
-
-    @property
-    def near_ties(self) -> int:
-        """Tokens whose choice was within rounding."""
-        return len(self.near_tie_at)
 
 
 class Decoder:
@@ -259,7 +200,7 @@ class Decoder:
                 len(starts), steps=draft.tokens.shape[1] if calls else 0, width=ids.shape[1],
                 written=sum(len(answer.tokens) for answer in rows) - held,
                 drafting=drafted - started, checking=time.perf_counter() - drafted,
-                unread=unread,
+                unread=unread if calls else 0,
             )  # fmt: skip
 
     def _course(self, counts: Sequence[int]) -> Course | None:

@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 
-from harness_specdecode.decoding.shares import Shares
+from harness_specdecode.decoding.shares import MATCHES, Shares
 
 _KEPT = 5  # rounds whose shortest counts
 _FIRST = 2  # rounds without drafts before one is tried
@@ -68,7 +68,7 @@ class Pace:
         self._check: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
         self._draft: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
         self._right, self._looked = _BEGIN
-        self.shares, self.matches = Shares(), Shares()  # by gaps, and by lengths of matches
+        self.shares, self.matches = Shares(), Shares(MATCHES)
         self._done: dict[int, tuple[float, float]] = {}  # tokens, seconds of late rounds
         self._trying = self._untimed = False  # whether the last round was a try, and timed
         self._reading = 0.0  # seconds in which the drafter reads a token, once it did

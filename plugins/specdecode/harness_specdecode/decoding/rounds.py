@@ -1,15 +1,77 @@
-"""One round of drafting and checking: what drafter and target both need of the batch's rows."""
+"""The rows of a batch, and one round of drafting and checking them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from harness import Prompt
+from harness_specdecode.couplings.spots import Spot
 from harness_specdecode.decoding.course import Course
 from harness_specdecode.decoding.sampling import Sampling, along
-from harness_specdecode.decoding.schemes import Draft, Scheme, Spot, Verdict
+from harness_specdecode.decoding.schemes import Draft, Scheme, Verdict
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Args:
+        prompt: Token ids, at least one.
+        key: The request's key in the noise field.
+        limit: Tokens of an answer at most, at least one.
+        asked: The prompt as text, with what the model's other parts say of it.
+    """
+
+    prompt: Sequence[int]
+    key: int
+    limit: int
+    asked: Prompt | None = None
+
+
+@dataclass
+class Answer:
+    """A row while it is written, and afterwards.
+
+    Args:
+        request: What was asked for.
+        tokens: The answer's tokens; the last one may be an end.
+        accepted: Drafted tokens that were written.
+        proposed: Drafted tokens.
+        accepted_at: How often the draft's j-th token was written.
+        target_calls: Forward passes of the target this row took part in; the first one reads its
+            prompt.
+        drafter_calls: Forward passes of the drafter, likewise.
+        near_tie_at: Places in ``tokens`` whose choice was within rounding.
+        seconds: From entering the batch to leaving it.
+    """
+
+    request: Request
+    tokens: list[int] = field(default_factory=list)
+    accepted: int = 0
+    proposed: int = 0
+    accepted_at: list[int] = field(default_factory=list)
+    target_calls: int = 0
+    drafter_calls: int = 0
+    near_tie_at: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    text: list[int] = field(default_factory=list)  # prompt and answer
+    wrong: int = 0  # drafts in which a token was
+    beside: int = 0  # accepted tokens that stood beside a draft
+    ended: bool = False
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be written."""
+        return self.request.limit - len(self.tokens)
+
+    @property
+    def near_ties(self) -> int:
+        """Tokens whose choice was within rounding."""
+        return len(self.near_tie_at)
 
 
 class Round:

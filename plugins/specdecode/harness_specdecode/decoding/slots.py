@@ -206,11 +206,10 @@ class SlotModel:
     @torch.inference_mode()
     def settle(self, rows: Sequence[int], sources: Sequence[int], goals: Sequence[int]) -> None:
         """Let the token at a place of a row's slot stand at another, one token a row."""
-        row, source, goal = (
-            torch.tensor(places, device=self.model.device) for places in (rows, sources, goals)
-        )
+        places = torch.tensor([rows, sources, goals])
         for layer in self._cache.layers:
             for held in (layer.keys, layer.values):
+                row, source, goal = places.to(held.device)
                 held[row, :, goal] = held[row, :, source]
 
     @torch.inference_mode()

@@ -17,8 +17,7 @@ from torch import Tensor
 from harness_specdecode.couplings.agreement import closed_forms, record, sampled_hits
 from harness_specdecode.couplings.couplings import total_variation
 from harness_specdecode.couplings.noise import Noise, request_key
-from harness_specdecode.decoding.decoder import Request
-from harness_specdecode.decoding.rounds import of_width
+from harness_specdecode.decoding.rounds import Request, of_width
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.schemes import GUMBEL, LEVIATHAN, MINHASH
 from harness_specdecode.decoding.slots import SlotModel

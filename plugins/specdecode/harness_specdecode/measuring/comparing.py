@@ -21,8 +21,8 @@ import torch
 
 from harness import HarnessError
 from harness_specdecode.decoding.arguments import check_gamma
-from harness_specdecode.decoding.decoder import Answer, Request
 from harness_specdecode.decoding.drafter_sources import NONE
+from harness_specdecode.decoding.rounds import Answer, Request
 from harness_specdecode.decoding.schemes import GUMBEL, NAMES
 from harness_specdecode.decoding.settings import Settings
 

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from harness._version import __version__
 from harness_specdecode.couplings.theory import Costs
-from harness_specdecode.decoding.decoder import Decoder, Request
+from harness_specdecode.decoding.decoder import Decoder
 from harness_specdecode.decoding.drafters import Drafter, ModelDrafter, NoDrafter, certain
-from harness_specdecode.decoding.rounds import Round
+from harness_specdecode.decoding.rounds import Request, Round
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.decoding.schemes import Draft, scheme_for
 from harness_specdecode.decoding.slots import SlotModel

@@ -21,8 +21,7 @@ from harness import Completion, HarnessError, Place
 from harness_specdecode.couplings.agreement import closed_forms, record, sampled_hits
 from harness_specdecode.couplings.couplings import gumbel_sample
 from harness_specdecode.couplings.noise import request_key
-from harness_specdecode.decoding.decoder import Request
-from harness_specdecode.decoding.rounds import of_width
+from harness_specdecode.decoding.rounds import Request, of_width
 from harness_specdecode.decoding.slots import SlotModel
 from harness_specdecode.requests import DRAWS, TRACE
 

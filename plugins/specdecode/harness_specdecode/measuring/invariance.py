@@ -25,8 +25,8 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import Completion, HarnessError
-from harness_specdecode.decoding.decoder import Answer
 from harness_specdecode.decoding.drafter_sources import NONE
+from harness_specdecode.decoding.rounds import Answer
 from harness_specdecode.decoding.schemes import GUMBEL, scheme_for
 from harness_specdecode.measuring.comparing import Decoding, alike, decode
 from harness_specdecode.requests import BATCH_SIZES, DRAFTERS, GAMMAS, INVARIANCE, OWN

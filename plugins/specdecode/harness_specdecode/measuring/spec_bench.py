@@ -37,8 +37,8 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import Completion, HarnessError, Prompt
-from harness_specdecode.decoding.decoder import Request
 from harness_specdecode.decoding.drafter_sources import NONE
+from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.settings import Settings
 from harness_specdecode.measuring.comparing import Decoding, Run, alike, decode
 from harness_specdecode.requests import CHAT, GROUP, SPEC_BENCH, TURNS

@@ -32,10 +32,11 @@ from harness import Completion, HarnessError, HFWrapper, Prompt, traced
 from harness.models.requests import in_groups, told
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.arguments import NO_USE_CACHE
-from harness_specdecode.decoding.decoder import Answer, Decoder, Request
+from harness_specdecode.decoding.decoder import Decoder
 from harness_specdecode.decoding.drafter_sources import NONE, Source, open_source
 from harness_specdecode.decoding.drafters import CATCH_UP
 from harness_specdecode.decoding.pace import Pace
+from harness_specdecode.decoding.rounds import Answer, Request
 from harness_specdecode.decoding.schemes import GUMBEL, LEVIATHAN, scheme_for
 from harness_specdecode.decoding.settings import Settings, ended, settings_of, stop_test
 from harness_specdecode.decoding.slots import SlotModel, supported

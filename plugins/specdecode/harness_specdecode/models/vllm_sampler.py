@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from harness_specdecode.couplings.noise import Noise
+from harness_specdecode.couplings.spots import Spot
 from harness_specdecode.decoding.rounds import of_width
 from harness_specdecode.decoding.sampling import Sampling, along
-from harness_specdecode.decoding.schemes import Gumbel, Match, Spot
+from harness_specdecode.decoding.schemes import Gumbel, Match
 
 KEY = "speculation"  # of SamplingParams.extra_args
 NOTHING = -1
