@@ -242,7 +242,7 @@ def apart(way: str, work: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=work) as folder:
         (Path(folder) / "student").symlink_to(work / "student")
         command = [sys.executable, __file__, *sys.argv[1:], "--measure", way, "--work", folder]
-        surroundings = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "TQDM_DISABLE": "1"}
+        surroundings = os.environ | {"TQDM_DISABLE": "1"}
         done = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, check=True, env=surroundings
         )
