@@ -100,7 +100,7 @@ def move(draft: Path, place: Path) -> None:
     for path in [*draft.rglob("*"), draft]:
         sync(path)
     draft.replace(place)
-    sync(place.absolute().parent)
+    sync(place.absolute().parent.resolve())
 
 
 def sync(path: Path) -> None:

@@ -14,11 +14,12 @@ from lm_eval.tasks import TaskManager
 
 import harness._autoload  # noqa: F401 -- our models join lm-eval as under the stock command
 from harness.host.task_files import task_folder
+from harness.testbed import resolve
 
 pytestmark = pytest.mark.real
 
 
-def test_four_prompts_end_with_verdicts(smollm2: str, tmp_path: Path) -> None:
+def test_four_prompts_end_with_verdicts(tmp_path: Path) -> None:
     inputs = list(rows.safety_docs(astral_data="testbed").rows)
     probes = [row for row in inputs if row["kind"] == "probe"][:4]
     suite = tmp_path / "four.jsonl"
@@ -31,7 +32,7 @@ def test_four_prompts_end_with_verdicts(smollm2: str, tmp_path: Path) -> None:
     folder = str(task_folder("astral"))
     results = lm_eval.simple_evaluate(
         model="hf",
-        model_args={"pretrained": smollm2, "dtype": "bfloat16"},
+        model_args={"pretrained": resolve("testbed:smollm2"), "dtype": "bfloat16"},
         tasks=["astral_safety"],
         task_manager=TaskManager(include_path=folder, include_defaults=False, metadata=metadata),
         batch_size=4,

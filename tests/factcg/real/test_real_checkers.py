@@ -13,6 +13,7 @@ from harness_factcg.training.options import Options
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from factcg.made_up import write_jsonl
+from harness.testbed import resolve
 
 pytestmark = pytest.mark.real
 
@@ -73,7 +74,8 @@ def test_minilm_becomes_a_checker_whose_scores_are_its_own(tmp_path: Path) -> No
         assert together[pair].score == pytest.approx(float(own), abs=1e-5)
 
 
-def test_smollm2_says_yes_as_often_as_transformers_reads_it(smollm2: str) -> None:
+def test_smollm2_says_yes_as_often_as_transformers_reads_it() -> None:
+    smollm2 = resolve("testbed:smollm2")
     checker = open_checker(smollm2, dtype="float32", device="cpu")
     found = checker.verdicts(PAIRS[:3])
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()

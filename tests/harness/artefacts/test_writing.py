@@ -73,6 +73,14 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["x"]
 
 
+def test_a_folder_appears_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    with appearing(tmp_path / "cache" / "out") as draft:
+        (draft / "a.txt").write_text("a")
+    assert (tmp_path / "disk" / "out" / "a.txt").read_text() == "a"
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "file" / "a"):
