@@ -22,7 +22,7 @@ GUESSES = 3
 _EDGES = np.geomspace(0.1, 6.4, 7)
 STEPS = len(_EDGES) + 1
 _WORTH = 3.0  # looks that the beginning counts for
-_BEGIN = (0.8, 0.1, 0.04)
+_BEGIN = np.array([[0.8], [0.1], [0.04]])
 MATCHES = (0.2, 0.7, 0.4, 0.7, 0.6, 0.7, 0.7, 0.7)
 """Beginnings by the length of a match, 1 to 3: of the token behind it, and of those that follow."""
 
@@ -34,7 +34,7 @@ class Shares:
         begin: Shares before any look: of each guess, or of the first one by its step.
     """
 
-    def __init__(self, begin: Any = np.asarray(_BEGIN)[:, None]) -> None:
+    def __init__(self, begin: Any = _BEGIN) -> None:
         self._looked = np.full((GUESSES, STEPS), _WORTH)
         self._right = self._looked * begin
 
