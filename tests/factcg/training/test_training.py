@@ -216,7 +216,9 @@ def test_the_checkpoint_scores_as_in_training(tmp_path, data):
 
 def test_bfloat16_leaves_the_weights_in_float32(tmp_path, data):
     full = train.train(options(tmp_path, data, out=tmp_path / "full"))
-    half = train.train(options(tmp_path, data, out=tmp_path / "half", dtype="bfloat16"))
+    half = train.train(
+        options(tmp_path, data, out=tmp_path / "half", dtype="bfloat16", device="auto")
+    )
     found = weights(half.folder)
     assert {tensor.dtype for tensor in found.values()} == {torch.float32}
     assert not same(found, weights(full.folder))
