@@ -1,6 +1,6 @@
 """A long generate task with lm-eval's stock hf, and with the models of this project unasked.
 
-    python benchmarks/long_generation.py [--model testbed:smollm2] [--prompts 64] [--tokens 96]
+    python benchmarks/long_generation.py [--model testbed:teacher] [--prompts 64] [--tokens 96]
 
 The prompts are instructions of unequal length, and each answer ends where the model ends it, so
 that a batch's rows do not end together. No row is steered and nothing is drafted; what is compared
@@ -110,7 +110,7 @@ def measure(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="testbed:smollm2", help="id or path, or testbed:NAME")
+    parser.add_argument("--model", default="testbed:teacher", help="id or path, or testbed:NAME")
     parser.add_argument("--data", default="testbed", help="hub, testbed, or an AxBench folder")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=96, help="of an answer, at most")

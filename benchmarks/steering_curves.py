@@ -142,12 +142,15 @@ def median_norm(model: str, dtype: str, layer: int, data: ConceptData) -> float:
 def main() -> None:
     """Read and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", nargs="+", type=Path)
-    parser.add_argument("--data", required=True, help="the folder of the concept data")
+    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("--data", default="testbed", help="testbed, hub, or the concept data")
     parser.add_argument("--model", help="whose norms; id or path, or testbed:NAME")
     parser.add_argument("--steering", type=Path, help="the dictionary that the runs steered with")
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
+    if not options.results:
+        print("no results are named, so there are no curves to print")
+        return
     data = load(run_options({"axbench_data": options.data}))
     words = Words(data)
     told = ", ".join(f"{number}: {area:.3f}" for number, area in words.areas.items())
