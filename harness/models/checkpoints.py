@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ def open_causal(
 
     Raises:
         HarnessError: It cannot be loaded.
+        ArtefactError: It lacks weights.
     """
     from transformers import AutoModelForCausalLM
 
@@ -137,14 +139,34 @@ def open_causal(
     revision = found.revision
     try:
         tokenizer = load_tokenizer(found.words, revision=revision, add_bos_token=add_bos_token)
-        model = AutoModelForCausalLM.from_pretrained(
-            found.place, revision=revision, dtype=dtype, trust_remote_code=False
+        model, info = AutoModelForCausalLM.from_pretrained(
+            found.place,
+            revision=revision,
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     except Exception as cause:  # transformers raises dozens of types
         raise ArtefactError(f"{role}: {not_loaded(pretrained, found.place, cause)}") from cause
+    check_whole(f"{role}: the checkpoint '{pretrained}'", info)
     if found.adapter is not None:
         model = merged(model, found.adapter)
     return model.eval().requires_grad_(False).to(device), tokenizer
+
+
+def check_whole(what: str, info: Mapping[str, Any]) -> None:
+    """Refuse a model some of whose weights transformers has drawn at random, for want of them.
+
+    Args:
+        what: The model, for the message.
+        info: What transformers tells of the loading.
+
+    Raises:
+        ArtefactError: Weights are missing.
+    """
+    if missing := sorted(info["missing_keys"]):
+        names = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
+        raise ArtefactError(f"{what} lacks {names}; it is damaged, or no causal language model")
 
 
 def not_loaded(pretrained: str, place: str, cause: Exception) -> str:

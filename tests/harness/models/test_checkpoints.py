@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from harness.models.checkpoints import load_tokenizer
+from harness import ArtefactError
+from harness.models.checkpoints import load_tokenizer, open_causal
 from harness.testbed import model_path
 
 
@@ -23,3 +25,17 @@ def test_a_tokenizer_that_panics_is_an_error(tmp_path: Path) -> None:
     file.write_text(json.dumps(saved))
     with pytest.raises(ValueError, match="its tokenizer's files are damaged"):
         load_tokenizer(str(folder))
+
+
+def test_missing_weights_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_path("student"), folder)
+    (file,) = folder.glob("*.safetensors")
+    weights = load_file(file)
+    taken = next(name for name in weights if "mlp.up_proj" in name)
+    del weights[taken]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ArtefactError, match=r"^teacher: .* lacks .*mlp\.up_proj.* it is damaged"):
+        open_causal("teacher", str(folder))
+    model, _ = open_causal("teacher", str(model_path("student")))
+    assert model.num_parameters() > 0

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import ArtefactError, HarnessError
-from harness.models.checkpoints import checkpoint_of, load_tokenizer, not_loaded, place_of
+from harness.models.checkpoints import (
+    check_whole,
+    checkpoint_of,
+    load_tokenizer,
+    not_loaded,
+    place_of,
+)
 from harness_taid.network.pruning import LAYERS, layers_of, pruned
 
 SCRATCH = "scratch:"
@@ -155,12 +161,7 @@ def _pretrained(name: str, revision: str, add_bos_token: bool | None) -> tuple[A
         )
     except Exception as cause:  # transformers raises dozens of types
         raise HarnessError(f"--student: {not_loaded(name, place, cause)}") from cause
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ArtefactError(
-            f"--student {name}: its checkpoint lacks {', '.join(missing[:4])}; it is damaged, or "
-            "no causal language model"
-        )
+    check_whole(f"--student {name}: its checkpoint", info)
     return model, tokenizer
 
 
