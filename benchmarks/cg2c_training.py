@@ -293,7 +293,7 @@ def on_file(options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the options and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of data and checkpoints")
+    parser.add_argument("--work", type=Path, default=Path("out/cg2c"), help="data and checkpoints")
     parser.add_argument("--data", type=Path, help="a CG2C file; default the testbed")
     parser.add_argument("--rows", type=int, help="of --data, so many of the first; default all")
     parser.add_argument("--model", default="scratch:3x128")

@@ -221,7 +221,9 @@ def undistilled(options: argparse.Namespace) -> str:
 def main() -> None:
     """Read the options, run what is missing, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of students and results")
+    parser.add_argument(
+        "--work", type=Path, default=Path("out/objectives"), help="students, results"
+    )
     parser.add_argument("--teacher", default="testbed:teacher")
     parser.add_argument("--student", default="testbed:student")
     parser.add_argument("--data", default="testbed", help="as for harness taid distill")

@@ -224,7 +224,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="testbed:smollm2")
-    parser.add_argument("--questions", type=Path, required=True, help="Spec-Bench's question.jsonl")
+    parser.add_argument("--questions", type=Path, help="Spec-Bench's question.jsonl")
     parser.add_argument("--drafters", nargs="+", default=["ngram", "early:4"])
     parser.add_argument("--each", type=int, default=1, help="questions of each category")
     parser.add_argument("--longest", type=int, default=3000, help="characters of a question")
@@ -232,8 +232,14 @@ def main() -> None:
     parser.add_argument("--gamma", type=int, default=5, help="0: the default of either side")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--out", type=Path, required=True, help="lines of answers, kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/spec_bench.jsonl"), help="answers, kept"
+    )
     options = parser.parse_args()
+    if options.questions is None:
+        print("no questions are named, so none are answered")
+        return
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
     print(f"{options.target}, {options.dtype}, γ {options.gamma}; {versions}")
