@@ -145,7 +145,7 @@ def test_a_dictionary_may_lack_concepts_that_are_not_asked_for(
     manifest = json.loads(path.read_text())
     manifest["concepts"] = manifest["concepts"][:2]
     for facts in manifest["methods"].values():
-        for name in {"max_act", "max_act_origin"} & set(facts):
+        for name in {"max_act", "max_act_origin", "norm_median", "norm_largest"} & set(facts):
             facts[name] = facts[name][:2]
     path.write_text(json.dumps(manifest))
     run = {"axbench_data": str(data_folder), "steering": small}
