@@ -67,9 +67,11 @@ def unpacked(file: Path, name: str | None = None) -> Path:
             f"there is no GGUF file {file}; one on the hub is fetched first: hf download "
             f"REPOSITORY {file.name}"
         )
-    folder = cache_folder() / "models" / f"{name or file.stem}-{_digest(file)[:12]}"
-    if folder.is_dir():
-        return folder
+    digits = _digest(file)[:12]
+    folder = cache_folder() / "models" / f"{name or file.stem}-{digits}"
+    for known in (folder, *sorted(folder.parent.glob(f"*-{digits}"))):
+        if known.is_dir() and not known.name.startswith("."):  # the same file by another name
+            return known
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with shared_file(folder):
@@ -119,7 +121,10 @@ def _dequantised(file: Path, draft: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
     except Exception as cause:  # transformers raises dozens of types
-        raise HarnessError(f"{file} cannot be read: {one_line(cause, 240)}") from cause
+        raise HarnessError(
+            f"{file} cannot be read; it is damaged, cut off or of an unknown kind: "
+            f"{one_line(cause, 240)}"
+        ) from cause
     unquantised(model).save_pretrained(draft)
     tokenizer.save_pretrained(draft)
 

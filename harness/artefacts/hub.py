@@ -12,6 +12,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.artefacts.adapters import adapter_in
 from harness.errors import ArtefactError, and_causes, one_line
@@ -32,6 +33,7 @@ _NO_HUB = (
     "what answers in its place is no hub, but perhaps a page that asks for a login: check the "
     "network, the proxy and HF_ENDPOINT"
 )
+_UNFOUND = re.compile("Unable to find 'https?://")  # datasets, of a file at an address
 _OFFLINE = (
     "HF_HUB_OFFLINE is set, and it is not in the cache: unset it and run once with a network; "
     "later runs need none"
@@ -136,14 +138,17 @@ def adapter_on_hub(name: str, revision: str = "main") -> str:
     if Path(name).expanduser().exists() or name.count("/") != 1:
         return name
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         hf_hub_download(name, _ADAPTER, revision=revision)
         return snapshot_download(name, revision=revision, allow_patterns=list(_OF_ADAPTERS))
-    except EntryNotFoundError:  # it is none; or nothing can be had, as whoever opens it will say
-        return name
     except Exception as cause:  # the hub's client raises dozens of types
+        absent = isinstance(cause, EntryNotFoundError)
+        if absent and not isinstance(cause, LocalEntryNotFoundError):
+            return name  # it is no adapter
+        if absent and commit_of(name, revision):
+            return name  # nothing can be had, and a model is in the cache
         raise ArtefactError(
             f"no folder '{name}' is here, and the hub does not give it: {reason(cause, name)}"
         ) from cause
@@ -171,8 +176,9 @@ def _page_of(error: Any) -> str | None:
 def _offline(error: Any, _page: str) -> str | None:
     from huggingface_hub import constants, errors
 
-    unkept = constants.HF_HUB_OFFLINE and isinstance(error, errors.LocalEntryNotFoundError)
-    return _OFFLINE if unkept or isinstance(error, errors.OfflineModeIsEnabled) else None
+    unkept = isinstance(error, errors.LocalEntryNotFoundError) or _UNFOUND.match(str(error))
+    unasked = isinstance(error, errors.OfflineModeIsEnabled)
+    return _OFFLINE if unasked or (constants.HF_HUB_OFFLINE and unkept) else None
 
 
 def _refused(error: Any, page: str) -> str | None:
@@ -244,7 +250,7 @@ def _not_reached(error: Any, page: str) -> str | None:
         return None
     if constants.HF_HUB_OFFLINE:
         return _OFFLINE
-    host = page.split("/", 3)[2]
+    host = urlsplit(page if "://" in page else f"//{page}").netloc
     named = "" if page.startswith(_OFFICIAL) else f" at {host}"
     return (
         f"the hub{named} cannot be reached ({one_line(error, 100)}): check the network, the proxy "

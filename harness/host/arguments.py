@@ -64,7 +64,7 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if gguf.is_gguf(pretrained) and _is_stock(model) and "gguf_file" not in stock:
         return dict(given)  # it may read such files in its own way
     if pretrained.startswith(PATHS) and not Path(pretrained).expanduser().exists():
-        raise HarnessError(f"--model_args pretrained={pretrained}: there is no such folder")
+        raise HarnessError(f"--model_args pretrained={pretrained}: there is no such folder or file")
     adapter = adapter_in(pretrained)
     if adapter and (_is_stock(model) or not stock.isdisjoint(_ADDING)):
         given = {**given, **_with_base(pretrained, adapter, given, stock)}

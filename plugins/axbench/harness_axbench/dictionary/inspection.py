@@ -9,10 +9,10 @@ Worked example: (3, 0) and (1, 1) have the norms 3 and 1.414 and the cosine 0.70
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import HarnessError
 from harness.errors import shown
@@ -170,6 +170,11 @@ def write_csv(lines: Sequence[Vector], path: Path) -> None:
     write_cells(path, header, rows)
 
 
+def _told(name: str, facts: Mapping[str, Any]) -> str:
+    scaled = facts.get("normalise")
+    return f"{name} ({facts['kind']}{f', {scaled}' if scaled else ''})"
+
+
 def summary(found: Dictionary, files: Sequence[File]) -> list[str]:
     """What a dictionary is, in a few lines."""
     model = found.manifest["model"]
@@ -183,8 +188,9 @@ def summary(found: Dictionary, files: Sequence[File]) -> list[str]:
     if data.get("source"):
         lines.append(f"  data     {data['source']}")
     lines.append(f"  concepts {len(found.concepts):,}")
-    kinds = [f"{name} ({found.facts(name)['kind']})" for name in found.methods]
-    lines.append(f"  methods  {', '.join(kinds)}")
+    lines.append(
+        f"  methods  {', '.join(_told(name, found.facts(name)) for name in found.methods)}"
+    )
     lines.append(f"  files    {len(files)} verified, {size:,} bytes; sha256 {found.sha256[:12]}")
     return [_printable(line) for line in lines]
 

@@ -52,9 +52,10 @@ def layers_of(name: str) -> tuple[int, ...]:
         found += range(first, last + 1, step)
     for one, following in pairwise(found):
         if following <= one:
+            wrong = "is named twice" if following == one else f"stands behind block {one}"
             raise HarnessError(
-                f"--student {name}: block {following} stands behind block {one}; name each once, "
-                "in the teacher's order"
+                f"--student {name}: block {following} {wrong}; name each once, in the teacher's "
+                "order"
             )
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from harness import ArtefactError, HarnessError
@@ -68,6 +69,11 @@ def check_name(name: str, *, teacher: str | None, captured: bool) -> None:
                 f"--student {name} takes its form and its tokenizer from a teacher: give --teacher"
             )
     else:
+        kind = name.partition(":")[0] + ":"
+        if ":" in name and (near := get_close_matches(kind, (LAYERS, SCRATCH), n=1)):
+            raise HarnessError(
+                f"--student {name}: there is no such start; did you mean {near[0]}…?"
+            )
         place_of(name)
 
 
