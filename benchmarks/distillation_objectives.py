@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate.state import AcceleratorState
 from harness_taid.data.exchanges import Limits
 from harness_taid.network.pruning import LAYERS, pruned
 from harness_taid.training import distill
@@ -69,7 +68,6 @@ def distilled(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
     """A student's folder, and the seconds that it took if it was made now."""
     objective, settings = contenders(options.steps)[name]
     started = time.monotonic()
-    AcceleratorState._reset_state(reset_partial_state=True)  # lm-eval's models have begun one
     made = distill.distill(
         Options(
             out=options.work / "students" / f"{name}-{seed}",

@@ -81,6 +81,13 @@ def test_accumulating_and_packing_make_no_difference(base, changed):
         torch.testing.assert_close(weights(two.folder)[name], tensor, atol=2e-3, rtol=0)
 
 
+def test_one_process_distils_in_two_precisions(base):
+    whole = distill.distill(replace(base, out=base.out.with_name("whole"), dtype="float32"))
+    half = distill.distill(replace(base, out=base.out.with_name("half"), dtype="bfloat16"))
+    assert losses(half.folder) == pytest.approx(losses(whole.folder), rel=0.05)
+    assert losses(half.folder) != losses(whole.folder)
+
+
 @pytest.mark.parametrize(
     ("objective", "step", "changed"),
     [

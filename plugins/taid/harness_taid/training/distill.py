@@ -150,6 +150,8 @@ def _accelerator(options: Options) -> Any:
     on_gpu = options.device == "auto" and torch.cuda.is_available()
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and on_gpu)
     patience = accelerate.InitProcessGroupKwargs(timeout=timedelta(weeks=1))
+    # what ran in this process before, in whatever precision, has begun one that all would share
+    accelerate.state.AcceleratorState._reset_state()
     try:
         return accelerate.Accelerator(
             cpu=options.device == "cpu",
