@@ -64,10 +64,11 @@ def run(
 
     Ctrl-C keeps what is done; the same command goes on from there.
     """
+    from harness.artefacts.locks import held_since
     from harness.cli import study_screen as screen
     from harness.studies.planning.make import make_plan
     from harness.studies.reading.file import read_study
-    from harness.studies.running import at_work, at_work_since
+    from harness.studies.running import at_work
 
     if executor not in _EXECUTORS:
         raise HarnessError(f"--executor {executor}: there are {', '.join(_EXECUTORS)}")
@@ -79,7 +80,7 @@ def run(
         plan = make_plan(read, tree)
         units = plan.to_do(only or ())
         if status:
-            screen.show_status(plan, at_work_since(read.out))
+            screen.show_status(plan, held_since(read.out))
         else:
             plan.write_configs()
             screen.show_commands(plan, units)

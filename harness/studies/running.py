@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.artefacts.locks import alone, held_since
+from harness.artefacts.locks import alone
 from harness.artefacts.reading import read_record
 from harness.artefacts.writing import check_writable, write_json
 from harness.errors import one_line
@@ -99,15 +99,6 @@ def run_plan(
         raise
     ended = {outcome.unit for outcome in outcomes}
     return Ended(outcomes, [unit for unit in units if unit.name not in ended])
-
-
-def at_work_since(out: Path) -> float | None:
-    """When the process that works in a study's folder began; None where none does.
-
-    Raises:
-        HarnessError: That cannot be found out.
-    """
-    return held_since(out)
 
 
 def failure(unit: Unit) -> Failure | None:

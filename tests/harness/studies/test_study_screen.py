@@ -10,8 +10,9 @@ import pytest
 from written_studies import STEERING, Instant, planned
 
 from harness import HarnessError
+from harness.artefacts.locks import held_since
 from harness.cli import study_screen as screen
-from harness.studies.running import at_work, at_work_since, run_plan
+from harness.studies.running import at_work, run_plan
 from harness.studies.units import Outcome
 
 
@@ -88,9 +89,9 @@ def test_what_is_at_work_is_told_while_another_process_runs_it(
 ) -> None:
     plan = planned(tmp_path)
     run_plan(plan, plan.to_do(), Instant(["vectors"]))
-    assert at_work_since(plan.study.out) is None
+    assert held_since(plan.study.out) is None
     with at_work(plan.study.out):
-        began = at_work_since(plan.study.out)
+        began = held_since(plan.study.out)
         assert began is not None and abs(time.time() - began) < 60
         note = plan.units[0].log.with_suffix(".failed.json")
         os.utime(note, (began - 60, began - 60))  # it failed in an earlier run, and is tried again

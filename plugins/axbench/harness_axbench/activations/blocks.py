@@ -8,7 +8,7 @@ there and runs only what lies above.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from harness import HarnessError, block
-from harness.models.blocks import blocks, hidden_of, inputs_at, with_hidden
+from harness.models.blocks import (
+    blocks,
+    forward_replaced,
+    hidden_of,
+    inputs_at,
+    with_hidden,
+)
 from harness.models.last_block import read_at
 
 
@@ -153,7 +159,7 @@ class UpperBlocks:
 
         with ExitStack() as stack:
             for lower in list(blocks(self.model))[: self.layer + 1]:
-                stack.enter_context(_forward_replaced(lower, bypass))
+                stack.enter_context(forward_replaced(lower, bypass))
             ids = torch.zeros_like(mask, dtype=torch.long)
             return self.model(
                 input_ids=ids,
@@ -161,15 +167,3 @@ class UpperBlocks:
                 use_cache=False,
                 **positions(self.model, mask),
             )
-
-
-@contextmanager
-def _forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    own = module.__dict__.get("forward")  # accelerate puts its own on an instance
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
-        if own is not None:
-            module.forward = own

@@ -33,8 +33,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from harness.models.blocks import forward_replaced
 
 ROWS = 64
 """Rows whose skewed products are computed at once; they stay in a core's cache."""
@@ -54,18 +56,8 @@ def fused(model: Any) -> Iterator[None]:
             buffers: dict[tuple[int, ...], Tensor] = {}
             for module in model.modules():
                 if type(module).__name__ == "DisentangledSelfAttention" and module.pos_att_type:
-                    stack.enter_context(replaced(module, _Attention(module, buffers)))
+                    stack.enter_context(forward_replaced(module, _Attention(module, buffers)))
         yield
-
-
-@contextmanager
-def replaced(module: nn.Module, forward: Any) -> Iterator[None]:
-    """Give one module another ``forward`` while the context lasts."""
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        del module.__dict__["forward"]
 
 
 def by_head(states: Tensor, heads: int) -> Tensor:

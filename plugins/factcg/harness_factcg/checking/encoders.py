@@ -16,7 +16,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from harness_factcg.checking.disentangled import by_head, fused, replaced
+from harness.models.blocks import forward_replaced
+from harness_factcg.checking.disentangled import by_head, fused
 
 _FIRST = {
     "BertForSequenceClassification",
@@ -51,9 +52,9 @@ def first_alone(model: Any) -> Iterator[None]:
         if type(model).__name__ in _FIRST:
             attention = model.base_model.encoder.layer[-1].attention
             if model.config.model_type == "deberta-v2":
-                stack.enter_context(replaced(attention, partial(_asked, attention.forward)))
+                stack.enter_context(forward_replaced(attention, partial(_asked, attention.forward)))
             elif model.config._attn_implementation == "sdpa" and not model.config.is_decoder:
-                stack.enter_context(replaced(attention, partial(_attended, attention)))
+                stack.enter_context(forward_replaced(attention, partial(_attended, attention)))
         yield
 
 

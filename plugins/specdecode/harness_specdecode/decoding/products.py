@@ -11,11 +11,13 @@ two kernels do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from harness.models.blocks import forward_replaced
 
 _LEAST = 1 << 17  # weights: with fewer, calling takes longer than multiplying
 
@@ -34,13 +36,10 @@ def quick_products(layers: Sequence[nn.Linear]) -> Iterator[None]:
     Args:
         layers: Of ``quick_layers``.
     """
-    for layer in layers:
-        vars(layer)["forward"] = partial(_product, layer)
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for layer in layers:
-            del vars(layer)["forward"]
+            stack.enter_context(forward_replaced(layer, partial(_product, layer)))
+        yield
 
 
 def _gains(layer: nn.Linear) -> bool:
