@@ -135,7 +135,10 @@ def open_causal(
     """
     from transformers import AutoModelForCausalLM
 
-    found = checkpoint_of(pretrained, revision)
+    try:
+        found = checkpoint_of(pretrained, revision)
+    except ArtefactError as cause:
+        raise ArtefactError(f"{role}: {cause}") from cause
     revision = found.revision
     try:
         tokenizer = load_tokenizer(found.words, revision=revision, add_bos_token=add_bos_token)

@@ -139,7 +139,7 @@ def test_embeddings_stay_tied(tmp_path):
         ("layers:0-4/0", "numbers from 0"),
         ("layers:0,,1", "numbers from 0"),
         ("layers:4-2", "4-2 runs backwards"),
-        ("layers:0,2,2", "block 2 stands behind block 2; name each once"),
+        ("layers:0,2,2", "block 2 is named twice; name each once"),
         ("layers:0,3,1", "block 1 stands behind block 3; name each once"),
     ],
 )
