@@ -24,7 +24,7 @@ from harness.host.task_files import task_files
 
 GROUP = "paperharness"
 _COMPOSING = "harness.models.composing"
-KINDS = ("model", "task", "filter", "metric", "aggregation", "command")
+KINDS = ("model", "engine", "task", "filter", "metric", "aggregation", "command")
 
 
 @dataclass
@@ -136,6 +136,9 @@ class PluginRegistrar:
                 made = f"{_COMPOSING}:{backend}_{name.replace('-', '_')}"
                 self._claim("model", f"{backend}-{name}", made)
                 self._plugin.parts[backend, name] = Part(_checked(target), stage)
+
+    def engine(self, name: str, target: str) -> None:
+        self._claim("engine", name, _checked(target))
 
     def tasks(self, folder: Path) -> None:
         files = [file for file in task_files(folder) if file.name]

@@ -35,6 +35,12 @@ class Registrar(Protocol):
         (writes answers itself). ``hf`` and ``vllm`` are the mixins for those of lm-eval's models.
         """
 
+    def engine(self, name: str, target: str) -> None:
+        """A part of vLLM's engine, a class as ``harness.engine.parts.EnginePart`` says.
+
+        An engine has it whose ``additional_config`` names it.
+        """
+
     def tasks(self, folder: Path) -> None:
         """A folder of task YAMLs (searched recursively): ``lm_eval --tasks …``."""
 

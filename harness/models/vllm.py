@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from harness.engine.parts import KEY
 from harness.errors import HarnessError
 from harness.models.requests import Prompt, in_groups
 from harness.models.wrapping import Wrapper
@@ -29,6 +30,19 @@ def refuse_settings(model: str, given: Mapping[str, Any], kept: Kept) -> None:
         found = given.get(name, value)
         if found != value and not (value in (None, False) and not found):
             raise HarnessError(f"{model} does not run with {name}={found}: {reason}")
+
+
+def with_part(name: str, settings: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The engine's settings, with a part of its own (``engine.parts``).
+
+    Args:
+        name: Of the part, as its plugin gave it.
+        settings: Of the part.
+        kwargs: The engine's settings.
+    """
+    config = dict(kwargs.get("additional_config") or {})
+    config[KEY] = dict(config.get(KEY, {})) | {name: dict(settings)}
+    return dict(kwargs) | {"additional_config": config}
 
 
 def need_runner_v1(who: str) -> None:
@@ -124,7 +138,7 @@ class VLLMWrapper(Wrapper):
         return bool(self.engine_config.device_config.device_type == "cpu")
 
     def in_workers(self, target: str, *args: Any) -> list[Any]:
-        """Call a function in each of the engine's workers (see ``vllm_worker.Worker``).
+        """Call a function in each of the engine's workers (see ``engine.worker.Worker``).
 
         Raises:
             HarnessError: The function has raised one.

@@ -15,6 +15,7 @@ def register(registrar: Registrar) -> None:
         hf="harness_axbench.models.hf:SteeringMixin",
         vllm="harness_axbench.models.vllm:VLLMSteeringMixin",
     )
+    registrar.engine("steering", "harness_axbench.engine.part:SteeringPart")
     registrar.model("proxy", "harness_axbench.assessing.proxy:Proxy")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(

@@ -412,8 +412,6 @@ def test_what_a_running_engine_refuses(lm: Any, tmp_path: Path) -> None:
         ({"concept": 1}, r"pass both or neither"),
         ({"positions": "3"}, r"positions=3 is not one of"),
         ({"intervention": "set"}, r"intervention=set is not one of"),
-        ({"enforce_eager": False}, r"enforce_eager=False: the hook .* eager mode"),
-        ({"pipeline_parallel_size": 2}, r"pipeline_parallel_size=2: use tensor_parallel_size"),
         ({"data_parallel_size": 2}, r"data_parallel_size=2: use tensor_parallel_size"),
         ({"speculative_config": {"model": "x"}}, r"speculative_config=.*vllm-steered\+speculative"),
         ({"lora_local_path": "x"}, r"lora_local_path=x: an adapter"),
@@ -440,7 +438,6 @@ def test_what_is_refused_before_an_engine_starts(
     ("name", "value", "message"),
     [
         ("VLLM_USE_V1", "0", "needs vLLM's engine V1; unset VLLM_USE_V1"),
-        ("VLLM_USE_V2_MODEL_RUNNER", "1", "model runner V1; unset VLLM_USE_V2_MODEL_RUNNER"),
     ],
 )
 def test_engines_of_another_kind_are_refused(

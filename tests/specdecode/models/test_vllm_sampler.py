@@ -19,9 +19,9 @@ from harness_specdecode.models.vllm_sampler import KEY, NOTHING, Drawn, Invarian
 from harness_specdecode.models.vllm_worker import KNOWN, attach
 from scipy.stats import chisquare
 
+from harness.engine.worker import Worker
 from harness.errors import HarnessError
 from harness.models.vllm import RUNNER
-from harness.models.vllm_worker import Worker
 from harness.testbed import model_path
 
 V = 12

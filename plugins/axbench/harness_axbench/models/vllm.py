@@ -3,8 +3,8 @@
     lm_eval --model vllm-steered --model_args pretrained=M,steering=DIR,method=diffmean --tasks …
 
 Requests of different concept and factor, and requests that are not steered, share the engine's
-steps; a hook inside vLLM's workers (``vllm_worker``) edits each token as its request asks. The
-directions go to the workers once, by the dictionary's path; a request carries a few numbers.
+steps; an operator inside vLLM's compiled model (``engine``) edits each token as its request asks.
+The directions go to the workers once, by the dictionary's path; a request carries a few numbers.
 
 vLLM keeps computed prefixes. They depend on the steering, so a steered request's prefix is salted
 with it: equal steering shares, other steering does not, and unsteered requests share as usual.
@@ -12,8 +12,8 @@ with it: equal steering shares, other steering does not, and unsteered requests 
 Drafted tokens (``vllm-steered+speculative``) are steered like any others: they are scheduled tokens
 whose positions are known. The drafter stays unsteered.
 
-The engine runs in eager mode, and with tensor parallelism only. What would split or replay the
-steps in another way is refused, and so is whatever does not steer by directions.
+The engine compiles its model and captures CUDA graphs as it does without steering. What would split
+a step in a way that nobody has followed is refused, and so is what does not steer by directions.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import HarnessError, VLLMWrapper
+from harness.engine.worker import WORKER
 from harness.models.requests import notes_of
-from harness.models.vllm import Asked
-from harness.models.vllm_worker import WORKER
-from harness_axbench.models.vllm_batch import Edit
+from harness.models.vllm import Asked, with_part
+from harness_axbench.dictionary.directions import LINEAR
+from harness_axbench.engine.edits import edit_of, message_of, salt_of
+from harness_axbench.engine.part import NAME as PART
 from harness_axbench.models.vllm_settings import NAME, check
 from harness_axbench.models.wrapping import SteeringPart
 from harness_axbench.requests import STEERING, wants_detection
 from harness_axbench.steering.positions import Positions
-from harness_axbench.steering.steering import ADD, Steering
 
-_ATTACH = "harness_axbench.models.vllm_worker:load_steering"
+_LOAD = "harness_axbench.engine.part:load_steering"
 
 
 class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
@@ -48,11 +49,17 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
     def attach(self) -> None:
         self._positions = Positions.parse(self.plan.positions)
         found = self.plan.found
-        self.in_workers(_ATTACH, str(found.folder.resolve()), self.plan.method, found.sha256)
+        self.in_workers(_LOAD, str(found.folder.resolve()), self.plan.method, found.sha256)
 
     def checked(self, pretrained: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         check(self.plan, pretrained, kwargs)
-        return kwargs | {"enforce_eager": True, "worker_extension_cls": WORKER}
+        found, facts = self.plan.found, self.plan.found.facts(self.plan.method)
+        shape = {
+            "layer": found.layer,
+            "concepts": len(found.concepts),
+            "activation": facts.get("activation", LINEAR),
+        }
+        return with_part(PART, shape, kwargs) | {"worker_extension_cls": WORKER}
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         if any(map(wants_detection, requests)):
@@ -79,21 +86,7 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
                 )
             edit = edit_of(steering, self._positions, len(one.tokens))
             if edit is not None:
-                one.send(*edit.message())
-                one.salts.append(f"{self.plan.found.sha256}:{self.plan.method}:{edit}")
+                one.send(*message_of([edit]))
+                one.salts.append(salt_of(self.plan.found.sha256, self.plan.method, [edit]))
             if one.prompt is not None and not one.scores and not self.on_cpu:
                 one.sampling.seed = one.sampling.seed or one.prompt.seed
-
-
-def edit_of(steering: Steering | None, positions: Positions, prompt: int) -> Edit | None:
-    """What the workers do to a request; None where it is nothing.
-
-    Args:
-        steering: How the request is steered.
-        positions: Where.
-        prompt: Number of the prompt's tokens.
-    """
-    if steering is None or (steering.intervention == ADD and steering.scale == 0):
-        return None
-    begin, end = positions.span(prompt)
-    return Edit(steering.place, steering.scale, steering.intervention, begin, end)

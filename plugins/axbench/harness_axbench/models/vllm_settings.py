@@ -8,8 +8,8 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.hub import unopened
-from harness.models.vllm import Kept, need_runner_v1, refuse_settings
-from harness.models.vllm_worker import WORKER
+from harness.engine.worker import WORKER
+from harness.models.vllm import Kept, refuse_settings
 from harness.testbed import resolve
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.steering.plan import Plan
@@ -18,12 +18,11 @@ NAME = "vllm-steered"
 
 # An engine setting that is not supported: the value it must keep, and why.
 _KEPT: Kept = {
-    "enforce_eager": (True, "the hook on the model runs in eager mode"),
-    "pipeline_parallel_size": (1, "use tensor_parallel_size"),
     "data_parallel_size": (1, "use tensor_parallel_size, or several runs"),
     "prefill_context_parallel_size": (1, "tokens of a request are split"),
     "decode_context_parallel_size": (1, "tokens of a request are split"),
     "enable_dbo": (False, "steps are split"),
+    "kv_sharing_fast_prefill": (False, "later blocks run on some of a step's tokens"),
     "speculative_config": (None, "use vllm-steered+speculative, with drafter="),
     "kv_transfer_config": (None, "computed prefixes of other engines are not steered alike"),
     "enable_lora": (False, "an adapter moves the activations that directions were read from"),
@@ -52,7 +51,6 @@ def check(plan: Plan, pretrained: str, kwargs: Mapping[str, Any]) -> None:
     refuse_settings(NAME, kwargs, _KEPT)
     if os.environ.get("VLLM_USE_V1") == "0":
         raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
-    need_runner_v1(NAME)
     _check_shape(plan, resolve(pretrained), kwargs)
 
 

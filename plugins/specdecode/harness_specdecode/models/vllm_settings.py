@@ -11,9 +11,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from harness import HarnessError
 from harness.artefacts.hub import unopened
+from harness.engine.worker import WORKER
 from harness.models.checkpoints import load_tokenizer
 from harness.models.vllm import Kept, need_runner_v1, refuse_settings
-from harness.models.vllm_worker import WORKER
 from harness_specdecode.decoding.drafter_sources import (
     EARLY,
     NGRAM,

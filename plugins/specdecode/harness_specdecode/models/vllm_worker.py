@@ -1,6 +1,6 @@
 """The part of ``vllm-speculative`` with ``invariant=true`` that runs inside vLLM's workers.
 
-One remote call (``harness.models.vllm_worker``) puts the drafter-invariant sampler
+One remote call (``harness.engine.worker``) puts the drafter-invariant sampler
 (``vllm_sampler``) in the place of two methods:
 
     GPUModelRunner._sample(logits, spec_decode_metadata)

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 
-WORKER = "harness.models.vllm_worker.Worker"
+WORKER = "harness.engine.worker.Worker"
 
 
 class Worker:
