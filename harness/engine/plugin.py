@@ -6,48 +6,63 @@ Two of its methods get one step more, which does nothing for an engine without p
     InputProcessor.process_inputs    afterwards the parts check the request
 
 The former is each executor's way to a worker: in its process, in another one, or through Ray. What
-the latter raises ends one request; the server answers it with status 400.
+the latter raises ends one request; the server answers it with status 400. A vLLM in which one of
+them has moved is left as it is, and runs; an engine of it that asks for a part is refused.
 """
 
 from __future__ import annotations
 
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
-from harness.engine.parts import parts_of
+from harness.engine.parts import EnginePart, Settings, parts_of
 from harness.engine.seams import need
+from harness.errors import HarnessError, one_line
 
 _DONE = "_paperharness"  # the mark on a method that has its step
 
+_moved: list[str] = []
+"""What this vLLM has not got."""
+
 
 def register() -> None:
-    """Give vLLM's methods their step; once, however often it is called.
-
-    Raises:
-        HarnessError: This vLLM has not got one of them.
-    """
-    from vllm.v1.engine.input_processor import InputProcessor
-    from vllm.v1.worker.worker_base import WorkerWrapperBase
-
-    need(InputProcessor, "process_inputs")
-    _stepped(WorkerWrapperBase, "load_model", _loading)
-    _stepped(InputProcessor, "process_inputs", _processing)
+    """Give vLLM's methods their step; once, however often it is called."""
+    _moved.clear()
+    _step("vllm.v1.worker.worker_base", "WorkerWrapperBase", "load_model", "init_worker", _loading)
+    front = "vllm.v1.engine.input_processor"
+    _step(front, "InputProcessor", "process_inputs", "process_inputs", _processing)
 
 
-def _stepped(owner: Any, name: str, make: Any) -> None:
-    stock = getattr(owner, name, None)
+def _step(module: str, owner: str, name: str, known: str, make: Any) -> None:
+    """Put a step behind a method; ``known`` is one that the class has by itself."""
+    try:
+        found = getattr(import_module(module), owner)
+        need(found, known)
+    except (ImportError, AttributeError, HarnessError) as cause:
+        _moved.append(one_line(cause))
+        return
+    stock = getattr(found, name, None)
     if not hasattr(stock, _DONE):
         made = make(stock)
         setattr(made, _DONE, True)
-        setattr(owner, name, made)
+        setattr(found, name, made)
+
+
+def _parts(config: Any) -> list[tuple[EnginePart, Settings]]:
+    found = parts_of(config)
+    if found and _moved:
+        raise HarnessError(_moved[0])
+    return found
 
 
 def _loading(_stock: Any) -> Any:
     """The wrapper hands every method on to its worker, this one too until now."""
 
     def load_model(self: Any, *args: Any, **kwargs: Any) -> Any:
+        parts = _parts(self.vllm_config)
         found = self.worker.load_model(*args, **kwargs)
-        for part, settings in parts_of(self.vllm_config):
+        for part, settings in parts:
             part.attach(self.worker.model_runner, settings)
         return found
 
@@ -58,7 +73,7 @@ def _processing(stock: Any) -> Any:
     @wraps(stock)
     def process_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = stock(self, *args, **kwargs)
-        for part, settings in parts_of(self.vllm_config):
+        for part, settings in _parts(self.vllm_config):
             part.admit(request, settings)
         return request
 

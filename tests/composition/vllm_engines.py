@@ -64,7 +64,8 @@ def main(dictionary: str, student: str, out: str) -> None:
         "ngram": ("vllm-steered+speculative", {"drafter": "ngram", "invariant": True}),
     }
     for name, (model, more) in engines.items():
-        lm = compose(model)("testbed:teacher", **common, **more)
+        eager = {"enforce_eager": name != "model"}  # that one is compiled, as by default
+        lm = compose(model)("testbed:teacher", **common, **more, **eager)
         found[name] = answers(lm, sampled=more.get("invariant", False))
         (one,) = lm.generate_until(asked(GREEDY)[:1], disable_tqdm=True)
         found[name]["trace"] = trace_of(one)

@@ -1,4 +1,4 @@
-"""vllm-steered on a real CPU engine, against hf-steered and against plain vLLM."""
+"""vllm-steered on a real CPU engine, compiled, against hf-steered and against plain vLLM."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from harness_axbench.methods import editor_for
 from harness_axbench.options import run_options
 from harness_axbench.steering.plan import choose
 from harness_axbench.steering.positions import Positions
+from harness_axbench.steering.steering import KINDS
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
@@ -93,8 +94,6 @@ def stopping(lm: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lm(steering: Path) -> Iterator[Any]:
-    from harness import compose
-
     SteeredVLLM = compose("vllm-steered")
 
     made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
@@ -275,24 +274,58 @@ def test_positions_equal_hf(lm: Any, hf: SteeredHF, positions: str, intervention
     assert tokens(under(lm, **changes), requests) == tokens(under(hf, **changes), requests)
 
 
-def test_interventions_share_a_step(lm: Any, hf: SteeredHF) -> None:
-    """A request brings its own intervention along, whatever others of its step do."""
-    kinds = ("add", "clamp", "null_out")
-    requests = [generation(c, 0.6, ASKED[c % 4]) for c in range(6)]
-    chosen = [kinds[c % 3] for c in range(6)]
-    other = copy.copy(lm)
-    plans = iter([replace(lm.plan, intervention=kind) for kind in chosen])
+def each_its_own(lm: Any, requests: list[Any]) -> list[str]:
+    """Answers where request i has intervention i, in turn, all in one batch."""
+    plans = iter([replace(lm.plan, intervention=KINDS[i % 4]) for i in range(len(requests))])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "harness_axbench.models.wrapping.choose",
             lambda _plan, request, warned: choose(next(plans), request, warned),
         )
-        together = tokens(other, requests)
-    alone = [
-        tokens(under(hf, intervention=kind), [request])[0]
-        for kind, request in zip(chosen, requests, strict=True)
-    ]
-    assert together == alone
+        return tokens(copy.copy(lm), requests)
+
+
+def crossed() -> list[Any]:
+    """8 concepts × 4 factors × 4 interventions, each pair of them in 32 requests."""
+    found = mixed()
+    return [found[8 * (i % 4) + (i // 4 + i) % 8] for i in range(32)]
+
+
+def test_interventions_share_a_step(lm: Any, hf: SteeredHF) -> None:
+    """A request brings its own intervention along, whatever others of its step do."""
+    together = each_its_own(lm, crossed())
+    for i, kind in enumerate(KINDS):
+        own = crossed()[i::4]
+        assert together[i::4] == tokens(under(hf, intervention=kind), own)
+    assert len(set(together)) > 16
+
+
+def test_an_engine_that_does_not_compile_answers_alike(lm: Any, steering: Path) -> None:
+    eager = {"enforce_eager": True, "max_num_batched_tokens": 4096}  # whole prompts in a step
+    made = compose("vllm-steered")(
+        TEACHER, steering=str(steering), method="diffmean", **ENGINE | eager
+    )
+    with stopping(made):
+        assert each_its_own(made, crossed()) == each_its_own(lm, crossed())
+
+
+def test_what_was_compiled_without_steering_is_not_taken(
+    hf: SteeredHF, steering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the other way round; the same settings, one cache of compiled models."""
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path))
+    from lm_eval.models.vllm_causallms import VLLM
+
+    compiled = tmp_path / "torch_compile_cache" / "torch_aot_compile"
+    asked = [generation(None, None, one) for one in ASKED]
+    with stopping(VLLM(str(model_path("teacher")), **ENGINE)) as plain:
+        before = tokens(plain, asked)
+    assert len(list(compiled.iterdir())) == 1
+    steered = compose("vllm-steered")
+    with stopping(steered(TEACHER, steering=str(steering), method="diffmean", **ENGINE)) as made:
+        assert tokens(made, mixed()) == tokens(hf, mixed())
+        assert tokens(made, asked) == before
+    assert len(list(compiled.iterdir())) == 2
 
 
 def scored(kind: str, concept: int | None, factor: float | None, *words: str) -> Any:
