@@ -309,6 +309,24 @@ def test_an_engine_that_does_not_compile_answers_alike(lm: Any, steering: Path) 
         assert each_its_own(made, crossed()) == each_its_own(lm, crossed())
 
 
+@pytest.mark.slow  # two workers share the machine's cores
+@pytest.mark.parametrize(
+    "ranks",
+    [
+        {"tensor_parallel_size": 2, "enforce_eager": True},
+        {"pipeline_parallel_size": 2},  # vLLM 0.32 on a CPU has no other way to start it
+    ],
+)
+def test_engines_of_two_ranks(
+    lm: Any, steering: Path, ranks: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rank that has the block edits it, or both do, each its copy."""
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    settings = {"steering": str(steering), "method": "diffmean"} | ENGINE | ranks
+    with stopping(compose("vllm-steered")(TEACHER, **settings)) as made:
+        assert each_its_own(made, crossed()) == each_its_own(lm, crossed())
+
+
 def test_what_was_compiled_without_steering_is_not_taken(
     hf: SteeredHF, steering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
