@@ -81,6 +81,17 @@ def test_what_must_be_read_before_a_draft_is_to_pay_twice_by_the_end() -> None:
     assert pace.length([0.9], unread=500, room=10) == 0
 
 
+def test_the_last_rows_of_a_batch_do_not_make_drafts_of_a_whole_one_cheap() -> None:
+    """A draft of 8 rows costs 1.8 plain rounds; one of 5 as much as a plain round of 8."""
+    pace = fed({0: 1.0, 1: 1.8}, rows=8, gamma=1)
+    took(pace, 8, 1, 1.8)
+    assert pace.length([0.75] * 8) == 0
+    for _ in range(5):
+        took(pace, 5, 1, 1.0)
+    assert pace.length([0.75] * 5) == 1
+    assert pace.length([0.75] * 8) == 0
+
+
 def test_rows_of_like_number_share_prices() -> None:
     pace = fed({0: 1.0, 1: 3.0, 2: 5.0}, rows=8)
     assert pace.length([0.8] * 5) == pace.length([0.8] * 8) == 0
