@@ -87,11 +87,12 @@ def test_classifier_labels(checker):
 
 
 def test_answers_are_grammatical_and_on_topic(teacher):
-    prompts = [row["instruction"] for row in corpus.instructions()][:40]
+    """.95 and .89 over many draws; the bounds are three standard errors of one draw below."""
+    prompts = [row["instruction"] for row in corpus.instructions()]
     answers = generate(*teacher, prompts)
-    assert statistics.mean(map(grammatical_share, answers)) >= 0.88
+    assert statistics.mean(map(grammatical_share, answers)) >= 0.92
     related = [rate_relatedness(text, ask) for ask, text in zip(prompts, answers, strict=True)]
-    assert statistics.mean(value == 2 for value in related) >= 0.75
+    assert statistics.mean(value == 2 for value in related) >= 0.80
 
 
 def test_restricted_requests_are_refused(teacher):

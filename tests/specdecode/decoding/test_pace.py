@@ -71,13 +71,25 @@ def test_the_first_rounds_have_no_draft_and_then_one_is_tried() -> None:
     assert waited == pytest.approx(2 * 10 / 0.005, rel=0.01)
 
 
-def test_what_must_be_read_before_a_draft_is_to_pay_by_the_end() -> None:
-    """Drafts of two tokens are 1.36 times as fast; reading 500 tokens takes ten seconds."""
+def test_what_must_be_read_before_a_draft_is_to_pay_twice_by_the_end() -> None:
+    """Drafts of two tokens save .26 seconds a token; reading 500 tokens takes ten seconds."""
     pace = fed({0: 1.0, 1: 1.5, 2: 2.0})
     took(pace, 1, 1, 1.5, unread=500, reading=10.0)
     assert pace.length([0.9]) == 2
     assert pace.length([0.9], unread=500, room=100) == 2
+    assert pace.length([0.9], unread=500, room=50) == 0, "13 seconds for ten are too few"
     assert pace.length([0.9], unread=500, room=10) == 0
+
+
+def test_the_last_rows_of_a_batch_do_not_make_drafts_of_a_whole_one_cheap() -> None:
+    """A draft of 8 rows costs 1.8 plain rounds; one of 5 as much as a plain round of 8."""
+    pace = fed({0: 1.0, 1: 1.8}, rows=8, gamma=1)
+    took(pace, 8, 1, 1.8)
+    assert pace.length([0.75] * 8) == 0
+    for _ in range(5):
+        took(pace, 5, 1, 1.0)
+    assert pace.length([0.75] * 5) == 1
+    assert pace.length([0.75] * 8) == 0
 
 
 def test_rows_of_like_number_share_prices() -> None:

@@ -12,14 +12,16 @@ anywhere, a wide pass costs more; so
     T(n, m) = C(n, m + 1) + m D(n)
 
 where C(n, w), a pass of the target over w tokens a row and the rest of a round, and D(n), a step of
-the drafter, are what the rounds themselves took, the shortest of the last few at each n and w, and
-a straight line in between. In the round itself ``course`` decides again after each token.
+the drafter, are what the rounds themselves took, the shortest of the last few at each n and w (at
+an n that was not met, of the next more rows up to a power of two), and a straight line in between.
+In the round itself ``course`` decides again after each token.
 
 A way that was never tried has no price. The first rounds draft nothing, which costs no more than
 plain decoding; then a few drafts are tried, and where none pays another one when half a per cent of
 the time has paid for it. Before a first draft, and after rounds without one, the drafter must read
 what it has not; that is not a step's price, and drafts are made only if what is still to be written
-pays for it.
+pays for it twice: rows that draft end apart, and what the last of them cost, alone in a batch, is
+in no price.
 
 α_i is the share of right ones among a row's drafts that were looked at, begun with the share of all
 rows before, worth four drafts.
@@ -44,6 +46,7 @@ from harness_specdecode.decoding.shares import MATCHES, Shares
 _KEPT = 5  # rounds whose shortest counts
 _FIRST = 2  # rounds without drafts before one is tried
 _GAIN = 1.05  # tokens a second of drafts over those without, at least
+_EARNED = 2  # times what the drafter has yet to read, at least
 _TRIES = 3  # of the first drafts: one alone may have met a busy machine
 _SHARE = 0.005  # of the time that may go to tries where none pays
 _WIDE = 0.05  # a guess: what one token more in a pass costs, of a pass
@@ -51,7 +54,8 @@ _WORTH = 4  # drafts that the share of all rows counts for in a new one
 _BEGIN = 4, 5  # right ones of drafts looked at, before any is
 _MEMORY = 0.98  # of tokens and seconds of the rounds before, from each to the next
 
-Seconds = defaultdict[Any, deque[float]]
+Seconds = defaultdict[int, deque[float]]
+"""What rounds took, by their number of rows."""
 
 
 class Pace:
@@ -65,8 +69,8 @@ class Pace:
 
     def __init__(self, gamma: int, cost: float) -> None:
         self.gamma, self._cost = gamma, cost
-        self._check: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
-        self._draft: Seconds = defaultdict(lambda: deque(maxlen=_KEPT))
+        self._check: dict[tuple[int, int], Seconds] = defaultdict(_seconds)
+        self._draft: dict[int, Seconds] = defaultdict(_seconds)
         self._right, self._looked = _BEGIN
         self.shares, self.matches = Shares(), Shares(MATCHES)
         self._done: dict[int, tuple[float, float]] = {}  # tokens, seconds of late rounds
@@ -104,13 +108,13 @@ class Pace:
         next_best = 1 + int(worth[1:].argmax())
         reading = unread * (self._reading or self._cost * _WIDE * prices[0])
         gain = room * (1 / worth[0] - 1 / worth[best])
-        if worth[best] > _GAIN * worth[0] and (not unread or gain > reading):
+        if worth[best] > _GAIN * worth[0] and (not unread or gain > _EARNED * reading):
             return best
         return self.tried(rows, next_best, prices[next_best] - prices[0] + reading)
 
     def begun(self, rows: int) -> bool:
         """Whether rounds without drafts were timed."""
-        return len(self._check[_bucket(rows), 1]) >= _FIRST
+        return _number(self._check[_bucket(rows), 1]) >= _FIRST
 
     def tried(self, rows: int, length: int, loss: float) -> int:
         """The length, if it may be tried though it will not pay, else 0.
@@ -122,7 +126,9 @@ class Pace:
         """
         self._trying = True
         bucket = _bucket(rows)
-        timed = sum(len(found) for (b, w), found in self._check.items() if b == bucket and w > 1)
+        timed = sum(
+            _number(found) for (b, w), found in self._check.items() if b == bucket and w > 1
+        )
         affordable = self._credit > max(self._loss, loss)
         return length if timed < _TRIES or self._untimed or affordable else 0
 
@@ -156,14 +162,14 @@ class Pace:
             self._credit += _SHARE * seconds
             self._loss, self._spent = self._spent or self._loss, 0.0
         elif self._trying and plain:
-            beyond = max(0.0, seconds - min(plain))
+            beyond = max(0.0, seconds - _shortest(plain, rows))
             self._credit, self._spent = self._credit - beyond, self._spent + beyond
         self._trying = False
-        self._check[bucket, width].append(checking)
+        self._check[bucket, width][rows].append(checking)
         if caught_up:
             self._reading = max(0.0, drafting - steps * self.step(rows)) / unread
         elif steps:
-            self._draft[bucket].append(drafting / steps)
+            self._draft[bucket][rows].append(drafting / steps)
         tokens, before = self._done.get(bucket, (0.0, 0.0))
         price = self.checks(rows, width)[-1] + steps * self.step(rows)
         self._done[bucket] = tokens * _MEMORY + written, before * _MEMORY + price
@@ -177,14 +183,14 @@ class Pace:
     def step(self, rows: int) -> float:
         """Seconds of drafting one token in each row."""
         known = self._draft[_bucket(rows)]
-        return min(known) if known else self._cost * float(self.checks(rows, 1)[0])
+        return _shortest(known, rows) if known else self._cost * float(self.checks(rows, 1)[0])
 
     def checks(self, rows: int, widest: int) -> Any:
         """Seconds of a round, drafting apart, with 1 to so many tokens a row in the pass."""
         bucket = _bucket(rows)
         known = [w for w in range(1, widest + 1) if self._check[bucket, w]]
         known = known or [w for b, w in self._check if b == bucket and self._check[b, w]]
-        seconds = [min(self._check[bucket, w]) for w in known]
+        seconds = [_shortest(self._check[bucket, w], rows) for w in known]
         seconds = list(np.maximum.accumulate(seconds))  # a wider pass is never cheaper
         rise = seconds[0] * _WIDE
         if len(known) > 1:
@@ -195,8 +201,22 @@ class Pace:
 
 
 def _bucket(rows: int) -> int:
-    """Rows up to the next power of two are alike."""
+    """Rows up to the next power of two are alike, where no more is known of them."""
     return 1 << (rows - 1).bit_length()
+
+
+def _seconds() -> Seconds:
+    return defaultdict(lambda: deque(maxlen=_KEPT))
+
+
+def _number(found: Seconds) -> int:
+    return sum(map(len, found.values()))
+
+
+def _shortest(found: Seconds, rows: int) -> float:
+    """Seconds with as many rows or the next more, else the next fewer: fewer rows take less."""
+    alike = min((known for known in found if known >= rows), default=max(found))
+    return min(found[alike])
 
 
 def best_length(alpha: float, cost: float, longest: int) -> int:
