@@ -17,8 +17,9 @@ are not yet judged when the next step is laid out. So positions are read on the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,14 +44,34 @@ def need(owner: Any, *names: str) -> None:
         found = owner
         for step in name.split("."):
             if not hasattr(found, step):
-                from vllm import __version__
-
                 kind = owner if isinstance(owner, type) else type(owner)
-                raise HarnessError(
-                    f"this vLLM ({__version__}) has no {kind.__name__}.{name}, which paperharness "
-                    "needs: install one of the extra paperharness[vllm]"
-                )
+                raise _moved(f"no {kind.__name__}.{name}")
             found = getattr(found, step)
+
+
+def takes(function: Callable[..., Any], *parameters: str) -> None:
+    """Refuse a vLLM in which a function is called otherwise, or a class has other fields.
+
+    Args:
+        function: A function, method or data class of vLLM's.
+        *parameters: What it must take; there may be more.
+
+    Raises:
+        HarnessError: It does not take one of them; the message names it.
+    """
+    known = signature(function).parameters
+    for name in parameters:
+        if name not in known:
+            raise _moved(f"no {name} in {function.__qualname__}(…)")
+
+
+def _moved(missing: str) -> HarnessError:
+    from vllm import __version__
+
+    return HarnessError(
+        f"this vLLM ({__version__}) has {missing}, which paperharness needs: install one of the "
+        "extra paperharness[vllm]"
+    )
 
 
 class Follower(Protocol):
@@ -79,7 +100,7 @@ def follow(runner: Any, follower: Follower) -> None:
     """
     need(runner, "execute_model")
     _tell_of_requests(runner, follower)
-    if _is_v2(runner):
+    if is_v2(runner):
         need(runner, "input_buffers.positions")
         if getattr(runner, "adaptive_verification", None) is not None:
             raise HarnessError("drafts are shared out on the device alone; switch that off")
@@ -91,11 +112,12 @@ def follow(runner: Any, follower: Follower) -> None:
 
 def positions_of(runner: Any) -> Tensor:
     """Where each token of a step stands in its text, [tokens]; the same memory in every step."""
-    found: Tensor = runner.input_buffers.positions if _is_v2(runner) else runner.positions
+    found: Tensor = runner.input_buffers.positions if is_v2(runner) else runner.positions
     return found
 
 
-def _is_v2(runner: Any) -> bool:
+def is_v2(runner: Any) -> bool:
+    """Whether it is vLLM's model runner V2, or one that lays its steps out as that does."""
     return hasattr(runner, "prepare_inputs")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.engine.parts import KEY
 from harness.errors import HarnessError
@@ -17,7 +17,6 @@ _SLICE = 4  # with response_cache, requests a call of the engine, in multiples o
 
 Kept = Mapping[str, tuple[Any, str]]
 """Settings of the engine that a part does not support: the value that each must keep, and why."""
-RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
 
 
 def refuse_settings(model: str, given: Mapping[str, Any], kept: Kept) -> None:
@@ -43,16 +42,6 @@ def with_part(name: str, settings: Mapping[str, Any], kwargs: Mapping[str, Any])
     config = dict(kwargs.get("additional_config") or {})
     config[KEY] = dict(config.get(KEY, {})) | {name: dict(settings)}
     return dict(kwargs) | {"additional_config": config}
-
-
-def need_runner_v1(who: str) -> None:
-    """Let the engine's processes use vLLM's model runner V1.
-
-    Raises:
-        HarnessError: The environment asks for the other.
-    """
-    if os.environ.setdefault(RUNNER, "0") == "1":
-        raise HarnessError(f"{who} works with vLLM's model runner V1; unset {RUNNER}")
 
 
 class PromptTokens(list[int]):
@@ -94,15 +83,12 @@ class Asked:
 
 
 class VLLMWrapper(Wrapper):
-    """Put in front of lm-eval's ``VLLM`` or a subclass of it.
-
-    Attributes:
-        follows_positions: Whether a part must know in each step where the engine's tokens stand.
-    """
+    """Put in front of lm-eval's ``VLLM`` or a subclass of it."""
 
     cannot_load = "vLLM cannot run {}"
     no_matter = frozenset(
         {
+            "async_scheduling",
             "block_size",
             "disable_log_stats",
             "enable_prefix_caching",
@@ -114,7 +100,6 @@ class VLLMWrapper(Wrapper):
             "seed",  # of sampled answers, each of which knows it
         }
     )
-    follows_positions: ClassVar[bool] = False
     model: Any
     model_args: dict[str, Any]
     batch_size: Any
@@ -231,7 +216,8 @@ class VLLMWrapper(Wrapper):
         outputs = self.model.generate(
             prompts,
             sampling_params=[one.sampling for one in asked],
-            use_tqdm=self.batch_size == "auto",
+            # vLLM divides by a bar's time, and one that TQDM_DISABLE switches off has none
+            use_tqdm=self.batch_size == "auto" and not os.environ.get("TQDM_DISABLE"),
             lora_request=self.lora_request,
         )
         self.finished(asked, outputs)

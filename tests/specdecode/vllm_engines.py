@@ -1,10 +1,10 @@
 """What vllm-speculative's engines are asked, and a process of its own that asks them.
 
-    python -m tests.specdecode.vllm_engines STUDENT ANSWERS
+    python -m specdecode.vllm_engines STUDENT ANSWERS [WAY …]
 
 An engine inside a process binds its threads to cores for good, and starts ten times sooner than one
 in processes of its own; so all run inside this one. N-grams come last: they load llvmlite, with
-which vLLM 0.32 starts no further engine in the process.
+which vLLM 0.32 starts no further engine in the process. Ways are those of ``vllm_ways``.
 """
 
 from __future__ import annotations
@@ -128,12 +128,47 @@ def told(found):
     }
 
 
-def main(student, answers):
+def briefly_asked_of(lm):
+    """A few of every kind; the last has a text as long as the cache."""
+    found = {
+        "sampled": generate(lm, ask(SAMPLED, FEW)),
+        "mixed": generate(lm, mixed()),
+        "greedy": generate(lm, ask(GREEDY, FEW)),
+        "scored": lm.loglikelihood(
+            [Instance("loglikelihood", {}, args, 0, ("t", 0, 1)) for args in SCORED],
+            disable_tqdm=True,
+        ),
+    }
+    runner = lm.in_workers("specdecode.vllm_engines:told_of_runner")
+    return found | {"runner": runner[0], "preempted": preempted(lm), "info": lm.get_model_info()}
+
+
+def told_of_runner(worker):
+    """The model runner's module, and whether it is scheduled asynchronously."""
+    runner = worker.model_runner
+    return type(runner).__module__, bool(worker.scheduler_config.async_scheduling)
+
+
+def preempted(lm):
+    """How often a request gave up its place in the cache, to be computed again."""
+    return sum(m.value for m in lm.model.get_metrics() if m.name == "vllm:num_preemptions")
+
+
+def main(student, answers, *ways):
+    from vllm_ways import take
+
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    take(*ways)
     found = {}
-    for name, drafter in (("none", "none"), ("model", student), ("ngram", "ngram")):
-        with stopping(opened(drafter, invariant=True)) as lm:
-            found[name] = told(asked_of(lm))
+    if ways:
+        tight = {"num_gpu_blocks_override": 17, "async_scheduling": "asynchronous" in ways}
+        for name, drafter in (("none", "none"), ("model", student)):
+            with stopping(opened(drafter, invariant=True, **tight)) as lm:
+                found[name] = told(briefly_asked_of(lm))
+    else:
+        for name, drafter in (("none", "none"), ("model", student), ("ngram", "ngram")):
+            with stopping(opened(drafter, invariant=True)) as lm:
+                found[name] = told(asked_of(lm))
     Path(answers).write_text(json.dumps(found))
 
 

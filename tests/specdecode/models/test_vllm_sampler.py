@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -15,13 +16,13 @@ import torch
 from harness_specdecode.couplings.noise import Noise, request_key
 from harness_specdecode.decoding.sampling import Sampling
 from harness_specdecode.models.vllm_counts import DraftCounts, added, share
+from harness_specdecode.models.vllm_runner import Seen
 from harness_specdecode.models.vllm_sampler import KEY, NOTHING, Drawn, InvariantSampler
-from harness_specdecode.models.vllm_worker import KNOWN, attach
+from harness_specdecode.models.vllm_worker import attach
 from scipy.stats import chisquare
 
 from harness.engine.worker import Worker
 from harness.errors import HarnessError
-from harness.models.vllm import RUNNER
 from harness.testbed import model_path
 
 V = 12
@@ -140,7 +141,8 @@ def test_the_worked_example():
     )
     assert written.tolist() == [[5, 9, NOTHING, NOTHING]]
     assert sampler._next.tolist() == [9]
-    assert (sampler.target_calls, sampler.near_ties) == (1, 0)
+    assert sampler.take_counts() == {"target_calls": 1, "near_ties": 0}
+    assert not any(sampler.take_counts().values())
 
 
 def test_near_ties_are_of_what_is_written():
@@ -157,7 +159,8 @@ def test_near_ties_are_of_what_is_written():
         writes=torch.tensor([True, False]),
     )
     assert written.tolist() == [[5, 7, NOTHING], [0, NOTHING, NOTHING]]
-    assert (sampler.target_calls, sampler.near_ties) == (1, 0)
+    assert sampler.take_counts() == {"target_calls": 1, "near_ties": 0}
+    assert not any(sampler.take_counts().values())
 
 
 @pytest.mark.parametrize("drafting", ["coupled", "random"])
@@ -217,18 +220,85 @@ def test_vllms_counters_are_read_by_difference():
     assert DraftCounts.of([]) == DraftCounts()
 
 
-def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
+@pytest.mark.parametrize(
+    ("moved", "missing"),
+    [
+        (("_sample",), r"no SimpleNamespace._sample, which paperharness needs: install one of the"),
+        (("input_batch", "token_ids_cpu"), r"no SimpleNamespace.token_ids_cpu, which"),
+        (("discard_request_mask", "gpu"), r"no SimpleNamespace.discard_request_mask.gpu, which"),
+        (("positions",), r"no SimpleNamespace.positions, which"),
+        (("drafter", "_sample_draft_tokens"), r"no SimpleNamespace._sample_draft_tokens, which"),
+    ],
+)
+def test_a_vllm_in_which_something_has_moved_is_refused_with_its_name(moved, missing):
     pytest.importorskip("vllm")
-    with pytest.raises(HarnessError, match=r"model runner V1; SimpleNamespace has no _sample, inp"):
-        attach(SimpleNamespace(), 0)
-    monkeypatch.setattr("vllm.__version_tuple__", (0, 99, 1))
-    monkeypatch.setattr("vllm.__version__", "0.99.1")
     worker = Worker()
-    worker.model_runner = SimpleNamespace()
-    problem, _ = worker.harness_call("harness_specdecode.models.vllm_worker:make_invariant", 0)
-    assert problem is not None
-    assert problem.endswith("of vLLM 0.32, not 0.99.1: leave it out, or install a known one")
-    assert (0, 32) in KNOWN
+    worker.model_runner = runner = stand_in()
+    make = "harness_specdecode.models.vllm_worker:make_invariant"
+    assert worker.harness_call(make, 0) == (None, None)
+    worker.model_runner = runner = stand_in()
+    owner = runner
+    for name in moved[:-1]:
+        owner = getattr(owner, name)
+    delattr(owner, moved[-1])
+    problem, _ = worker.harness_call(make, 0)
+    assert re.match(rf"this vLLM \(.*\) has {missing}", problem)
+
+
+def test_and_one_whose_sampling_is_called_otherwise():
+    pytest.importorskip("vllm")
+    runner = stand_in()
+    runner._sample = lambda logits, drafts: None
+    with pytest.raises(
+        HarnessError, match=r"has no spec_decode_metadata in .*<lambda>\(…\), which"
+    ):
+        attach(runner, 0)
+
+
+def stand_in():
+    """What is needed of a model runner V1."""
+    buffer = SimpleNamespace(gpu=torch.zeros(4, dtype=torch.int64))
+    names = ("num_prompt_tokens", "num_tokens_no_spec", "token_ids_cpu", "req_ids")
+    return SimpleNamespace(
+        model_config=SimpleNamespace(dtype=torch.float32),
+        device="cpu",
+        positions=torch.zeros(4, dtype=torch.int64),
+        query_start_loc=buffer,
+        discard_request_mask=SimpleNamespace(gpu=torch.zeros(4)),
+        input_batch=SimpleNamespace(**dict.fromkeys(names)),
+        execute_model=lambda scheduler_output: None,
+        _prepare_inputs=lambda scheduler_output, counts: None,
+        _sample=lambda logits, spec_decode_metadata: None,
+        drafter=SimpleNamespace(
+            model=SimpleNamespace(compute_logits=None),
+            _sample_draft_tokens=lambda hidden_states, sampling_metadata: None,
+        ),
+    )
+
+
+def test_which_ids_a_text_has_is_kept_from_step_to_step():
+    """Texts are read where a request enters, and grow by what is written."""
+    texts = {"a": [1, 2], "b": [3], "c": [4, 4]}
+    read = []
+
+    def of(*requests):
+        def text(row):
+            read.append(requests[row])
+            return np.array(texts[requests[row]], dtype=np.int32)
+
+        found = seen.of(requests, 8, text)
+        return [row.nonzero().flatten().tolist() for row in found]
+
+    seen = Seen(torch.device("cpu"))
+    assert of("a", "b") == [[1, 2], [3]]
+    seen.add(torch.tensor([[5, 6, NOTHING], [7, NOTHING, NOTHING]]), torch.tensor([True, False]))
+    assert of("a", "b") == [[1, 2, 5, 6], [3]]
+    assert of("c", "a") == [[4], [1, 2, 5, 6]]
+    assert of("b") == [[3]]
+    assert read == ["a", "b", "c", "b"]
+    seen.forget()
+    assert of("b") == [[3]]
+    assert read[-1] == "b" and len(read) == 5
 
 
 @pytest.mark.vllm
@@ -244,7 +314,7 @@ def test_workers_say_in_a_line_what_they_do_not_know(monkeypatch):
         ({"speculative_config": {"method": "ngram"}}, r"it is made of drafter= and gamma="),
         ({"data_parallel_size": 2}, r"data_parallel_size=2: drafts are counted in one engine"),
         ({"disable_log_stats": True}, r"disable_log_stats=True: drafts are counted by vLLM's"),
-        ({"invariant": True, "async_scheduling": True}, r"async_scheduling=True: a token's pos"),
+        ({"invariant": True, "enable_batch_sharded_sampling": True}, r"each rank would pick for"),
         ({"invariant": True, "pipeline_parallel_size": 2}, r"invariant=true .*pipeline_parallel"),
         ({"invariant": True, "worker_extension_cls": "x.Y"}, r"worker_extension_cls=x.Y: it is"),
         ({"invariant": True, "logits_processors": ["x"]}, r"logits_processors=\['x'\]: scores"),
@@ -284,10 +354,7 @@ def test_other_engines_and_vocabularies_and_missing_parts(monkeypatch, tmp_path)
     assert made == {
         "method": "draft_model", "model": "a/b", "num_speculative_tokens": 4, "revision": "x",
     }  # fmt: skip
-    monkeypatch.setenv(RUNNER, "1")
-    with pytest.raises(HarnessError, match="model runner V1; unset VLLM_USE_V2_MODEL_RUNNER"):
-        vllm_settings.check({}, invariant=True)
-    vllm_settings.check({}, invariant=False)
+    vllm_settings.check({"async_scheduling": True}, invariant=True)
     student = wide_student(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(student)
     tokenizer.add_tokens(["zyx"])

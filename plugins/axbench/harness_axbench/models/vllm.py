@@ -44,7 +44,6 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
     """
 
     model_name = NAME
-    follows_positions = True
 
     def attach(self) -> None:
         self._positions = Positions.parse(self.plan.positions)

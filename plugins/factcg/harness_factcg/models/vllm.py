@@ -8,7 +8,9 @@ its prompt goes around each of these prompts (``framing``). A model that names n
 whole document, as with lm-eval's ``vllm``; a document too long for the model's window is halved, or
 cut, and the claim never. Any other Yes/No prompt is asked as it stands.
 
-How the margin is had of one generated token, and why it is exact, is told in ``next_word``.
+How the margin is had of one generated token, and why it is exact, is told in ``next_word``. All of
+it is asked through vLLM's ``LLM.generate``, so that compiled models, asynchronous scheduling and
+either model runner are vLLM's own matter.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from harness import HarnessError, Score, VLLMWrapper
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.hub import commit_of, unopened
 from harness.asking.store import Store
+from harness.engine.seams import takes
 from harness.models import checkpoints
 from harness_factcg.checking import families
 from harness_factcg.checking.families import Family
@@ -38,20 +41,8 @@ log = logging.getLogger(__name__)
 
 NAME = "vllm-fact-checker"
 _NO_LIMIT = 10**9  # tokens; the engine's window is the limit
-_NO_MATTER = frozenset(  # settings of the engine on which no answer depends
-    {
-        "block_size",
-        "disable_log_stats",
-        "enable_prefix_caching",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "max_model_len",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "model",
-        "seed",
-    }
-)
+_NO_MATTER = VLLMWrapper.no_matter | {"max_model_len"}
+"""Settings of the engine on which no answer depends."""
 
 
 class VLLMFactCheckingMixin(VLLMWrapper):
@@ -218,8 +209,7 @@ def _check(kwargs: Mapping[str, Any], overlong: str) -> None:
         raise HarnessError(f"overlong={overlong}: use split or cut")
     from vllm import SamplingParams
 
-    if "logprob_token_ids" not in SamplingParams.__struct_fields__:
-        raise HarnessError(f"{NAME} needs a newer vLLM, whose requests take logprob_token_ids")
+    takes(SamplingParams, "logprob_token_ids")
     if int(kwargs.get("data_parallel_size", 1)) > 1:
         raise HarnessError(
             f"{NAME} does not run with data_parallel_size={kwargs['data_parallel_size']}, which "

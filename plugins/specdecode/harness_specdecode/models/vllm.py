@@ -101,9 +101,7 @@ class VLLMSpeculativeMixin(VLLMWrapper):
             self.drafter, gamma, revision=drafter_revision, sampling=draft_sample_method
         )
         self._drafter_size = drafter_size(self.drafter, config, path, kwargs)
-        settings = engine_settings(
-            kwargs, invariant=self.invariant, followed=self.follows_positions
-        )
+        settings = engine_settings(kwargs, invariant=self.invariant)
         super().__init__(pretrained, seed=self.noise_seed, speculative_config=config, **settings)
         if self.invariant:
             self.in_workers(f"{_WORKER}:make_invariant", self.noise_seed)

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,12 @@ from harness_specdecode.decoding.schemes import Gumbel, Match
 
 KEY = "speculation"  # of SamplingParams.extra_args
 NOTHING = -1
+
+
+def sent(values: np.ndarray[Any, np.dtype[Any]], device: torch.device) -> Tensor:
+    """An array on a device, without waiting for what runs there."""
+    made = torch.from_numpy(values)
+    return made if device.type == "cpu" else made.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,15 @@ class _Group:
     Args:
         sampling: How.
         scheme: How tokens are picked.
-        rows: Which requests of the step.
-        drafted: Positions that the drafter has picked at, the first of them next; the noise made
-            for it there serves the target as well.
+        places: Which requests of the step.
+        rows: The same, on the device.
+        drafted: Positions that the drafter has picked at, the first of them next, where the noise
+            made for it there serves the target as well: on a CPU; elsewhere memory is dearer.
     """
 
     sampling: Sampling
     scheme: Match
+    places: list[int]
     rows: Tensor
     drafted: list[Spot] = field(default_factory=list)
 
@@ -85,13 +94,12 @@ class _Group:
 class InvariantSampler:
     """Picks the tokens of a step.
 
+    What it works with stays on the device, so that an engine which lays out its next step meanwhile
+    (asynchronous scheduling) need not know what was written.
+
     Args:
         noise: The shared field.
         precision: Rounding of the model's numbers, relative, by which near-ties are told.
-
-    Attributes:
-        target_calls: Passes of the target, each counted once for each request in it that wrote.
-        near_ties: Tokens written whose choice was within rounding.
     """
 
     def __init__(self, noise: Noise, precision: float) -> None:
@@ -100,8 +108,20 @@ class InvariantSampler:
         self._keys = torch.zeros(0, dtype=torch.int64)
         self._groups: list[_Group] = []
         self._next = torch.zeros(0, dtype=torch.int64)
+        self._ahead = 0
         self._vocabulary = 0
-        self.target_calls = self.near_ties = 0
+        self._counted = torch.zeros(2, dtype=torch.int64, device=noise.device)
+
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since this was last asked.
+
+        Returns:
+            ``target_calls``, passes of the target, each counted once for each request in it that
+            wrote; ``near_ties``, tokens written whose choice was within rounding.
+        """
+        calls, near = self._counted.tolist()
+        self._counted.zero_()
+        return {"target_calls": calls, "near_ties": near}
 
     def verify(
         self,
@@ -119,7 +139,8 @@ class InvariantSampler:
         Args:
             logits: The target's, those of a request one after the other [Σ counts, V].
             asked: The requests [n].
-            positions: Output position of each request's next token [n].
+            positions: Output position of each request's next token [n]; that of a request that does
+                not write is of no account.
             counts: Positions scored for each request, at least one [n].
             drafted: The drafted tokens, those of a request one after the other [Σ counts − n].
             writes: Whether a request writes in this step; one that still reads its prompt does not
@@ -132,21 +153,23 @@ class InvariantSampler:
         device = self._noise.device
         self._note(asked, positions.to(device))
         self._vocabulary = logits.shape[-1]
-        lengths = torch.tensor(counts, device=device)
-        starts = lengths.cumsum(0) - lengths
-        width = max(counts)
+        held = np.asarray(counts)
+        lengths, starts = sent(held, device), sent(held.cumsum() - held, device)
+        width = int(held.max())
         ahead = torch.arange(width, device=device)
-        drafts = torch.full((len(counts), width - 1), NOTHING, device=device)
-        drafts[ahead[1:] < lengths.unsqueeze(1)] = drafted.to(drafts)
+        drafts = torch.full((len(held), width - 1), NOTHING, device=device)
+        drafts.masked_scatter_(ahead[1:] < lengths.unsqueeze(1), drafted.to(drafts))
         history = None if seen is None else _histories(seen.to(device), drafts)
-        picks = torch.full((len(counts), width), NOTHING, device=device)
+        picks = torch.full((len(held), width), NOTHING, device=device)
         near = torch.zeros_like(picks, dtype=torch.bool)
         for group in self._groups:
             for j in range(width):
-                rows = group.rows[lengths[group.rows] > j]
-                if not len(rows):
+                some = [place for place in group.places if held[place] > j]
+                if not some:
                     break
-                known = j < len(group.drafted) and len(rows) == len(group.rows)
+                whole = len(some) == len(group.places)
+                rows = group.rows if whole else sent(np.array(some), device)
+                known = whole and j < len(group.drafted)
                 spot = group.drafted[j] if known else self._spot(rows, self._next[rows] + j)
                 of_penalty = history[rows, j] if history is not None else None
                 scores = group.sampling.scores(logits[starts[rows] + j].to(device), of_penalty)
@@ -155,7 +178,9 @@ class InvariantSampler:
         accepted = (picks[:, :-1] == drafts).int().cumprod(-1).sum(-1, keepdim=True)
         written = ahead <= accepted
         self._next = self._next + accepted.squeeze(1) + 1
-        self._count(near & written, writes.to(device))
+        self._ahead = 0
+        wrote = writes.to(device)
+        self._counted += torch.stack([wrote.sum(), (near & written & wrote.unsqueeze(1)).sum()])
         return picks.where(written, NOTHING)
 
     def draw(self, logits: Tensor) -> Tensor:
@@ -172,12 +197,13 @@ class InvariantSampler:
         tokens = torch.zeros_like(self._next)
         logits = of_width(logits, self._vocabulary)
         for group in self._groups:
-            spot = self._spot(group.rows, self._next[group.rows] + len(group.drafted))
+            spot = self._spot(group.rows, self._next[group.rows] + self._ahead)
             freely = replace(group.sampling, repetition_penalty=1.0)  # it costs acceptance alone
             scores = freely.scores(logits[group.rows].to(tokens.device))
             tokens[group.rows] = group.scheme.pick(scores, spot, 0.0)[0]
-            keeps = tokens.device.type == "cpu"  # elsewhere memory is dearer than noise
-            group.drafted.append(spot if keeps else replace(spot, _gumbel=None))
+            if tokens.device.type == "cpu":
+                group.drafted.append(spot)
+        self._ahead += 1
         return tokens
 
     def _note(self, asked: Sequence[Drawn], positions: Tensor) -> None:
@@ -189,19 +215,15 @@ class InvariantSampler:
             for sampling in dict.fromkeys(one.sampling for one in asked):
                 rows = [row for row, one in enumerate(asked) if one.sampling == sampling]
                 scheme = Match(self._noise) if sampling.greedy else Gumbel(self._noise)
-                at = torch.tensor(rows, device=self._noise.device)
-                self._groups.append(_Group(sampling, scheme, at))
-        elif not torch.equal(positions, self._next):
+                at = sent(np.array(rows), self._noise.device)
+                self._groups.append(_Group(sampling, scheme, rows, at))
+        elif positions.device.type == "cpu" and not torch.equal(positions, self._next):
             for group in self._groups:
                 group.drafted.clear()
         self._next = positions
 
     def _spot(self, rows: Tensor, positions: Tensor) -> Spot:
         return Spot(self._keys[rows], positions)
-
-    def _count(self, near: Tensor, writes: Tensor) -> None:
-        self.target_calls += int(writes.sum())
-        self.near_ties += int(near[writes].sum())
 
 
 def _histories(seen: Tensor, drafts: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from harness import HarnessError
 from harness.artefacts.hub import unopened
 from harness.engine.worker import WORKER
 from harness.models.checkpoints import load_tokenizer
-from harness.models.vllm import Kept, need_runner_v1, refuse_settings
+from harness.models.vllm import Kept, refuse_settings
 from harness_specdecode.decoding.drafter_sources import (
     EARLY,
     NGRAM,
@@ -37,8 +37,8 @@ _KEPT_INVARIANT: Kept = {
         1,
         "tokens are picked where all scores are; use tensor_parallel_size",
     ),
-    "async_scheduling": (False, "a token's position is known when the one before is"),
     "draft_sample_method": (None, "drafts are coupled to the target"),
+    "enable_batch_sharded_sampling": (False, "each rank would pick for some requests alone"),
     "logits_processors": (None, "scores are made by the invariant sampler"),
     "watermark_config": (None, "it draws tokens itself"),
     "worker_extension_cls": (WORKER, "it is taken"),
@@ -56,31 +56,19 @@ def check(kwargs: Mapping[str, Any], *, invariant: bool) -> None:
         HarnessError: A setting is not supported.
     """
     refuse_settings(NAME, kwargs, _KEPT)
-    if not invariant:
-        return
-    refuse_settings(f"{NAME} with invariant=true", kwargs, _KEPT_INVARIANT)
-    from harness_specdecode.models.vllm_worker import check_version
-
-    check_version()
-    need_runner_v1("invariant=true")
+    if invariant:
+        refuse_settings(f"{NAME} with invariant=true", kwargs, _KEPT_INVARIANT)
 
 
-def engine_settings(
-    kwargs: Mapping[str, Any], *, invariant: bool, followed: bool
-) -> dict[str, Any]:
+def engine_settings(kwargs: Mapping[str, Any], *, invariant: bool) -> dict[str, Any]:
     """What the engine gets beside the target and the drafter.
 
     Args:
         kwargs: The engine's settings.
         invariant: Whether tokens are drawn drafter-invariantly.
-        followed: Whether another part must know where a step's tokens stand, drafted ones too.
     """
     found = dict(kwargs) | {"disable_log_stats": False}
-    if invariant:
-        found["worker_extension_cls"] = WORKER
-    if invariant or followed:
-        found["async_scheduling"] = False
-    return found
+    return found | {"worker_extension_cls": WORKER} if invariant else found
 
 
 def speculative_config(

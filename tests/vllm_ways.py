@@ -1,0 +1,61 @@
+"""Ways of vLLM's engine that its CPU platform does not take by itself, for tests.
+
+    asynchronous    the next step is laid out before the last one's tokens are known: the host holds
+                    −1 in their place, though what runs on a CPU has run when a call returns
+    v2              model runner V2, whose Triton kernels run in Triton's own interpreter
+
+Both must be called before vLLM is imported, in a process of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+
+def take(*ways: str) -> None:
+    """Let the engines of this process run in some ways; each is one of this module's functions."""
+    for way in ways:
+        {"asynchronous": asynchronous, "v2": v2}[way]()
+
+
+def v2() -> None:
+    """Model runner V2. VLLM takes Triton on a CPU if it has a backend of that name."""
+    os.environ |= {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}
+    from triton.backends import backends
+
+    active = SimpleNamespace(is_active=lambda: True)
+    backends["cpu"] = SimpleNamespace(driver=active, compiler=None)  # type: ignore[assignment]
+
+
+def asynchronous() -> None:
+    """Asynchronous scheduling, where an engine's settings ask for it."""
+    import torch
+    from vllm.platforms.cpu import CpuPlatform
+
+    stock = CpuPlatform.check_and_update_config.__func__
+
+    def keeping(cls: Any, config: Any) -> None:
+        asked = config.scheduler_config.async_scheduling
+        stock(cls, config)
+        config.scheduler_config.async_scheduling = asked
+
+    CpuPlatform.check_and_update_config = classmethod(keeping)
+    torch.Event = _Event  # type: ignore[misc, assignment]
+    torch.cuda.current_stream = lambda *_: None  # type: ignore[assignment, return-value]
+
+
+class _Event:
+    """Of work that is done at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def record(self, *args: Any) -> None: ...
+
+    def wait(self, *args: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def query(self) -> bool:
+        return True
