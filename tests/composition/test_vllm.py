@@ -20,12 +20,19 @@ Found = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def engines(of_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    student = wide_student(tmp_path_factory.mktemp("student"))
-    out = tmp_path_factory.mktemp("answers") / "answers.json"
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wide_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="module")
+def engines(of_teacher: Path, student: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return answered(of_teacher, student, tmp_path_factory.mktemp("answers") / "answers.json")
+
+
+def answered(dictionary: Path, student: Path, out: Path, *ways: str) -> Found:
     command = [sys.executable, "-m", "composition.vllm_engines"]
     done = subprocess.run(
-        [*command, str(of_teacher), str(student), str(out)],
+        [*command, str(dictionary), str(student), str(out), *ways],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
@@ -58,6 +65,25 @@ def test_sampled_answers_do_not_depend_on_the_drafter(
 @pytest.mark.parametrize("name", ["none", "model", "ngram"])
 def test_nor_on_what_is_asked_beside(engines: Found, name: str) -> None:
     assert engines[name]["one by one"] == engines["none"][f"sampled {POSITIONS[-1]}"]
+
+
+WAYS: list[Any] = [
+    ["asynchronous"],
+    pytest.param(["v2"], marks=pytest.mark.slow),
+    pytest.param(["v2", "asynchronous"], marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("ways", WAYS, ids="+".join)
+def test_nor_on_how_the_engine_runs(
+    engines: Found, of_teacher: Path, student: Path, tmp_path: Path, ways: list[str]
+) -> None:
+    """Where the host lays out a step before it knows the last one, or on another model runner."""
+    found = answered(of_teacher, student, tmp_path / "answers.json", *ways)
+    assert set(found) == set(engines) - {"ngram"}
+    for name, own in found.items():
+        for kind in own.keys() - {"trace", "info"}:
+            assert own[kind] == engines[name][kind], (name, kind)
 
 
 def test_answers_are_those_of_hf(engines: Found, of_teacher: Path) -> None:
