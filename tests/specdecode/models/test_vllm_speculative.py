@@ -53,8 +53,10 @@ def engines(student, tmp_path_factory):
 
 def answered(student, answers, *ways):
     command = [sys.executable, "-m", "specdecode.vllm_engines", str(student), str(answers), *ways]
-    root, quiet = Path(__file__).parents[2], os.environ | {"TQDM_DISABLE": "1"}
-    done = subprocess.run(command, cwd=root, env=quiet, capture_output=True, text=True, check=False)
+    root, quiet = Path(__file__).parents[2], {"TQDM_DISABLE": "1"} if ways else {}
+    done = subprocess.run(
+        command, cwd=root, env=os.environ | quiet, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return {
         name: {kind: restored(value) for kind, value in found.items()}
