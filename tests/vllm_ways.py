@@ -21,12 +21,13 @@ def take(*ways: str) -> None:
 
 
 def v2() -> None:
-    """Model runner V2. VLLM takes Triton on a CPU if it has a backend of that name."""
-    os.environ |= {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}
+    """Model runner V2, as ``model_runner_v2`` has it for tests inside its process."""
+    from model_runner_v2 import INTERPRETED, Driver
+
+    os.environ.update(INTERPRETED)
     from triton.backends import backends
 
-    active = SimpleNamespace(is_active=lambda: True)
-    backends["cpu"] = SimpleNamespace(driver=active, compiler=None)  # type: ignore[assignment]
+    backends["cpu"] = SimpleNamespace(driver=Driver, compiler=None)  # type: ignore[assignment]
 
 
 def asynchronous() -> None:
