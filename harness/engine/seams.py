@@ -33,7 +33,7 @@ def need(owner: Any, *names: str) -> None:
     """Refuse a vLLM in which something has moved.
 
     Args:
-        owner: A class or an object of vLLM's.
+        owner: A module, a class or an object of vLLM's.
         *names: Its attributes, dotted where they lie deeper.
 
     Raises:
@@ -45,9 +45,9 @@ def need(owner: Any, *names: str) -> None:
             if not hasattr(found, step):
                 from vllm import __version__
 
-                kind = owner if isinstance(owner, type) else type(owner)
+                home = getattr(owner, "__name__", type(owner).__name__)
                 raise HarnessError(
-                    f"this vLLM ({__version__}) has no {kind.__name__}.{name}, which paperharness "
+                    f"this vLLM ({__version__}) has no {home}.{name}, which paperharness "
                     "needs: install one of the extra paperharness[vllm]"
                 )
             found = getattr(found, step)

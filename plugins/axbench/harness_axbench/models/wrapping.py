@@ -12,13 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from harness import HarnessError, Wrapper, traced
-from harness.artefacts.checksums import fingerprint
-from harness.asking.special import TextEncoder
-from harness.errors import shown
-from harness_axbench.activations.reader import bos_of
+from harness import Wrapper, traced
 from harness_axbench.models.telling import InTurn, arguments, by_default
 from harness_axbench.requests import STEERING, names_concept
+from harness_axbench.steering.fit import check_reading, warn_of_other_weights
 from harness_axbench.steering.plan import Plan, choose, make_plan
 from harness_axbench.steering.positions import ALL
 from harness_axbench.steering.selected import STEERED
@@ -217,51 +214,9 @@ class SteeringPart(Wrapper):
         return found
 
 
-def check_reading(plan: Plan, tokenizer: Any, add_bos_token: bool | None) -> None:
-    """Refuse a model that reads texts with another first token than the dictionary's training did.
-
-    Args:
-        plan: Names the dictionary; one whose manifest does not say how it was read is let pass.
-        tokenizer: The model's.
-        add_bos_token: lm-eval's argument.
-
-    Raises:
-        HarnessError: One of the two reads a beginning-of-sequence token, the other does not.
-    """
-    manifest = plan.found.manifest
-    if manifest["model"] is None or "bos" not in manifest:
-        return
-    trained = manifest["bos"]
-    chat = bool(manifest["chat"] and tokenizer.chat_template)
-    own = bos_of(TextEncoder(tokenizer, add_bos_token), chat=chat)
-    if own == trained:
-        return
-    named = ["no such token" if one is None else f"token {one}" for one in (trained, own)]
-    raise HarnessError(
-        f"the dictionary {plan.found.folder} was trained on texts whose beginning-of-sequence "
-        f"token was {named[0]}, and this model reads {named[1]}: give --model_args "
-        f"add_bos_token={trained is not None}, or train it anew with this tokenizer"
-    )
-
-
 def read_with(manifest: Mapping[str, Any], add_bos_token: bool | None) -> bool | None:
     """The ``add_bos_token`` that a dictionary's texts are read with.
 
     Manifests that do not say it are of a time when chat templates alone decided.
     """
     return False if "bos" not in manifest and manifest["chat"] else add_bos_token
-
-
-def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:
-    """Warn where a dictionary was trained on other weights of the same shape."""
-    trained = plan.found.manifest["model"]
-    if trained is None or name == trained["name"]:
-        return
-    own = fingerprint(path)
-    if own is None or own != trained.get("sha256"):
-        log.warning(
-            "the dictionary %s was trained on %s; %s has the same width and other weights",
-            plan.found.folder,
-            shown(trained["name"]),
-            name,
-        )
