@@ -37,7 +37,9 @@ from harness_axbench.engine.serving import (
     KEYS,
     asks,
     check_engine,
+    check_seed,
     edits_of,
+    kills,
     plan_of,
     salted,
     served,
@@ -63,12 +65,15 @@ class Shape(BaseModel):
 class SteeringPart:
     """Steers an engine's requests by directions; see ``harness.engine.parts.EnginePart``."""
 
+    _dies_of_seeds = False
+
     def open(self, front: Any, settings: Settings) -> None:
         if DICTIONARY not in settings:
             fitting(Shape, dict(settings), f"additional_config: {NAME}")
             return
         plan, config = plan_of(settings), front.vllm_config
         check_engine(plan, config)
+        self._dies_of_seeds = kills(config)
         if front.tokenizer is not None and (said := read_otherwise(plan, front.tokenizer, None)):
             log.warning("%s, where a request does not say otherwise", said)
         warn_of_other_weights(plan, config.model_config.model, config.model_config.model)
@@ -100,6 +105,8 @@ class SteeringPart:
         if DICTIONARY not in settings:
             return True
         plan, sampling = plan_of(settings), request.sampling_params
+        if self._dies_of_seeds:
+            check_seed(sampling)
         xargs = dict((sampling.extra_args if sampling is not None else None) or {})
         steerings = steered(plan, xargs, served(settings).other_xargs)
         edits = edits_of(steerings or (), request)

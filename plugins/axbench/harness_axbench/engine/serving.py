@@ -38,11 +38,12 @@ from harness.errors import shown
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.engine.edits import KEY, MOST, Edit, edit_of, salt_of
 from harness_axbench.steering.plan import Plan, make_plan
-from harness_axbench.steering.positions import ALL, Positions
+from harness_axbench.steering.positions import ALL, Positions, check_scored
 from harness_axbench.steering.steering import ADD, NULL_OUT, Steering
 
 DICTIONARY = "dictionary"  # of the settings: an engine of this kind
 XARGS = "vllm_xargs"
+NO_SEED = "a request cannot have a seed on a CPU"
 KEYS = ("concept", "factor", "intervention", "positions", "dictionary", "method")
 _OWN = KEYS[:4]  # what no other field of a request is called
 _VLLM = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", "session_id")
@@ -136,6 +137,31 @@ def check_engine(plan: Plan, config: Any) -> None:
     model = config.model_config
     layers = model.hf_text_config.num_hidden_layers
     plan.found.check_fits(hidden_size=model.get_hidden_size(), n_layers=layers)
+
+
+def kills(config: Any) -> bool:
+    """Whether an engine dies of a request with a seed whose prompt comes in chunks.
+
+    VLLM's does so on a CPU (0.32: "CPU Generator does not use offset").
+
+    Args:
+        config: vLLM's ``VllmConfig``.
+    """
+    in_chunks = config.scheduler_config.enable_chunked_prefill
+    return bool(config.device_config.device_type == "cpu" and in_chunks)
+
+
+def check_seed(sampling: Any) -> None:
+    """Refuse a request that such an engine could die of.
+
+    Raises:
+        HarnessError: It is sampled with a seed of its own.
+    """
+    if sampling is not None and sampling.seed is not None and sampling.temperature > 0:
+        raise HarnessError(
+            f"{NO_SEED}: vLLM's engine dies of one where a prompt comes in chunks; leave it out, "
+            "or start the server with --no-enable-chunked-prefill"
+        )
 
 
 # What a request asks
@@ -269,12 +295,9 @@ def edits_of(steerings: Sequence[Steering], request: Any) -> list[Edit]:
             prompts.
     """
     where = [Positions.parse(one.positions) for one in steerings]
-    scores = getattr(request.sampling_params, "prompt_logprobs", None) is not None
-    if scores and not all(one.everywhere for one in where):
-        raise HarnessError(
-            "positions tell the prompt's tokens from the answer's; a prompt is scored with "
-            "positions=all"
-        )
+    if getattr(request.sampling_params, "prompt_logprobs", None) is not None:
+        for positions in where:
+            check_scored(positions)
     if request.resumable:
         raise HarnessError("a prompt that is still being written cannot be steered")
     ids = request.prompt_token_ids

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from harness import Wrapper, traced
+from harness import HarnessError, Wrapper, traced
 from harness_axbench.models.telling import InTurn, arguments, by_default
-from harness_axbench.requests import STEERING, names_concept
+from harness_axbench.requests import STEERING, names_concept, wants_detection
 from harness_axbench.steering.fit import check_reading, warn_of_other_weights
 from harness_axbench.steering.plan import Plan, choose, make_plan
 from harness_axbench.steering.positions import ALL
@@ -93,11 +93,19 @@ class SteeringPart(Wrapper):
         self._applied: Counter[str] = Counter()  # of those, rows in whose answer the method is
         self._in_turn = InTurn()
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
-        check_reading(self.plan, self.tokenizer, self.add_bos_token)
+        self.check_fit(pretrained)
         if self.plan.steers:
             self.attach()
-            if isinstance(pretrained, str):
-                warn_of_other_weights(self.plan, pretrained, self.path)
+
+    def check_fit(self, pretrained: Any) -> None:
+        """Refuse a model that the dictionary was not trained for, as far as can be seen.
+
+        Raises:
+            HarnessError: It reads texts otherwise.
+        """
+        check_reading(self.plan, self.tokenizer, self.add_bos_token)
+        if self.plan.steers and isinstance(pretrained, str):
+            warn_of_other_weights(self.plan, pretrained, self.path)
 
     def attach(self) -> None:
         """Make the model ready to be steered.
@@ -120,6 +128,18 @@ class SteeringPart(Wrapper):
         if self.plan.each and steering is not None and not names_concept(request):
             self._in_turn.take(request, steering)
         return super().note(request) | {STEERING: steering}
+
+    def refuse_detection(self, requests: Sequence[Any]) -> None:
+        """Refuse requests for a concept's score, of a model whose activations cannot be read.
+
+        Raises:
+            HarnessError: There is one.
+        """
+        if any(map(wants_detection, requests)):
+            raise HarnessError(
+                f"{self.model_name} cannot score texts for a concept, which needs their "
+                "activations; use --model hf-steered for axbench_detect"
+            )
 
     def count(self, request: Any, applied: bool) -> None:
         """Take down whether the method has a part in an answer."""

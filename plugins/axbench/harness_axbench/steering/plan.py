@@ -136,7 +136,7 @@ def make_plan(
         DataError: ``factors`` is no run to take factors from.
     """
     if not steering:
-        stock = model.partition("-")[0]
+        stock = model.replace("-steered", "").replace("steered-", "local-")
         raise HarnessError(
             f"{model} needs steering=DIR, a dictionary made by: harness axbench train --model "
             f"MODEL --layer LAYER --out DIR (for an unsteered model use --model {stock})"
