@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import requests as http
@@ -27,6 +28,7 @@ from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompleti
 
 from harness import HarnessError, Prompt
 from harness.artefacts.reading import loads
+from harness.asking.special import TextEncoder
 from harness.errors import one_line
 from harness.models.prompt_tokens import PromptsInTokens
 from harness.models.requests import in_groups, notes_of
@@ -206,13 +208,37 @@ class ServedSteering(SteeringPart):
         return self._meant() | {"concept": steering.concept_id} | factor | how
 
 
-class SteeredCompletions(ServedSteering, PromptsInTokens, LocalCompletionsAPI):  # type: ignore[misc]
-    """lm-eval's ``local-completions``, steered; prompts are sent as token ids."""
+class _Completions(LocalCompletionsAPI):  # type: ignore[misc]  # lm-eval is untyped
+    """lm-eval's ``local-completions``, which reads texts as its ``hf`` and ``vllm`` do."""
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.tokenizer, self.add_bos_token)
+
+    def tok_encode(
+        self,
+        string: str | Sequence[str],
+        left_truncate_len: int | None = None,
+        add_special_tokens: bool | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        usual = add_special_tokens in (None, self.add_bos_token)
+        special = {} if usual else {"add_special_tokens": add_special_tokens}
+        texts = [string] if isinstance(string, str) else list(string)
+        found = self._encoder([str(text) for text in texts], **special)["input_ids"]
+        if left_truncate_len:
+            found = [ids[-left_truncate_len:] for ids in found]
+        return found[0] if isinstance(string, str) else found
+
+
+class SteeredCompletions(ServedSteering, PromptsInTokens, _Completions):
+    """``local-completions``, steered; prompts are sent as token ids."""
 
     model_name = "steered-completions"
     backend = "huggingface"
 
     def __init__(self, pretrained: str | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("add_bos_token", None)
         if not kwargs.setdefault("tokenized_requests", True):
             raise HarnessError(f"{self.model_name} sends token ids: tokenized_requests=True")
         super().__init__(pretrained, **kwargs)
