@@ -29,10 +29,9 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import ArtefactError, HarnessError
-from harness.artefacts.reading import fitting
 from harness.engine.parts import Settings
 from harness.errors import shown
 from harness_axbench.dictionary.kinds import VECTORS
@@ -46,6 +45,7 @@ XARGS = "vllm_xargs"
 NO_SEED = "a request cannot have a seed on a CPU"
 KEYS = ("concept", "factor", "intervention", "positions", "dictionary", "method")
 _OWN = KEYS[:4]  # what no other field of a request is called
+_MISTAKEN = ("extra_args", "extra_body")  # what others call it
 _VLLM = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", "session_id")
 
 # A part of vLLM's configuration: the value that it must keep, and why.
@@ -81,9 +81,17 @@ def served(settings: Settings) -> Served:
     """The settings, checked.
 
     Raises:
-        ArtefactError: They have another key, or a value of another type.
+        HarnessError: They have another key, or a value of another type.
     """
-    return fitting(Served, dict(settings), f"additional_config: {KEY}")
+    try:
+        return Served.model_validate(dict(settings))
+    except ValidationError as cause:
+        wrong = cause.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise HarnessError(
+            f"additional_config: {KEY}: {shown(place)}: {wrong['msg']}; its keys are "
+            f"{', '.join(Served.model_fields)}"
+        ) from cause
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -178,7 +186,7 @@ def asks(body: Mapping[str, Any]) -> Mapping[str, Any]:
             raise HarnessError(f'write "{name}" into "{XARGS}": {{"{XARGS}": {{"{name}": …}}}}')
     for name, value in body.items():
         strange = name != XARGS and isinstance(value, Mapping) and not value.keys().isdisjoint(_OWN)
-        if strange and (name == "extra_body" or get_close_matches(name, [XARGS], cutoff=0.6)):
+        if strange and (name in _MISTAKEN or get_close_matches(name, [XARGS], cutoff=0.6)):
             raise HarnessError(f'"{shown(name)}" is not read; it is called "{XARGS}"')
     found = body.get(XARGS)
     if found is None and isinstance(body.get("sampling_params"), Mapping):  # tokens in, tokens out
