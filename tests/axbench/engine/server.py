@@ -50,12 +50,12 @@ class Server:
         # Python's JSON has NaN
         content = json.dumps(usual | dict(body))
         headers = {"content-type": "application/json"}
-        return requests.post(self.url + path, data=content, headers=headers, timeout=60)
+        return requests.post(self.url + path, data=content, headers=headers, timeout=120)
 
     @property
     def alive(self) -> bool:
         """Whether it answers, and its engine does."""
-        healthy = requests.get(f"{self.url}/health", timeout=60).ok
+        healthy = requests.get(f"{self.url}/health", timeout=120).ok
         return healthy and self.ask({"prompt": "a"}).ok
 
 

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from harness_axbench.dictionary.folder import read
+from harness_axbench.engine.edits import Edit
+from harness_axbench.engine.serving import plan_of, salted
 from harness_axbench.models.served import SteeredChat, SteeredCompletions
 from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
@@ -342,8 +344,10 @@ def test_several_edits_of_a_request(server: Server) -> None:
     assert answer(concept=[3, 3], factor=[0.5, 0.5]) == answer(concept=3, factor=1)
     assert answer(concept=[3, 5], factor=[1.0, 0.0]) == answer(concept=3, factor=1.0)
     assert answer(concept=3, factor=0) == text(server.ask(asked))
-    mixed_kinds = {"intervention": ["add", "clamp"], "positions": ["all", "generated"]}
-    assert answer(concept=[3, 5], factor=[0.6, 0.4], **mixed_kinds) != both
+    told: dict[str, Any] = {"concept": [3, 5], "factor": [0.3, 0.9]}
+    found = {answer(**told), answer(**told, positions=["all", "generated"])}
+    found |= {answer(**told, intervention=["add", "clamp"]), both}
+    assert len(found) == 4
 
 
 def test_prefixes_are_shared_by_equal_steering_alone(server: Server, steering: Path) -> None:
@@ -355,13 +359,10 @@ def test_prefixes_are_shared_by_equal_steering_alone(server: Server, steering: P
     assert text(server.ask(body(row))) == first
     again = _hits(server)
     assert again > before
-    found = read(steering)
-    scale = 0.7 * found.unit("diffmean", found.place(3))
-    edit = f"(Edit(place=3, scale={scale}, intervention='add', begin=0, end=None),)"
-    salt = f"{found.sha256}:diffmean:{edit}"
-    for name in (salt, f"edited:{salt}:None", f"edited:{salt}"):
-        plain = server.ask({"prompt": row.args[0], "max_tokens": TOKENS, "cache_salt": name})
-        assert text(plain) != first
+    plan = plan_of({"dictionary": str(steering), "method": "diffmean"})
+    own = salted(plan, [Edit(3, plan.steering(3, 0.7).scale, "add", 0, None)], None)
+    plain = server.ask({"prompt": row.args[0], "max_tokens": TOKENS, "cache_salt": own})
+    assert text(plain) != first
     text(server.ask(body(row, cache_salt="mine")))
     text(server.ask(body(generation(3, 0.71, LONG))))
     assert _hits(server) == again
@@ -371,7 +372,7 @@ def test_prefixes_are_shared_by_equal_steering_alone(server: Server, steering: P
 
 def _hits(server: Server) -> float:
     """Prompt tokens that were not computed again, so far."""
-    lines = requests.get(f"{server.url}/metrics", timeout=60).text.splitlines()
+    lines = requests.get(f"{server.url}/metrics", timeout=120).text.splitlines()
     return sum(
         float(line.split()[-1]) for line in lines if line.startswith("vllm:prefix_cache_hits_total")
     )
@@ -408,7 +409,7 @@ def _act(server: Server, expected: list[str], kind: str, k: int) -> str:
         wrong(server, faulty[kind], prompt=row.args[0])
         return "refused"
     if kind == "no json":
-        answer = requests.post(f"{server.url}/v1/completions", data=b'{"a', timeout=60)
+        answer = requests.post(f"{server.url}/v1/completions", data=b'{"a', timeout=120)
         assert 400 <= answer.status_code < 500
         return "refused"
     if kind == "endless":  # numbers that overflow in this request, and in no other
@@ -416,8 +417,8 @@ def _act(server: Server, expected: list[str], kind: str, k: int) -> str:
         return kind
     if kind.startswith("leaves"):
         with suppress(requests.Timeout), _stream(server, asked | {"max_tokens": 200}) as answer:
-            for _ in range(0 if kind == "leaves early" else 3):
-                next(answer.iter_lines())
+            for _ in islice(answer.iter_lines(), 0 if kind == "leaves early" else 3):
+                pass
         return kind
     if kind == "stream":
         with _stream(server, asked) as answer:
@@ -431,4 +432,4 @@ def _act(server: Server, expected: list[str], kind: str, k: int) -> str:
 
 def _stream(server: Server, asked: dict[str, Any]) -> requests.Response:
     told = {"model": MODEL, "temperature": 0, "stream": True, **asked}
-    return requests.post(f"{server.url}/v1/completions", json=told, stream=True, timeout=60)
+    return requests.post(f"{server.url}/v1/completions", json=told, stream=True, timeout=120)

@@ -26,6 +26,7 @@ import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -107,7 +108,7 @@ def plan_of(settings: Settings) -> Plan:
 
 @lru_cache(maxsize=8)
 def _plan(
-    folder: str, method: str | None, sha256: str | None, intervention: str, positions: str
+    folder: str, method: str | None, expected: str | None, intervention: str, positions: str
 ) -> Plan:
     plan = make_plan(
         folder, method, None, None, intervention=intervention, positions=positions, model="vllm"
@@ -117,8 +118,8 @@ def _plan(
             f"vLLM steers by directions and method={plan.method} has none; {folder} has "
             f"{', '.join(plan.found.methods)}"
         )
-    if sha256 not in (None, plan.found.sha256):
-        raise ArtefactError(f"{folder} is the dictionary {plan.found.sha256}, not {sha256}")
+    if expected not in (None, plan.found.sha256):
+        raise ArtefactError(f"{folder} is the dictionary {plan.found.sha256}, not {expected}")
     return plan
 
 
@@ -327,4 +328,5 @@ def salted(plan: Plan, edits: Sequence[Edit], given: str | None) -> str | None:
     own = None if given is None else f"given:{given}"
     if not edits:
         return own
-    return f"edited:{salt_of(plan.found.sha256, plan.method, edits)}:{own}"
+    whole = f"{salt_of(plan.found.sha256, plan.method, edits)}:{own}"
+    return f"edited:{sha256(whole.encode()).hexdigest()}"

@@ -144,7 +144,7 @@ class ServedSteering(SteeringPart):
                 timeout=_SECONDS,
             )
         except (http.RequestException, OSError) as cause:
-            said = masked(one_line(cause, 200))
+            said = masked(one_line(cause, 400))
             raise HarnessError(f"{self._place} cannot be reached: {said}") from cause
 
     @contextmanager
@@ -152,7 +152,7 @@ class ServedSteering(SteeringPart):
         try:
             yield
         except (http.RequestException, ClientError, OSError) as cause:
-            said = masked(one_line(cause, 200))
+            said = masked(one_line(cause, 400))
             raise HarnessError(f"{self._place}: {said}; the server's words are above") from cause
 
     # What it is asked
