@@ -128,11 +128,15 @@ class ServedSteering(SteeringPart):
                 f'--additional-config \'{{"paperharness": {{"{KEY}": {{"dictionary": "DIR", '
                 f'"method": "{self.plan.method}"}}}}}}\''
             )
-        said = _message_of(answer.text)
-        if answer.status_code != 400 or not said.startswith(f"{KEY}: no concept {_NOBODY};"):
-            raise HarnessError(f"{self._place} answers {answer.status_code}: {said}")
+        if not _message_of(answer).startswith(f"{KEY}: no concept {_NOBODY};"):
+            raise self._told(answer)
         answer = self._answer({"seed": 1, "temperature": 1})
-        self._takes_seeds = answer.ok or NO_SEED not in answer.text
+        self._takes_seeds = answer.ok
+        if not answer.ok and NO_SEED not in _message_of(answer):
+            raise self._told(answer)
+
+    def _told(self, answer: http.Response) -> HarnessError:
+        return HarnessError(f"{self._place} answers {answer.status_code}: {_message_of(answer)}")
 
     def _answer(self, what: Mapping[str, Any]) -> http.Response:
         try:
@@ -283,10 +287,10 @@ class SteeredChat(ServedSteering, LocalChatCompletion):  # type: ignore[misc]
         return found
 
 
-def _message_of(text: str) -> str:
+def _message_of(answer: http.Response) -> str:
     """What a server says is wrong."""
     try:
-        said = loads(text)["error"]["message"]
+        said = loads(answer.text)["error"]["message"]
     except (ValueError, TypeError, KeyError):
-        said = text
+        said = answer.text
     return masked(one_line(str(said), 300))
