@@ -300,7 +300,8 @@ def test_no_request_is_answered_as_if_it_had_not_asked(server: Server) -> None:
     raw = {"token_ids": [5], "sampling_params": {"extra_args": {"steering": [{"place": 1}]}}}
     assert "no steering" in wrong(server, {}, "/inference/v1/generate", **raw)
     outside = server.ask({"prompt": "The", "concept": 3, "factor": 1.0})
-    assert 'write "concept" into "vllm_xargs"' in outside.json()["error"]["message"]
+    assert outside.status_code == 400
+    assert '"concept" is not read here' in outside.json()["error"]["message"]
     assert server.alive
 
 

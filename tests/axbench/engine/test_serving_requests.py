@@ -193,8 +193,9 @@ def test_steering_is_found_where_servers_read_it(settings: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"concept": 1}, 'write "concept" into "vllm_xargs"'),
-        ({"positions": "all"}, 'write "positions" into "vllm_xargs"'),
+        ({"concept": 1}, '"concept" is not read here; write: {"vllm_xargs": {"concept"'),
+        ({"positions": "all"}, '"positions" is not read here'),
+        ({"steering": {"concept": 1}}, '"steering" is not read here'),
         ({"vllm_xarg": {"concept": 1}}, '"vllm_xarg" is not read; it is called "vllm_xargs"'),
         ({"extra_args": {"concept": 1}}, '"extra_args" is not read'),
         ({"extra_body": {"factor": 1}}, '"extra_body" is not read'),

@@ -182,9 +182,11 @@ def asks(body: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         HarnessError: Steering is asked for in a place that is not read.
     """
-    for name in _OWN:
+    for name in (*_OWN, KEY):
         if name in body:
-            raise HarnessError(f'write "{name}" into "{XARGS}": {{"{XARGS}": {{"{name}": …}}}}')
+            raise HarnessError(
+                f'"{name}" is not read here; write: {{"{XARGS}": {{"concept": …, "factor": …}}}}'
+            )
     for name, value in body.items():
         strange = name != XARGS and isinstance(value, Mapping) and not value.keys().isdisjoint(_OWN)
         if strange and (name in _MISTAKEN or get_close_matches(name, [XARGS], cutoff=0.6)):
