@@ -11,6 +11,7 @@ its compiled models: an engine with parts never takes one that was compiled with
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
@@ -26,32 +27,76 @@ Settings = Mapping[str, Any]
 class EnginePart(Protocol):
     """What a plugin adds to an engine of vLLM; its methods run in different processes."""
 
+    def open(self, front: Any, settings: Settings) -> None:
+        """Check an engine in its front, before its workers start.
+
+        Args:
+            front: vLLM's ``InputProcessor``.
+            settings: The part's, from the engine's ``additional_config``.
+
+        Raises:
+            HarnessError: The engine or a setting is not supported.
+        """
+
     def attach(self, runner: Any, settings: Settings) -> None:
         """Change a worker's model, which is loaded and not yet compiled.
 
         Args:
             runner: vLLM's model runner.
-            settings: The part's, from the engine's ``additional_config``.
+            settings: As for ``open``.
 
         Raises:
             HarnessError: The model, the runner or a setting is not supported.
         """
 
-    def admit(self, request: Any, settings: Settings) -> None:
+    def receive(self, body: Mapping[str, Any], settings: Settings) -> bool:
+        """Check what a client has sent to a server, before the server reads it.
+
+        Args:
+            body: JSON.
+            settings: As for ``open``.
+
+        Returns:
+            Whether it asks something of this part; then ``admit`` must find that in each request to
+            the engine that comes of it.
+
+        Raises:
+            HarnessError: What it asks cannot be done; the client is told, with status 400.
+        """
+
+    def admit(self, request: Any, settings: Settings) -> bool:
         """Check a request in the engine's front, and change what is sent to the workers.
 
         Args:
             request: vLLM's ``EngineCoreRequest``, which is this request's alone: its
                 ``sampling_params``, ``prompt_token_ids`` and ``cache_salt``.
-            settings: As for ``attach``.
+            settings: As for ``open``.
+
+        Returns:
+            Whether the request asks something of this part.
 
         Raises:
             HarnessError: The request cannot be answered; it alone fails.
         """
 
 
-def parts_of(config: Any) -> list[tuple[EnginePart, Settings]]:
-    """The parts that an engine asks for, with their settings.
+@dataclass(frozen=True)
+class Asked:
+    """A part that an engine asks for.
+
+    Attributes:
+        name: As its plugin gave it.
+        part: What it does.
+        settings: What the engine says to it.
+    """
+
+    name: str
+    part: EnginePart
+    settings: Settings
+
+
+def parts_of(config: Any) -> list[Asked]:
+    """The parts that an engine asks for.
 
     Args:
         config: vLLM's ``VllmConfig``.
@@ -68,7 +113,7 @@ def parts_of(config: Any) -> list[tuple[EnginePart, Settings]]:
             f"additional_config: '{KEY}' maps each part to its settings, such as "
             f'{{"{KEY}": {{"steering": {{"dictionary": "DIR"}}}}}}'
         )
-    return [(_part(name), settings) for name, settings in asked.items()]
+    return [Asked(name, _part(name), settings) for name, settings in asked.items()]
 
 
 @cache

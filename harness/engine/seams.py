@@ -34,7 +34,7 @@ def need(owner: Any, *names: str) -> None:
     """Refuse a vLLM in which something has moved.
 
     Args:
-        owner: A class or an object of vLLM's.
+        owner: A module, a class or an object of vLLM's.
         *names: Its attributes, dotted where they lie deeper.
 
     Raises:
@@ -44,8 +44,8 @@ def need(owner: Any, *names: str) -> None:
         found = owner
         for step in name.split("."):
             if not hasattr(found, step):
-                kind = owner if isinstance(owner, type) else type(owner)
-                raise _moved(f"no {kind.__name__}.{name}")
+                home = getattr(owner, "__name__", type(owner).__name__)
+                raise _moved(f"no {home}.{name}")
             found = getattr(found, step)
 
 

@@ -29,7 +29,7 @@ class Recorder:
 
     def add_partial(self, kind: str, request: Any, answer: Any) -> None:
         """Called by lm-eval's models for every answer; ``request[0]`` is the prompt."""
-        prompt = request[0]
+        prompt = None if request is None else request[0]  # a window of a text has none
         if self._store is not None and isinstance(prompt, Prompt):
             self._store.put(prompt.key, _kept(answer))
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.engine.parts import KEY
 from harness.errors import HarnessError
-from harness.models.requests import Prompt, in_groups
-from harness.models.wrapping import Wrapper
+from harness.models.prompt_tokens import PromptsInTokens
+from harness.models.requests import Prompt
 
 _SLICE = 4  # with response_cache, requests a call of the engine, in multiples of its batch
 
@@ -44,21 +44,6 @@ def with_part(name: str, settings: Mapping[str, Any], kwargs: Mapping[str, Any])
     return dict(kwargs) | {"additional_config": config}
 
 
-class PromptTokens(list[int]):
-    """A request's tokens, which keep its prompt when they are cut or continued."""
-
-    def __init__(self, tokens: Sequence[int], prompt: Prompt | None) -> None:
-        super().__init__(tokens)
-        self.prompt = prompt
-
-    def __add__(self, more: Any) -> Any:
-        return PromptTokens([*self, *more], self.prompt)
-
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return PromptTokens(found, self.prompt) if isinstance(place, slice) else found
-
-
 @dataclass
 class Asked:
     """What the engine is asked: parts add to it.
@@ -82,7 +67,7 @@ class Asked:
         self.sampling.extra_args = (self.sampling.extra_args or {}) | {key: value}
 
 
-class VLLMWrapper(Wrapper):
+class VLLMWrapper(PromptsInTokens):
     """Put in front of lm-eval's ``VLLM`` or a subclass of it."""
 
     cannot_load = "vLLM cannot run {}"
@@ -105,7 +90,6 @@ class VLLMWrapper(Wrapper):
     batch_size: Any
     data_parallel_size: int
     lora_request: Any
-    _window: Prompt | None = None
 
     def __init__(self, pretrained: str, **kwargs: Any) -> None:
         super().__init__(pretrained, **kwargs)
@@ -150,42 +134,14 @@ class VLLMWrapper(Wrapper):
     def finished(self, asked: Sequence[Asked], outputs: Sequence[Any]) -> None:
         """Take note of what the engine has given."""
 
-    # How a request's tokens keep their prompt on the way through lm-eval
+    # How lm-eval asks the engine
 
     def tok_encode(self, string: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
         found = super().tok_encode(string, *args, **kwargs)
         if not args and kwargs.get("add_special_tokens") is None and len(found):
             first = found if isinstance(string, str) else found[0]
             self.warn_of_bos(self.engine_config.model_config.hf_config, first)
-        if isinstance(string, str):
-            return PromptTokens(found, string) if isinstance(string, Prompt) else found
-        return [
-            PromptTokens(ids, text) if isinstance(text, Prompt) else ids
-            for ids, text in zip(found, string, strict=True)
-        ]
-
-    def score(self, kind: str, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
-        stock = super().score
-        if kind == "loglikelihood":
-            return stock(kind, requests, disable_tqdm)
-
-        def ask(group: list[Any]) -> list[Any]:
-            first = group[0].args[0]
-            self._window = first if isinstance(first, Prompt) else None
-            try:
-                return stock(kind, group, disable_tqdm)
-            finally:
-                self._window = None
-
-        return in_groups(requests, ask)
-
-    def _loglikelihood_tokens(self, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
-        marked = []
-        for key, context, continuation in requests:  # windows of rolling requests have no key
-            given = self._window if key is None else key[0]
-            prompt = given if isinstance(given, Prompt) else None
-            marked.append((key, PromptTokens(context, prompt), continuation))
-        return super()._loglikelihood_tokens(marked, disable_tqdm=disable_tqdm)
+        return found
 
     def _model_generate(
         self,

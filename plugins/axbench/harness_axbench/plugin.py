@@ -8,7 +8,7 @@ from harness.host.task_files import task_folder
 
 @hookimpl
 def register(registrar: Registrar) -> None:
-    """Name the steered models, the judge without calls, the tasks and the commands."""
+    """Name the steered models, the judge without calls, vLLM's part, the tasks and the commands."""
     registrar.wrapper(
         "steered",
         stage="edits",
@@ -16,6 +16,8 @@ def register(registrar: Registrar) -> None:
         vllm="harness_axbench.models.vllm:VLLMSteeringMixin",
     )
     registrar.engine("steering", "harness_axbench.engine.part:SteeringPart")
+    registrar.model("steered-completions", "harness_axbench.models.served:SteeredCompletions")
+    registrar.model("steered-chat-completions", "harness_axbench.models.served:SteeredChat")
     registrar.model("proxy", "harness_axbench.assessing.proxy:Proxy")
     registrar.tasks(task_folder("axbench"))
     registrar.commands(

@@ -167,7 +167,7 @@ def check_kernel() -> None:
 
     for activation in ACTIVATIONS:
         for residual in (True, False):
-            assert check_steps(apply, activation, KINDS, residual=residual, steps=12) > 3
+            assert check_steps(apply, activation, KINDS, residual=residual, steps=12) > 4
     made = tables(directions(), torch.float16)
     edits = (Edit(3, 1.2345678, "add", 0, None), Edit(1, -0.4, "add", 1, None))
     made.comes("A", asks(edits))

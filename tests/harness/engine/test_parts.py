@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.engine import parts, plugin, seams
-from harness.engine.parts import parts_of
+from harness.engine.parts import Asked, parts_of
 from harness.errors import HarnessError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of vLLM's own imports
@@ -20,14 +20,21 @@ class Part:
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
+    def open(self, front: Any, settings: Any) -> None:
+        self.seen.append(("open", front, dict(settings)))
+
     def attach(self, runner: Any, settings: Any) -> None:
         self.seen.append(("attach", runner, dict(settings)))
 
-    def admit(self, request: Any, settings: Any) -> None:
+    def receive(self, body: Any, settings: Any) -> bool:
+        raise AssertionError("there is no server")
+
+    def admit(self, request: Any, settings: Any) -> bool:
         if request.sampling_params is None:
             raise HarnessError("no")
         request.cache_salt = "salted"
         self.seen.append(("admit", request, dict(settings)))
+        return False
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def config(**given: Any) -> Any:
 def test_an_engine_has_the_parts_it_asks_for(part: Part) -> None:
     assert parts_of(config()) == []
     assert parts_of(SimpleNamespace(additional_config=object())) == []  # vLLM allows any
-    assert parts_of(config(mine={"a": 1})) == [(part, {"a": 1})]
+    assert parts_of(config(mine={"a": 1})) == [Asked("mine", part, {"a": 1})]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +77,14 @@ def test_vllms_methods_get_their_step_once(part: Part) -> None:
     from vllm.v1.worker.worker_base import WorkerWrapperBase
 
     plugin.register()
-    once = (InputProcessor.process_inputs, WorkerWrapperBase.load_model)
+
+    def steps() -> list[Any]:
+        front, worker = InputProcessor, WorkerWrapperBase
+        return [front.__init__, front.process_inputs, worker.load_model]
+
+    once = steps()
     plugin.register()
-    assert (InputProcessor.process_inputs, WorkerWrapperBase.load_model) == once
+    assert steps() == once
     calls: list[Any] = []
     wrapper = SimpleNamespace(
         vllm_config=config(mine={"a": 1}),
@@ -85,13 +97,26 @@ def test_vllms_methods_get_their_step_once(part: Part) -> None:
     assert part.seen == [("attach", "runner", {"a": 1})]
 
 
+def test_a_front_is_opened_after_vllm_has_made_it(part: Part) -> None:
+    def stock(front: Any, config: Any) -> None:
+        front.vllm_config = config
+
+    init = plugin._opening(stock)
+    front, idle = SimpleNamespace(), SimpleNamespace()
+    init(front, config(mine={"a": 1}))
+    init(idle, config())
+    assert part.seen == [("open", front, {"a": 1})]
+
+
 def test_requests_are_admitted_after_vllm_has_checked_them(part: Part) -> None:
+    from vllm.exceptions import VLLMValidationError
+
     request = SimpleNamespace(sampling_params=object(), cache_salt=None)
     front = SimpleNamespace(vllm_config=config(mine={}))
     processed = plugin._processing(lambda _self, _id, _prompt: request)
     assert processed(front, "1", "text").cache_salt == "salted"
     request.sampling_params = None
-    with pytest.raises(HarnessError, match=r"^no$"):
+    with pytest.raises(VLLMValidationError, match=r"^mine: no$"):  # which is status 400
         processed(front, "2", "text")
     idle = SimpleNamespace(vllm_config=config())
     assert processed(idle, "3", "text") is request

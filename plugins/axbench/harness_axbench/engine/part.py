@@ -18,6 +18,8 @@ pipeline parallelism the rank that has the block does.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -28,10 +30,26 @@ from harness.engine.parts import Settings
 from harness.engine.seams import follow, need, positions_of
 from harness_axbench.dictionary.directions import ACTIVATIONS, Directions
 from harness_axbench.dictionary.folder import read
+from harness_axbench.engine.edits import message_of
 from harness_axbench.engine.operator import SITE, steer_block
+from harness_axbench.engine.serving import (
+    DICTIONARY,
+    KEYS,
+    asks,
+    check_engine,
+    check_seed,
+    edits_of,
+    kills,
+    plan_of,
+    salted,
+    served,
+    steered,
+)
 from harness_axbench.engine.tables import Tables
+from harness_axbench.steering.fit import read_otherwise, warn_of_other_weights
 
 NAME = "steering"
+log = logging.getLogger(__name__)
 
 
 class Shape(BaseModel):
@@ -47,12 +65,57 @@ class Shape(BaseModel):
 class SteeringPart:
     """Steers an engine's requests by directions; see ``harness.engine.parts.EnginePart``."""
 
-    def attach(self, runner: Any, settings: Settings) -> None:
-        shape = fitting(Shape, dict(settings), f"additional_config: {NAME}")
-        attach(runner, shape)
+    _dies_of_seeds = False
 
-    def admit(self, request: Any, settings: Settings) -> None:
-        """Nothing: the requests of ``vllm-steered`` bring their edits."""
+    def open(self, front: Any, settings: Settings) -> None:
+        if DICTIONARY not in settings:
+            fitting(Shape, dict(settings), f"additional_config: {NAME}")
+            return
+        plan, config = plan_of(settings), front.vllm_config
+        check_engine(plan, config)
+        self._dies_of_seeds = kills(config)
+        if front.tokenizer is not None and (said := read_otherwise(plan, front.tokenizer, None)):
+            log.warning("%s, where a request does not say otherwise", said)
+        warn_of_other_weights(plan, config.model_config.model, config.model_config.model)
+
+    def attach(self, runner: Any, settings: Settings) -> None:
+        if DICTIONARY not in settings:
+            attach(runner, fitting(Shape, dict(settings), f"additional_config: {NAME}"))
+            return
+        plan = plan_of(settings)
+        check_engine(plan, runner.vllm_config)
+        found = Directions.load(plan.found, plan.method)
+        shape = Shape(
+            layer=plan.found.layer, concepts=len(found.weight), activation=found.activation
+        )
+        if tables := attach(runner, shape):
+            tables.fill(found.to(runner.device))
+
+    def receive(self, body: Mapping[str, Any], settings: Settings) -> bool:
+        if DICTIONARY not in settings:
+            raise HarnessError(
+                f'this engine waits for vllm-steered; start a server with "{NAME}": '
+                f'{{"{DICTIONARY}": "DIR"}}'
+            )
+        others = served(settings).other_xargs
+        return steered(plan_of(settings), asks(body), others) is not None
+
+    def admit(self, request: Any, settings: Settings) -> bool:
+        """See ``EnginePart``; requests of ``vllm-steered`` bring their edits along."""
+        if DICTIONARY not in settings:
+            return True
+        plan, sampling = plan_of(settings), request.sampling_params
+        if self._dies_of_seeds:
+            check_seed(sampling)
+        xargs = dict((sampling.extra_args if sampling is not None else None) or {})
+        steerings = steered(plan, xargs, served(settings).other_xargs)
+        edits = edits_of(steerings or (), request)
+        request.cache_salt = salted(plan, edits, request.cache_salt)
+        if steerings is None:
+            return False
+        rest = {key: value for key, value in xargs.items() if key not in KEYS}
+        sampling.extra_args = rest | dict([message_of(edits)])
+        return True
 
 
 def attach(runner: Any, shape: Shape) -> Tables | None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness import HarnessError, VLLMWrapper
+from harness import VLLMWrapper
 from harness.engine.worker import WORKER
 from harness.models.requests import notes_of
 from harness.models.vllm import Asked, with_part
@@ -30,8 +30,8 @@ from harness_axbench.engine.edits import edit_of, message_of, salt_of
 from harness_axbench.engine.part import NAME as PART
 from harness_axbench.models.vllm_settings import NAME, check
 from harness_axbench.models.wrapping import SteeringPart
-from harness_axbench.requests import STEERING, wants_detection
-from harness_axbench.steering.positions import Positions
+from harness_axbench.requests import STEERING
+from harness_axbench.steering.positions import Positions, check_scored
 
 _LOAD = "harness_axbench.engine.part:load_steering"
 
@@ -61,11 +61,7 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
         return with_part(PART, shape, kwargs) | {"worker_extension_cls": WORKER}
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
-        if any(map(wants_detection, requests)):
-            raise HarnessError(
-                f"{NAME} cannot score texts for a concept, which needs their activations; use "
-                f"--model hf-steered for axbench_detect"
-            )
+        self.refuse_detection(requests)
         found: list[Any] = super().loglikelihood(requests, disable_tqdm)
         return found
 
@@ -78,11 +74,8 @@ class VLLMSteeringMixin(SteeringPart, VLLMWrapper):
         super().prepare(asked)
         for one in asked:
             steering = notes_of(one.prompt).get(STEERING)
-            if one.scores and steering is not None and not self._positions.everywhere:
-                raise HarnessError(
-                    "positions= tells the prompt's tokens from the answer's and is for "
-                    "generation; texts are scored with positions=all"
-                )
+            if one.scores and steering is not None:
+                check_scored(self._positions)
             edit = edit_of(steering, self._positions, len(one.tokens))
             if edit is not None:
                 one.send(*message_of([edit]))

@@ -42,16 +42,30 @@ def check(plan: Plan, pretrained: str, kwargs: Mapping[str, Any]) -> None:
     Raises:
         HarnessError: The method, the model or a setting is not supported.
     """
-    if not plan.steers:
-        raise HarnessError(f"method={plan.method} cannot steer; it is for axbench_detect")
-    if plan.kind != VECTORS:
-        raise HarnessError(
-            f"{NAME} steers by directions and method={plan.method} has none; use --model hf-steered"
-        )
+    check_method(plan, NAME)
     refuse_settings(NAME, kwargs, _KEPT)
     if os.environ.get("VLLM_USE_V1") == "0":
         raise HarnessError(f"{NAME} needs vLLM's engine V1; unset VLLM_USE_V1")
     _check_shape(plan, resolve(pretrained), kwargs)
+
+
+def check_method(plan: Plan, model: str) -> None:
+    """Refuse a method that does not steer by directions.
+
+    Args:
+        plan: What the run steers with.
+        model: What the user calls the model.
+
+    Raises:
+        HarnessError: It does not.
+    """
+    if not plan.steers:
+        raise HarnessError(f"method={plan.method} cannot steer; it is for axbench_detect")
+    if plan.kind != VECTORS:
+        raise HarnessError(
+            f"{model} steers by directions and method={plan.method} has none; use --model "
+            "hf-steered"
+        )
 
 
 def _check_shape(plan: Plan, path: str, kwargs: Mapping[str, Any]) -> None:

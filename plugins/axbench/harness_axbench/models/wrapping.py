@@ -13,12 +13,9 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from harness import HarnessError, Wrapper, traced
-from harness.artefacts.checksums import fingerprint
-from harness.asking.special import TextEncoder
-from harness.errors import shown
-from harness_axbench.activations.reader import bos_of
 from harness_axbench.models.telling import InTurn, arguments, by_default
-from harness_axbench.requests import STEERING, names_concept
+from harness_axbench.requests import STEERING, names_concept, wants_detection
+from harness_axbench.steering.fit import check_reading, warn_of_other_weights
 from harness_axbench.steering.plan import Plan, choose, make_plan
 from harness_axbench.steering.positions import ALL
 from harness_axbench.steering.selected import STEERED
@@ -96,11 +93,19 @@ class SteeringPart(Wrapper):
         self._applied: Counter[str] = Counter()  # of those, rows in whose answer the method is
         self._in_turn = InTurn()
         super().__init__(pretrained, **self.checked(pretrained, kwargs))
-        check_reading(self.plan, self.tokenizer, self.add_bos_token)
+        self.check_fit(pretrained)
         if self.plan.steers:
             self.attach()
-            if isinstance(pretrained, str):
-                warn_of_other_weights(self.plan, pretrained, self.path)
+
+    def check_fit(self, pretrained: Any) -> None:
+        """Refuse a model that the dictionary was not trained for, as far as can be seen.
+
+        Raises:
+            HarnessError: It reads texts otherwise.
+        """
+        check_reading(self.plan, self.tokenizer, self.add_bos_token)
+        if self.plan.steers and isinstance(pretrained, str):
+            warn_of_other_weights(self.plan, pretrained, self.path)
 
     def attach(self) -> None:
         """Make the model ready to be steered.
@@ -123,6 +128,18 @@ class SteeringPart(Wrapper):
         if self.plan.each and steering is not None and not names_concept(request):
             self._in_turn.take(request, steering)
         return super().note(request) | {STEERING: steering}
+
+    def refuse_detection(self, requests: Sequence[Any]) -> None:
+        """Refuse requests for a concept's score, of a model whose activations cannot be read.
+
+        Raises:
+            HarnessError: There is one.
+        """
+        if any(map(wants_detection, requests)):
+            raise HarnessError(
+                f"{self.model_name} cannot score texts for a concept, which needs their "
+                "activations; use --model hf-steered for axbench_detect"
+            )
 
     def count(self, request: Any, applied: bool) -> None:
         """Take down whether the method has a part in an answer."""
@@ -217,51 +234,9 @@ class SteeringPart(Wrapper):
         return found
 
 
-def check_reading(plan: Plan, tokenizer: Any, add_bos_token: bool | None) -> None:
-    """Refuse a model that reads texts with another first token than the dictionary's training did.
-
-    Args:
-        plan: Names the dictionary; one whose manifest does not say how it was read is let pass.
-        tokenizer: The model's.
-        add_bos_token: lm-eval's argument.
-
-    Raises:
-        HarnessError: One of the two reads a beginning-of-sequence token, the other does not.
-    """
-    manifest = plan.found.manifest
-    if manifest["model"] is None or "bos" not in manifest:
-        return
-    trained = manifest["bos"]
-    chat = bool(manifest["chat"] and tokenizer.chat_template)
-    own = bos_of(TextEncoder(tokenizer, add_bos_token), chat=chat)
-    if own == trained:
-        return
-    named = ["no such token" if one is None else f"token {one}" for one in (trained, own)]
-    raise HarnessError(
-        f"the dictionary {plan.found.folder} was trained on texts whose beginning-of-sequence "
-        f"token was {named[0]}, and this model reads {named[1]}: give --model_args "
-        f"add_bos_token={trained is not None}, or train it anew with this tokenizer"
-    )
-
-
 def read_with(manifest: Mapping[str, Any], add_bos_token: bool | None) -> bool | None:
     """The ``add_bos_token`` that a dictionary's texts are read with.
 
     Manifests that do not say it are of a time when chat templates alone decided.
     """
     return False if "bos" not in manifest and manifest["chat"] else add_bos_token
-
-
-def warn_of_other_weights(plan: Plan, name: str, path: str) -> None:
-    """Warn where a dictionary was trained on other weights of the same shape."""
-    trained = plan.found.manifest["model"]
-    if trained is None or name == trained["name"]:
-        return
-    own = fingerprint(path)
-    if own is None or own != trained.get("sha256"):
-        log.warning(
-            "the dictionary %s was trained on %s; %s has the same width and other weights",
-            plan.found.folder,
-            shown(trained["name"]),
-            name,
-        )

@@ -70,6 +70,26 @@ class Plan:
         """Whether steering has no factor: edits of the model, and taking a direction out."""
         return self.found.facts(self.method).get("factors") == [] or self.intervention == NULL_OUT
 
+    def under(self, intervention: str, positions: str) -> Plan:
+        """The same method, steering in another way and elsewhere.
+
+        Raises:
+            HarnessError: There is no such intervention or position, or not for this method.
+        """
+        if intervention not in KINDS:
+            raise HarnessError(f"intervention={intervention} is not one of {', '.join(KINDS)}")
+        Positions.parse(positions)
+        if intervention in cannot_under(self.found.facts(self.method).get("normalise")):
+            raise HarnessError(
+                f"intervention={intervention}: {self.method} reads normalised states, of which "
+                f"that is not defined; use {ADD}, or train with --normalise {NONE}"
+            )
+        if self.kind != VECTORS and (intervention, positions) != (ADD, ALL):
+            raise HarnessError(
+                f"{self.method} has no directions: intervention= and positions= do not apply"
+            )
+        return replace(self, intervention=intervention, positions=positions)
+
     def steering(self, concept_id: int, factor: float | None) -> Steering:
         """The steering towards a concept.
 
@@ -116,7 +136,7 @@ def make_plan(
         DataError: ``factors`` is no run to take factors from.
     """
     if not steering:
-        stock = model.partition("-")[0]
+        stock = model.replace("-steered", "").replace("steered-", "local-")
         raise HarnessError(
             f"{model} needs steering=DIR, a dictionary made by: harness axbench train --model "
             f"MODEL --layer LAYER --out DIR (for an unsteered model use --model {stock})"
@@ -126,17 +146,7 @@ def make_plan(
         if len(found.methods) > 1:
             raise HarnessError(f"{steering}: pass method=, one of {', '.join(found.methods)}")
         method = found.methods[0]
-    if intervention not in KINDS:
-        raise HarnessError(f"intervention={intervention} is not one of {', '.join(KINDS)}")
-    Positions.parse(positions)
-    plan = Plan(found, method, intervention, positions)
-    if intervention in cannot_under(found.facts(method).get("normalise")):
-        raise HarnessError(
-            f"intervention={intervention}: {method} reads normalised states, of which that is not "
-            f"defined; use {ADD}, or train with --normalise {NONE}"
-        )
-    if plan.kind != VECTORS and (intervention, positions) != (ADD, ALL):
-        raise HarnessError(f"{method} has no directions: intervention= and positions= do not apply")
+    plan = Plan(found, method).under(intervention, positions)
     _check_number("factor", factor, (int, float))
     if concept == EACH:
         return replace(plan, each=_of_each(plan, factor, factors))

@@ -88,3 +88,16 @@ class Positions:
         end = torch.tensor([_BEYOND if e is None else e for _, e in spans]).unsqueeze(-1)
         at = first + torch.arange(width)
         return (at >= 0) & (at >= begin) & (at < end)
+
+
+def check_scored(positions: Positions) -> None:
+    """Refuse to score a text that is not edited everywhere.
+
+    Raises:
+        HarnessError: It is edited in places that only generation knows.
+    """
+    if not positions.everywhere:
+        raise HarnessError(
+            "positions= tells the prompt's tokens from the answer's and is for generation; texts "
+            "are scored with positions=all"
+        )
