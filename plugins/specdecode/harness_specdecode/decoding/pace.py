@@ -20,8 +20,8 @@ A way that was never tried has no price. The first rounds draft nothing, which c
 plain decoding; then a few drafts are tried, and where none pays another one when half a per cent of
 the time has paid for it. Before a first draft, and after rounds without one, the drafter must read
 what it has not; that is not a step's price, and drafts are made only if what is still to be written
-pays for it twice: rows that draft end apart, and what the last of them cost, alone in a batch, is
-in no price.
+pays for it, and with several rows twice: these end apart where they draft, and what the last of
+them cost, alone in a batch, is in no price.
 
 α_i is the share of right ones among a row's drafts that were looked at, begun with the share of all
 rows before, worth four drafts.
@@ -46,7 +46,7 @@ from harness_specdecode.decoding.shares import MATCHES, Shares
 _KEPT = 5  # rounds whose shortest counts
 _FIRST = 2  # rounds without drafts before one is tried
 _GAIN = 1.05  # tokens a second of drafts over those without, at least
-_EARNED = 2  # times what the drafter has yet to read, at least
+_EARNED = 2  # times what the drafter has yet to read, at least, with several rows
 _TRIES = 3  # of the first drafts: one alone may have met a busy machine
 _SHARE = 0.005  # of the time that may go to tries where none pays
 _WIDE = 0.05  # a guess: what one token more in a pass costs, of a pass
@@ -107,8 +107,9 @@ class Pace:
         best = int(worth.argmax())
         next_best = 1 + int(worth[1:].argmax())
         reading = unread * (self._reading or self._cost * _WIDE * prices[0])
+        earned = _EARNED if rows > 1 else 1
         gain = room * (1 / worth[0] - 1 / worth[best])
-        if worth[best] > _GAIN * worth[0] and (not unread or gain > _EARNED * reading):
+        if worth[best] > _GAIN * worth[0] and (not unread or gain > earned * reading):
             return best
         return self.tried(rows, next_best, prices[next_best] - prices[0] + reading)
 
