@@ -60,7 +60,8 @@ def ours(run: Started) -> list[str]:
     """The lines of stderr that the commands' edge prints."""
     assert "Traceback" not in run.errors, run.errors
     lines = [line.rpartition("\r")[2] for line in run.errors.splitlines()]
-    return [line for line in lines if line.startswith(("error: ", "interrupted"))]
+    found = [re.search(r"^error: .*|interrupted(;.*|$)", line) for line in lines]  # behind a bar
+    return [line[0] for line in found if line]
 
 
 def begun(run: Started, name: str, folder: Path) -> bool:
@@ -92,6 +93,7 @@ def test_sigterm_ends_in_one_line_and_the_next_run_ends_well(name, start, tmp_pa
     run.until(lambda: begun(run, name, tmp_path))
     run.send(signal.SIGTERM)
     assert run.wait() == 143, run.errors
+    assert len(ours(run)) == 1, run.errors
     (told,) = ours(run)
     kept = [path for path in tmp_path.rglob(".out.*/**/*") if path.is_file()]
     nothing = "nothing is kept" in told or "no answer is kept" in told or "no checkpoint" in told

@@ -69,12 +69,14 @@ def test_the_plugin_registers_what_exists() -> None:
     registrar = SimpleNamespace(
         wrapper=lambda name, **given: brought.append((name, given["stage"], given["hf"])),
         model=lambda name, target: brought.append((name, target)),
+        engine=lambda name, target: brought.append((name, target)),
         tasks=lambda folder: brought.append(("tasks", folder)),
         commands=lambda name, target, help: brought.append((name, target)),
     )
     plugin.register(registrar)
     assert ("steered", "edits", "harness_axbench.models.hf:SteeringMixin") in brought
     assert ("proxy", "harness_axbench.assessing.proxy:Proxy") in brought
+    assert ("steering", "harness_axbench.engine.part:SteeringPart") in brought
     assert ("tasks", YAMLS) in brought
 
 
