@@ -146,6 +146,7 @@ def test_pooling_requests_ask_nothing(settings: dict[str, Any]) -> None:
         ({"concept": 1, "factor": 1, "intervention": "set"}, "intervention=set is not one of"),
         ({"concept": 1, "factor": 1, "intervention": 3}, "intervention=3: write a word"),
         ({"concept": 1, "factor": 1, "positions": "3"}, "positions=3 is not one of"),
+        ({"concept": 1, "factor": 1, "positions": "5:2"}, "positions=5:2 holds no token"),
         ({"concept": 1, "factor": 1, "positions": "\x1b[2J"}, r"positions=\\x1b\[2J is not"),
         ({"concept": 1, "factor": 1, "method": "random"}, "for the method random; this engine"),
         ({"concept": 1, "factor": 1, "dictionary": "ab"}, "for the dictionary ab; this engine"),
@@ -294,6 +295,13 @@ def test_settings_that_are_refused(
     with pytest.raises(HarnessError, match=message) as refused:
         plan_of(settings | changes)
     assert "\n" not in str(refused.value)
+
+
+def test_a_misspelt_setting_is_named() -> None:
+    with pytest.raises(
+        HarnessError, match=r"steering: dictionary.*its keys are dictionary, method"
+    ):
+        SteeringPart().open(SimpleNamespace(), {"dictionnary": "DIR"})
 
 
 def test_the_dictionary_may_be_named_by_its_hash(settings: dict[str, Any], plan: Plan) -> None:

@@ -68,7 +68,7 @@ class SteeringPart:
     _dies_of_seeds = False
 
     def open(self, front: Any, settings: Settings) -> None:
-        if DICTIONARY not in settings:
+        if _waits(settings):
             fitting(Shape, dict(settings), f"additional_config: {NAME}")
             return
         plan, config = plan_of(settings), front.vllm_config
@@ -79,7 +79,7 @@ class SteeringPart:
         warn_of_other_weights(plan, config.model_config.model, config.model_config.model)
 
     def attach(self, runner: Any, settings: Settings) -> None:
-        if DICTIONARY not in settings:
+        if _waits(settings):
             attach(runner, fitting(Shape, dict(settings), f"additional_config: {NAME}"))
             return
         plan = plan_of(settings)
@@ -92,7 +92,7 @@ class SteeringPart:
             tables.fill(found.to(runner.device))
 
     def receive(self, body: Mapping[str, Any], settings: Settings) -> bool:
-        if DICTIONARY not in settings:
+        if _waits(settings):
             raise HarnessError(
                 f'this engine waits for vllm-steered; start a server with "{NAME}": '
                 f'{{"{DICTIONARY}": "DIR"}}'
@@ -102,7 +102,7 @@ class SteeringPart:
 
     def admit(self, request: Any, settings: Settings) -> bool:
         """See ``EnginePart``; requests of ``vllm-steered`` bring their edits along."""
-        if DICTIONARY not in settings:
+        if _waits(settings):
             return True
         plan, sampling = plan_of(settings), request.sampling_params
         if self._dies_of_seeds:
@@ -116,6 +116,11 @@ class SteeringPart:
         rest = {key: value for key, value in xargs.items() if key not in KEYS}
         sampling.extra_args = rest | dict([message_of(edits)])
         return True
+
+
+def _waits(settings: Settings) -> bool:
+    """Whether the engine is started for a dictionary's shape, and its directions come later."""
+    return DICTIONARY not in settings and not settings.keys().isdisjoint(Shape.model_fields)
 
 
 def attach(runner: Any, shape: Shape) -> Tables | None:

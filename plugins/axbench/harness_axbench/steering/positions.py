@@ -54,6 +54,8 @@ class Positions:
                 f"0:5 or -5:"
             )
         start, end = (int(part) if part else None for part in found.groups())
+        if start is not None and end is not None and start >= end and (start < 0) == (end < 0):
+            raise HarnessError(f"positions={text} holds no token, however long the prompt is")
         return cls(slice(start, end), generated=end is None)
 
     @property

@@ -192,7 +192,9 @@ class Pace:
         known = [w for w in range(1, widest + 1) if self._check[bucket, w]]
         known = known or [w for b, w in self._check if b == bucket and self._check[b, w]]
         seconds = [_shortest(self._check[bucket, w], rows) for w in known]
-        seconds = list(np.maximum.accumulate(seconds))  # a wider pass is never cheaper
+        # A busy machine makes passes dearer and never cheaper, and a wider one costs no less: what
+        # one has taken is the most that a narrower one can.
+        seconds = list(np.minimum.accumulate(seconds[::-1])[::-1])
         rise = seconds[0] * _WIDE
         if len(known) > 1:
             rise = (seconds[-1] - seconds[0]) / (known[-1] - known[0])
