@@ -20,12 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Counts = np.ndarray[Any, np.dtype[Any]]
 

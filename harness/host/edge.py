@@ -154,9 +154,11 @@ def tell(line: str) -> None:
     """Print a line on stderr, below the progress bars that are still open."""
     _sigterm.told = True
     bars = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
-    for bar in list(getattr(bars, "_instances", ())):
+    still = list(getattr(bars, "_instances", ()))
+    for bar in still:
         bar.close()
-    print(line, file=sys.stderr)
+    begin = "\r" if still else ""  # a bar below another leaves the cursor behind what it wrote
+    print(f"{begin}{line}", file=sys.stderr)
 
 
 def tell_error(error: HarnessError) -> None:

@@ -60,8 +60,7 @@ def ours(run: Started) -> list[str]:
     """The lines of stderr that the commands' edge prints."""
     assert "Traceback" not in run.errors, run.errors
     lines = [line.rpartition("\r")[2] for line in run.errors.splitlines()]
-    found = [re.search(r"^error: .*|interrupted(;.*|$)", line) for line in lines]  # behind a bar
-    return [line[0] for line in found if line]
+    return [line for line in lines if line.startswith(("error: ", "interrupted"))]
 
 
 def begun(run: Started, name: str, folder: Path) -> bool:
