@@ -18,17 +18,15 @@ import requests
 from harness_axbench.engine.edits import Edit
 from harness_axbench.engine.serving import plan_of, salted
 from harness_axbench.models.served import SteeredChat, SteeredCompletions
-from harness_axbench.options import run_options
-from harness_axbench.training.options import Options
-from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
 from lm_eval.models.api_models import JsonChatStr
 
+from axbench.dictionaries import trained
+from axbench.engine.server import MODEL, Server, serving
 from harness import compose
 from harness.errors import HarnessError
 from harness.models.responses import trace_of
 from harness.testbed import model_path
-from tests.axbench.engine.server import MODEL, Server, serving
 
 pytestmark = [
     pytest.mark.vllm,
@@ -50,18 +48,7 @@ CLIENTS = 64
 
 @pytest.fixture(scope="module")
 def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = Options(
-        methods=["diffmean", "random"],
-        model=TEACHER,
-        layer=1,
-        run=run_options({"data": "testbed"}),
-        max_act_from="train",
-        batch_size=32,
-        device="cpu",
-        dtype="float32",
-        out=tmp_path_factory.mktemp("steering") / "teacher",
-    )
-    return train(options).folder
+    return trained(tmp_path_factory.mktemp("steering") / "teacher", "diffmean", "random")
 
 
 @pytest.fixture(scope="module")

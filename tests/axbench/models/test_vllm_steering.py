@@ -16,16 +16,14 @@ from typing import Any
 
 import pytest
 from harness_axbench.methods import editor_for
-from harness_axbench.options import run_options
 from harness_axbench.steering.plan import choose
 from harness_axbench.steering.positions import Positions
 from harness_axbench.steering.steering import KINDS
-from harness_axbench.training.options import Options
-from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 
+from axbench.dictionaries import trained
 from harness import compose
 from harness.errors import ArtefactError, HarnessError
 from harness.models.answers import Answers
@@ -62,18 +60,7 @@ PADDING = 0  # token id
 
 @pytest.fixture(scope="module")
 def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = Options(
-        methods=["diffmean", "bow"],
-        model=TEACHER,
-        layer=1,
-        run=run_options({"data": "testbed"}),
-        max_act_from="train",
-        batch_size=32,
-        device="cpu",
-        dtype="float32",
-        out=tmp_path_factory.mktemp("steering") / "teacher",
-    )
-    return train(options).folder
+    return trained(tmp_path_factory.mktemp("steering") / "teacher", "diffmean", "bow")
 
 
 @pytest.fixture(scope="module")
