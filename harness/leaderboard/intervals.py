@@ -53,8 +53,9 @@ def given(interval: object) -> Interval:
 def without_spread(metric: str, value: float | None, n: int | None) -> Interval:
     """Where the standard error is 0: Wilson's interval of a share of n documents, else none.
 
-    >>> without_spread("acc", 1.0, 48)
-    (0.9258998692515197, 1.0)
+    >>> low, high = without_spread("acc", 1.0, 48)  # 48/(48 + 1.96²)
+    >>> round(low, 4), high
+    (0.9259, 1.0)
     """
     if metric not in _SHARES or value is None or not n or n < FEWEST or not 0 <= value <= 1:
         return None, None

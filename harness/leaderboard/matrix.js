@@ -68,6 +68,11 @@ const matrixOf = (board) => {
     return button;
   };
 
+  const metricOf = (contest) => {
+    const node = make("span", "metric");
+    node.append(...breakable(`${contest.metric}\u00a0${contest.arrow}`));
+    return node;
+  };
   const counts = (place) => {
     const known = [...new Set(found.filter((row) => row.place === place && row.n !== null).map((row) => row.n))];
     return known.sort((a, b) => a - b);
@@ -95,8 +100,14 @@ const matrixOf = (board) => {
     const arrow = make("span", "arrow", active ? (down ? "▼" : "▲") : "");
     arrow.setAttribute("aria-hidden", "true");
     name.append(arrow);
-    button.append(name, make("span", "metric", `${contest.metric}\u00a0${contest.arrow}`));
-    if (repeated.has(contest.task)) button.append(make("span", "metric", joined([contest.where, contest.by])));
+    button.append(name, metricOf(contest));
+    if (repeated.has(contest.task)) {
+      // what its label says beyond task and metric, which is what tells it from its like
+      const told = contest.label.slice(`${contest.task} (${contest.metric}, `.length, -1);
+      const node = make("span", "metric");
+      node.append(...breakable(told.replaceAll("=", "\u00a0")));
+      button.append(node);
+    }
     button.append(make("span", "metric", documents(counts(place))));
     button.addEventListener("click", () => {
       sortBy(place);
@@ -116,11 +127,11 @@ const matrixOf = (board) => {
     svg.append(draw("circle", { class: "dot", cx: at(row.value), cy: "50%", r: 3.5 }));
     return svg;
   };
-  const cell = (row, place, own, present, ends, several) => {
+  const cell = (row, place, own, present, { ends, several, rivals }) => {
     const node = make("td", "number");
     node.setAttribute("role", "cell");
     const label = make("span", "on-phone label");
-    label.append(...breakable(contests[place].task), " ", make("span", "metric", `${contests[place].metric}\u00a0${contests[place].arrow}`));
+    label.append(...breakable(contests[place].task), " ", metricOf(contests[place]));
     node.append(label);
     if (headIn(place, present) !== null) node.classList.add("part");
     if (!row) {
@@ -131,7 +142,6 @@ const matrixOf = (board) => {
       node.classList.toggle("bare", !done);
       return node;
     }
-    const rivals = found.filter((other) => other.place === place && other.rank !== null).length;
     const best = row.rank === 1 && rivals > 1;
     node.classList.toggle("best", best);
     const value = make(board.view ? "a" : "span", "value", row.predicted ? "predicted" : show(row.value));
@@ -174,7 +184,8 @@ const matrixOf = (board) => {
     const limit = state.all ? order.length : LINES;
     const about = new Map(columns.map((place) => {
       const own = found.filter((row) => row.place === place && row.value !== null);
-      return [place, { ends: domain(contests[place], own), several: counts(place).length > 1 }];
+      const rivals = own.filter((row) => row.rank !== null).length;
+      return [place, { ends: domain(contests[place], own), several: counts(place).length > 1, rivals }];
     }));
     by("matrix-body").replaceChildren(...order.slice(0, limit).map((number) => {
       const line = lines[number];
@@ -186,10 +197,7 @@ const matrixOf = (board) => {
       who.append(make("span", "lead", line.name), make("span", "under", line.how));
       if (line.limited) who.append(make("span", "badge", "part of the data"));
       const own = cells.get(number);
-      node.append(who, ...columns.map((place) => {
-        const { ends, several } = about.get(place);
-        return cell(own.get(place), place, own, present, ends, several);
-      }));
+      node.append(who, ...columns.map((place) => cell(own.get(place), place, own, present, about.get(place))));
       return node;
     }));
     const rest = order.length - limit;

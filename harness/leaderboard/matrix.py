@@ -20,7 +20,15 @@ from harness.reports.values import mapping, text
 
 Variant = tuple[bool, tuple[str, ...]]
 """Whether on part of the data, and ``Run.variant``."""
-_KEYS = ("revision", "model_sha", "dtype", "artefact_hash")
+_FACTS = (
+    ("revision", "revision"),
+    ("commit", "model_sha"),
+    ("precision", "dtype"),
+    ("artefact", "artefact_hash"),
+    ("template", "chat_template"),
+    ("instruction", "system_instruction"),
+)
+"""What may tell lines apart: as it is read, and as runs have it."""
 _WORD = re.compile(r"[^\s(),+]+")
 
 
@@ -111,25 +119,29 @@ def lines_of(
         free[1].append(variant)
     variants = [line[1] for own in lines.values() for line in own]
     place = {variant: number for number, own in enumerate(variants) for variant in own}
-    return _told([(own[0][0], first[own[0]]) for own in variants]), place
+    return _told([(own[0][0], [first[variant] for variant in own]) for own in variants]), place
 
 
-def _told(heads: Sequence[tuple[bool, Run]]) -> list[Line]:
+def _told(groups: Sequence[tuple[bool, Sequence[Run]]]) -> list[Line]:
     """Lines under names that tell them apart."""
     alike: dict[tuple[bool, str, str], list[int]] = defaultdict(list)
-    for number, (limited, run) in enumerate(heads):
-        alike[limited, run.name, how(run)].append(number)
+    for number, (limited, runs) in enumerate(groups):
+        alike[limited, runs[0].name, how(runs[0])].append(number)
     more: dict[int, list[str]] = {}
     for own in alike.values():
-        facts = [_facts(heads[number][1]) for number in own]
-        varying = [key for key in _all_keys(facts) if len({fact.get(key) for fact in facts}) > 1]
+        facts = [_facts(groups[number][1]) for number in own]
+        keys = dict.fromkeys(key for fact in facts for key in fact)
+        varying = [key for key in keys if len({fact.get(key, "") for fact in facts}) > 1]
         for number, fact in zip(own, facts, strict=True):
-            more[number] = [f"{key} {_short(fact[key])}" for key in varying if fact.get(key)]
+            more[number] = [f"{key} {fact[key]}" for key in varying if fact.get(key)]
     return [
         Line(
-            run.name, " · ".join(filter(None, [how(run), *more[number]])), bool(run.method), limited
+            name=runs[0].name,
+            how=" · ".join(filter(None, [how(runs[0]), *more[number]])),
+            method=bool(runs[0].method),
+            limited=limited,
         )
-        for number, (limited, run) in enumerate(heads)
+        for number, (limited, runs) in enumerate(groups)
     ]
 
 
@@ -159,16 +171,16 @@ def _last(value: str) -> str:
     return value.rstrip("/").rpartition("/")[2] if value.startswith("/") else value
 
 
-def _facts(run: Run) -> dict[str, str]:
-    """What may tell two lines of one name apart."""
-    facts = {key: text(value) for key, value in _known(run.who[-1]).items()}
-    facts = {key: value for key, value in facts.items() if value not in (run.name, run.dtype)}
-    facts |= {"generation": run.gen_kwargs, "template": run.chat_template}
-    return facts | {key: getattr(run, key) for key in _KEYS if getattr(run, key)}
-
-
-def _all_keys(facts: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(key for fact in facts for key in fact))
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
+    """What may tell a line from another of its name."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for run in runs:
+        facts = {**_known(run.who[-1]), **_known(run.gen_kwargs)}
+        facts |= {told: getattr(run, key) for told, key in _FACTS}
+        for key, value in facts.items():
+            if value not in (None, "", run.name, run.dtype) or key == "precision":
+                found[key][_short(text(value))] = None
+    return {key: " or ".join(values) for key, values in found.items()}
 
 
 def _short(value: str) -> str:

@@ -72,7 +72,7 @@ def test_two_commits_of_a_model_are_two_lines(tmp_path: Path) -> None:
         content = document({"t": share(0.5)}, model_args={"pretrained": "org/big"}, model_sha=sha)
         save(tmp_path, content, name)
     first, second = lines(read_results([tmp_path]))
-    assert (first.how, second.how) == ("hf · model_sha 0a1b2c3d4e", "hf · model_sha ffffffffff")
+    assert (first.how, second.how) == ("hf · commit 0a1b2c3d4e", "hf · commit ffffffffff")
 
 
 def test_runs_that_differ_in_how_they_were_asked_share_a_line_until_they_collide(
@@ -84,7 +84,7 @@ def test_runs_that_differ_in_how_they_were_asked_share_a_line_until_they_collide
     assert len(lines(read_results([tmp_path]))) == 1
     save(tmp_path, document({"b": share(0.5)}, gen_kwargs=long), "c")
     told = [line.how for line in lines(read_results([tmp_path]))]
-    assert len(told) == 2 and any("max_gen_toks" in how for how in told)
+    assert told == ["hf · float32 · max_gen_toks 40", "hf · float32 · max_gen_toks 8"]
 
 
 def test_a_method_reads_as_it_is_said_and_its_arguments_are_whole(tmp_path: Path) -> None:
