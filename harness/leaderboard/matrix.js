@@ -68,6 +68,12 @@ const matrixOf = (board) => {
     return button;
   };
 
+  // A part's name without its group's, which stands before it.
+  const shortOf = (place, present) => {
+    const { task } = contests[place], head = headIn(place, present);
+    const start = head === null ? "" : `${contests[head].task}_`;
+    return start && task.startsWith(start) ? task.slice(start.length) : task;
+  };
   const metricOf = (contest) => {
     const node = make("span", "metric");
     node.append(...breakable(`${contest.metric}\u00a0${contest.arrow}`));
@@ -96,14 +102,16 @@ const matrixOf = (board) => {
     button.type = "button";
     button.dataset.sort = place;
     const name = make("span", "task");
-    name.append(...breakable(contest.task));
+    name.title = contest.task;
+    name.append(...breakable(shortOf(place, present)));
     const arrow = make("span", "arrow", active ? (down ? "▼" : "▲") : "");
     arrow.setAttribute("aria-hidden", "true");
     name.append(arrow);
     button.append(name, metricOf(contest));
     if (repeated.has(contest.task)) {
       // what its label says beyond task and metric, which is what tells it from its like
-      const told = contest.label.slice(`${contest.task} (${contest.metric}, `.length, -1);
+      const full = contest.label.slice(`${contest.task} (${contest.metric}, `.length, -1);
+      const told = full.length < 90 ? full : joined([contest.where, contest.by, contest.data_sha256.slice(0, 8)]);
       const node = make("span", "metric");
       node.append(...breakable(told.replaceAll("=", "\u00a0")));
       button.append(node);
