@@ -1,4 +1,8 @@
-"""What pages share: style and scripts from files, safe embedding, one template environment."""
+"""What pages share: style and scripts from files, safe embedding, one template environment.
+
+A plugin's report is a template ``report.html.j2`` that extends ``base.html.j2``, and what
+``report_page`` is given: a head with its policy, heading, standfirst, contents, sections, footer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +33,35 @@ def page_style() -> str:
 
 
 def report_style(room: str) -> str:
-    """The style of a plugin's report: that of all pages and of pictures, its own ``report.css``."""
+    """The style of a page with pictures: that of all pages and of pictures, its own."""
     return "\n".join([page_style(), CSS, source(room, "report.css")])
+
+
+def report_page(room: str, *, title: str, data: object = None, **values: object) -> str:
+    """A plugin's report.
+
+    Args:
+        room: The package with ``report.html.j2``, a ``report.css`` if it has a style of its own
+            and, with data, ``report.js``.
+        title: The page's heading.
+        data: What the page's script knows; None for a page without one.
+        values: What else the template names.
+    """
+    styles = [page_style(), CSS, source(__package__, "report.css")]
+    if files(room).joinpath("report.css").is_file():
+        styles.append(source(room, "report.css"))
+    style = "\n".join(styles)
+    script = "" if data is None else source(room, "report.js")
+    return template(source(room, "report.html.j2")).render(
+        **values,
+        title=title,
+        style=style,
+        style_hash=source_hash(style),
+        script=script,
+        script_hash=source_hash(script),
+        data=embedded_json(data),
+        made=datetime.now(UTC),
+    )
 
 
 def template(text: str) -> jinja2.Template:
@@ -37,6 +69,7 @@ def template(text: str) -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: source(__package__, name)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

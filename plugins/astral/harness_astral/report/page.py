@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isnan
 from typing import Any
 
-from harness.reports.page import embedded_json, report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import mapping, text
 from harness_astral.report.facts import calibrations, costs, coverages, judgings
 from harness_astral.report.pictures import MOST, by_level
@@ -111,10 +110,10 @@ def render(report: Report, title: str) -> str:
         report: What to show.
         title: Its heading.
     """
-    style, script = report_style(_ROOM), source(_ROOM, "report.js")
     runs = report.runs
     levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in FACTORS}
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=text(title),
         report=report,
         runs=runs,
@@ -140,12 +139,7 @@ def render(report: Report, title: str) -> str:
         heat=heat,
         told=told,
         spaced=spaced,
-        style=style,
-        style_hash=source_hash(style),
-        script=script,
-        script_hash=source_hash(script),
-        data=embedded_json(payload(report)),
-        made=datetime.now(UTC),
+        data=payload(report),
     )
 
 

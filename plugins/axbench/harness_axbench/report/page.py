@@ -7,14 +7,13 @@ run: nothing is loaded, no style but the page's own holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import HarnessError
 from harness.artefacts.reading import loads
 from harness.artefacts.writing import replacing_text
 from harness.reports.files import write_cells
-from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import mapping, printable, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
@@ -97,16 +96,13 @@ def _judge(judge: str) -> str:
 
 
 def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:
-    style = report_style(_ROOM)
     series = [one for part in shown for one in part.section.series]
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=title,
-        style=style,
-        style_hash=source_hash(style),
         shown=shown,
         left_out=left_out,
         n_runs=len({one.run.run_id for one in series}),
         models=sorted({one.run.model for one in series}),
         versions=sorted({one.run.lm_eval_version for one in series} - {""}),
-        made=datetime.now(UTC),
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.artefacts.writing import replacing_text
-from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import mapping, number, text
 from harness_taid.report.fidelity_pictures import fidelity
 from harness_taid.report.pictures import pictures
@@ -38,22 +37,19 @@ def write_report(
 
 def render(students: Sequence[Student], comparisons: Sequence[Comparison], title: str) -> str:
     """The page."""
-    style = report_style(_ROOM)
     drawn = [
         (one, fidelity(one, f"fidelity-{k}"))
         for k, one in enumerate(comparisons, start=1)
         if any(run.row.value is not None for run in one.runs)
     ]
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=text(title),
-        style=style,
-        style_hash=source_hash(style),
         students=[_line(one) for one in students],
         n_methods=len({one.label for one in students}),
         teachers=sorted({text(one.made.recipe.get("teacher")) for one in students} - {""}),
         training=pictures(students),
         sections=_sections(drawn),
-        made=datetime.now(UTC),
     )
 
 
