@@ -85,6 +85,8 @@ def leaderboard(
 
     Without --csv, --wide or --html, only the summary is printed. Runs with --limit are never
     ranked above full ones.
+
+    Example: harness leaderboard results/ --html leaderboard.html
     """
     from harness.artefacts.writing import check_writable
     from harness.leaderboard import compared, read_results, write_csv, write_html, write_wide

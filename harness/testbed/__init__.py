@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.artefacts.gguf import is_gguf, unpacked
-from harness.errors import HarnessError
+from harness.errors import HarnessError, meant
 
 MODELS = ("teacher", "student", "checker")
 PRETRAINED = ("smollm2", "minilm")
@@ -28,8 +28,9 @@ def model_path(name: str) -> Path:
 
         return folder_of(name)
     if name not in MODELS:
-        known = ", ".join((*MODELS, *PRETRAINED))
-        raise HarnessError(f"testbed: no model {name!r}; there are {known}")
+        known = (*MODELS, *PRETRAINED)
+        rest = meant(name, known, "there are")
+        raise HarnessError(f"testbed: no model {name!r}; {rest}")
     folder = Path(__file__).parent / "models" / name
     if not (folder / "config.json").is_file():
         raise HarnessError(
