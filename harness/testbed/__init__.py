@@ -14,7 +14,7 @@ MODELS = ("teacher", "student", "checker")
 PRETRAINED = ("smollm2", "minilm")
 """Models that come as packages; see ``packaged``."""
 
-_PREFIX = "testbed:"
+PREFIX = "testbed:"
 
 
 def model_path(name: str) -> Path:
@@ -48,6 +48,6 @@ def resolve(pretrained: str) -> str:
     """
     if is_gguf(pretrained):
         return str(unpacked(Path(pretrained)))
-    if not pretrained.startswith(_PREFIX):
+    if not pretrained.startswith(PREFIX):
         return pretrained
-    return str(model_path(pretrained.removeprefix(_PREFIX)))
+    return str(model_path(pretrained.removeprefix(PREFIX)))
