@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness._version import __version__
-from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed
+from harness.cli import compare, demo, doctor, export, leaderboard, plugins, run, score, testbed
 from harness.errors import PluginError
 from harness.host import discovery
 from harness.secrets import struck
@@ -49,6 +49,7 @@ def build() -> Callable[..., Any]:
     app.command("doctor")(doctor.doctor)
     app.command("demo")(demo.demo)
     app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("export")(export.export)
     app.command("run")(run.run)
     app.command("score")(score.score)
     app.command("compare")(compare.compare)
