@@ -20,6 +20,7 @@ _WRITERS = {
     "inspect": "harness.export.inspect_logs",
     "eee": "harness.export.eee",
     "csv": "harness.export.tables",
+    "hub": "harness.export.repository",
 }
 """Of each form, the module whose ``check`` and ``write`` make it."""
 
@@ -54,15 +55,17 @@ def write_folder(
     *,
     show_text: bool = False,
     on_skip: Callable[[Skipped], None] | None = None,
+    **more: str,
 ) -> Made:
     """Write results in one of the forms.
 
     Args:
         results: Results files, or folders that are searched at any depth.
-        form: ``inspect``, ``eee`` or ``csv``.
+        form: ``inspect``, ``eee``, ``csv`` or ``hub``.
         out: The folder to write.
         show_text: Whether texts of sensitive tasks are written.
         on_skip: Called with each results file that is left out.
+        **more: What the form's own writer takes.
 
     Raises:
         HarnessError: The folder is not free, there are no results, samples are damaged, or a
@@ -74,11 +77,12 @@ def write_folder(
     with making(out, "harness export", lambda: "nothing is written"):
         found = read(results, show_text=show_text, on_skip=on_skip)
         with appearing(out) as draft:
-            told = writer.write(found, draft)
-    return Made(found, (f"wrote {out}: {told[0]}", *told[1:], *_left_out(found)))
+            told = writer.write(found, draft, **more)
+    return Made(found, (f"wrote {out}: {told[0]}", *told[1:], *left_out(found)))
 
 
-def _left_out(found: Evaluations) -> Iterator[str]:
+def left_out(found: Evaluations) -> Iterator[str]:
+    """What is not in an export, in a few lines for the user."""
     if found.without_samples:
         yield (
             f"{counted(found.without_samples, 'task')} of {len(found.tasks)} without samples: "

@@ -191,7 +191,7 @@ def _sample(task: Evaluated, lines: Sequence[dict[str, Any]], strike: Strike) ->
     sample = Sample(
         number=line["doc_id"],
         hash=_text(line.get("doc_hash") or ""),
-        doc=_struck(mapping(line.get("doc")), strike),
+        doc=struck(mapping(line.get("doc")), strike),
         messages=_messages(first[0] if first and prompt is None else prompt, strike),
         choices=tuple(map(strike, choices)),
         right=right,
@@ -260,7 +260,7 @@ def _answer(line: Mapping[str, Any], scored: set[str], sample: Sample, strike: S
     listed = line.get("metrics")
     names = listed if isinstance(listed, list) else sorted(scored & line.keys())
     values = {
-        str(name): _struck(line[name], strike)
+        str(name): struck(line[name], strike)
         for name in names
         if name in line and not str(name).endswith(_DESCRIBING)
     }
@@ -283,8 +283,8 @@ def _answer(line: Mapping[str, Any], scored: set[str], sample: Sample, strike: S
         values=values,
         ratings={_text(question): real(rating) for question, rating in ratings},
         reasons=reasons,
-        trace=_struck(mapping(judged.pop("trace", None)), strike),
-        more=_struck(judged, strike),
+        trace=struck(mapping(judged.pop("trace", None)), strike),
+        more=struck(judged, strike),
     )
 
 
@@ -342,12 +342,12 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _struck(value: Any, strike: Strike) -> Any:
+def struck(value: Any, strike: Strike) -> Any:
     """The same structure, each text without what looks like a key."""
     if isinstance(value, dict):
-        return {_text(key): _struck(inner, strike) for key, inner in value.items()}
+        return {_text(key): struck(inner, strike) for key, inner in value.items()}
     if isinstance(value, list):
-        return list(map(partial(_struck, strike=strike), value))
+        return list(map(partial(struck, strike=strike), value))
     return strike(whole(value)) if isinstance(value, str) else value
 
 
