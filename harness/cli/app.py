@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness._version import __version__
-from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed
+from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed, view
 from harness.errors import PluginError
 from harness.host import discovery
 from harness.secrets import struck
@@ -52,6 +52,7 @@ def build() -> Callable[..., Any]:
     app.command("run")(run.run)
     app.command("score")(score.score)
     app.command("compare")(compare.compare)
+    app.command("view")(view.view)
     app.add_typer(testbed.app, name="testbed")
     for plugin in discovery.plugins():
         for name, command in plugin.of_kind("command").items():
