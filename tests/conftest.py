@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # waiting threads spin by default: slow on busy machines
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Engines compile a kernel once in a run: ``compiling/g++``."""
+    if shutil.which("g++") and "CXX" not in os.environ:
+        os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
+        os.environ["PAPERHARNESS_TEST_COMPILED"] = tempfile.mkdtemp(prefix="compiled-")
+        config.add_cleanup(partial(shutil.rmtree, os.environ["PAPERHARNESS_TEST_COMPILED"], True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
