@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from harness.reports.figures import CSS
 
@@ -80,13 +79,13 @@ def template(text: str) -> jinja2.Template:
 
 
 def folder_from(page: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
-    """The address of a folder as a link of a page has it: relative, and never of another scheme.
+    """A folder as seen from a page, for links between them; never of another scheme.
 
-    >>> folder_from("out/page.html", "out/my view")
-    'my%20view'
+    >>> folder_from("out/page.html", "out/my view"), folder_from("page.html", "data:x")
+    ('my view', './data:x')
     """
-    place = os.path.relpath(Path(folder).resolve(), Path(page).resolve().parent)
-    return quote(Path(place).as_posix())
+    place = Path(os.path.relpath(Path(folder).resolve(), Path(page).resolve().parent)).as_posix()
+    return f"./{place}" if ":" in place.split("/", 1)[0] else place
 
 
 def source_hash(source: str) -> str:

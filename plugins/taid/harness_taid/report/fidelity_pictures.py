@@ -52,7 +52,11 @@ def fidelity(comparison: Comparison, name: str) -> Picture:
             between = _between(runs)
             write(figure, between, left=WIDTH - _RIGHT + 84, top=middle, color=SOFT, size=SMALL)
         # from end to end of the metric's range; to where the data go where it has no end
-        axes.set_xlim(left=comparison.runs[0].row.lowest, right=comparison.runs[0].row.highest)
+        rows = [one.row for one in comparison.runs]
+        axes.set_xlim(
+            left=next((row.lowest for row in rows if row.lowest is not None), None),
+            right=next((row.highest for row in rows if row.highest is not None), None),
+        )
 
     words = [
         "Dots are students, lines their 95 % intervals; right: the mean of a method, of its only "

@@ -114,7 +114,10 @@ def _words(figure: Figure, one: Standing, place: int) -> None:
     """Name, value and interval of a method, left and right of its line."""
     middle, right = _TOP + _ROW * (place + 0.5), WIDTH - _RIGHT
     first = place == 0 and not one.series.limited
-    how = {"color": SOFT if one.series.limited else INK, "weight": "bold" if first else "normal"}
+    how: dict[str, Any] = {
+        "color": SOFT if one.series.limited else INK,
+        "weight": "bold" if first else "normal",
+    }
     head = one.headline
     write_name(figure, name_of(one), width=_LEFT - 24, left=0, top=middle, **how)
     write(figure, f"{head.value:.3f}", left=right + 34, top=middle, **how)
