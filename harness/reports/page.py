@@ -15,7 +15,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import HarnessError
 from harness.reports.figures import CSS
+from harness.reports.sample_links import address
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,7 +38,9 @@ def report_style(room: str) -> str:
     return "\n".join([page_style(), CSS, source(room, "report.css")])
 
 
-def report_page(room: str, *, title: str, data: object = None, **values: object) -> str:
+def report_page(
+    room: str, *, title: str, data: object = None, view: str = "", **values: object
+) -> str:
     """A plugin's report.
 
     Args:
@@ -44,6 +48,8 @@ def report_page(room: str, *, title: str, data: object = None, **values: object)
             and, with data, ``report.js``.
         title: The page's heading.
         data: What the page's script knows; None for a page without one.
+        view: The folder of ``harness view`` as seen from the page (``folder_from``), to which it
+            links by ``address(view, …)``; empty for none.
         values: What else the template names.
     """
     styles = [page_style(), CSS, source(__package__, "report.css")]
@@ -54,8 +60,10 @@ def report_page(room: str, *, title: str, data: object = None, **values: object)
     return template(source(room, "report.html.j2")).render(
         **values,
         title=title,
+        view=view,
         style=style,
         style_hash=source_hash(style),
+        address=address,
         script=script,
         script_hash=source_hash(script),
         data=embedded_json(data),
@@ -86,6 +94,19 @@ def folder_from(page: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     """
     place = Path(os.path.relpath(Path(folder).resolve(), Path(page).resolve().parent)).as_posix()
     return f"./{place}" if ":" in place.split("/", 1)[0] else place
+
+
+def check_view(folder: Path) -> None:
+    """See that a folder is one of ``harness view``.
+
+    Raises:
+        HarnessError: It has no page.
+    """
+    if not (folder / "index.html").is_file():
+        raise HarnessError(
+            f"--view {folder}: there is no index.html in it; make it with "
+            f"harness view RESULTS --out {folder}"
+        )
 
 
 def source_hash(source: str) -> str:

@@ -103,18 +103,20 @@ def told(cell: Cell) -> str:
     return f"{cell.name}: {shown if rate.n else 'none decided'}; of {cell.tally.n}: {counts}"
 
 
-def render(report: Report, title: str) -> str:
+def render(report: Report, title: str, view: str = "") -> str:
     """The page.
 
     Args:
         report: What to show.
         title: Its heading.
+        view: The folder of ``harness view`` as seen from the page; empty for none.
     """
     runs = report.runs
     levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in FACTORS}
     return report_page(
         _ROOM,
         title=text(title),
+        view=view,
         report=report,
         runs=runs,
         tallies=[(run, tally(run.probes), refused(run.twins)) for run in runs],

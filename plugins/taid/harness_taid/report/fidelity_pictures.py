@@ -18,6 +18,7 @@ from harness.reports.figures import (
     write,
 )
 from harness.reports.names import write_name
+from harness.reports.values import counted
 from harness_taid.report.pictures import WIDTH, Picture
 from harness_taid.report.reading import SHOWN, Comparison, Scored
 
@@ -75,7 +76,7 @@ def fidelity(comparison: Comparison, name: str) -> Picture:
             build,
             name=name,
             title=f"{what} of each method",
-            description=f"{len(groups)} methods; the first is {next(iter(groups))}.",
+            description=f"{counted(len(groups), 'method')}; the first is {next(iter(groups))}.",
             width=WIDTH,
             height=_TOP + _ROW * len(groups) + 44,
         ),

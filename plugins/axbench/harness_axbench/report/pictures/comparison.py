@@ -21,6 +21,7 @@ from harness.reports.figures import (
 )
 from harness.reports.files import Cell
 from harness.reports.names import write_name
+from harness.reports.values import counted
 from harness_axbench.report.curves import Standing
 from harness_axbench.report.pictures.parts import (
     WHO,
@@ -62,7 +63,7 @@ def comparison(section: Section, order: Sequence[Standing], name: str) -> Pictur
         build,
         name=name,
         title=f"{section.family}: {what} of each method",
-        description=f"{len(order)} methods; the first is {best.series.label} with "
+        description=f"{counted(len(order), 'method')}; the first is {best.series.label} with "
         f"{best.headline.value:.3f}.",
         width=WIDTH,
         height=_TOP + _ROW * len(order) + 44,

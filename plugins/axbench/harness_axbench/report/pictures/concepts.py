@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.reports.figures import BASE, SMALL, draw, fitted, panel, write
 from harness.reports.files import Cell
 from harness.reports.names import write_name
+from harness.reports.values import counted
 from harness_axbench.report.curves import Standing, per_concept
 from harness_axbench.report.pictures.parts import (
     WHO,
@@ -97,7 +98,8 @@ def concepts(section: Section, order: Sequence[Standing], name: str) -> Picture:
         build,
         name=name,
         title=f"{section.family}: {what} of each concept by each method",
-        description=f"{len(table)} concepts in rows, {len(order)} methods in columns.",
+        description=f"{counted(len(table), 'concept')} in rows, "
+        f"{counted(len(order), 'method')} in columns.",
         width=WIDTH,
         height=grid.top + grid.tall * len(table) + 8,
     )
