@@ -222,8 +222,8 @@ def _print(name: str, standing: Sequence[Standing], shares: Sequence[str], parts
     console.print(Text(printable(f"{name} {ARROWS[standing[0].row.higher_is_better]}"), "bold"))
     screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=True)
     screen.add_column("", justify="right", no_wrap=True, width=3)
-    screen.add_column("Model", overflow="fold", ratio=2, min_width=16)
-    screen.add_column("Method", overflow="fold", ratio=3)
+    screen.add_column("Model", overflow="fold", ratio=1)
+    screen.add_column("Method", overflow="fold", ratio=1)
     percentages = [(f"{name.capitalize()} %", 11) for name in shares]
     for column, width in (("Score", 8), *(percentages or [("95 % interval", 15)]), ("n", 7)):
         screen.add_column(column, justify="right", overflow="fold", min_width=width)
