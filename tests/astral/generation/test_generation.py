@@ -69,14 +69,14 @@ def test_equal_recipes_make_equal_suites(tmp_path: Path, monkeypatch: pytest.Mon
     assert later.manifest["sha256"] == one.manifest["sha256"] == two.manifest["sha256"]
     assert generate(options(tmp_path / "one")).already_there
     for changes, differs in (
-        ({"seed": 7}, "seed"),
-        ({"replicates": 2}, "replicates"),
-        ({"variant": "rag"}, "variant"),
-        ({"benign": True}, "benign"),
-        ({"verify": WRITER}, "classifier"),
-        ({"seeds": "placeholder"}, "seeds"),
+        ({"seed": 7}, "--seed"),
+        ({"replicates": 2}, "--replicates"),
+        ({"variant": "rag"}, "--variant"),
+        ({"benign": True}, "--benign"),
+        ({"verify": WRITER}, "--verify"),
+        ({"seeds": "placeholder"}, "--seeds"),
     ):
-        with pytest.raises(ArtefactError, match=rf"holds other data \(they differ in: {differs}\)"):
+        with pytest.raises(ArtefactError, match=rf"another suite \(it differs in: {differs}\)"):
             generate(options(tmp_path / "one", **changes))
 
 

@@ -185,7 +185,7 @@ def test_a_finished_dictionary_is_kept_and_another_refused(
 
     monkeypatch.setattr(ShardTrainer, "train", never)
     assert make_dictionary(tmp_path / "d", methods=("diffmean",)) == made
-    with pytest.raises(ArtefactError, match="it differs in: seed"):
+    with pytest.raises(ArtefactError, match="it differs in: --seed"):
         make_dictionary(tmp_path / "d", methods=("diffmean",), seed=7)
 
 

@@ -250,7 +250,7 @@ def test_a_bench_is_resumed_and_kept(tmp_path, monkeypatch):
     assert manifest["machine"]["dtype"] == "float32" and manifest["recipe"]["seed"] == 0
     again = bench.run(asked)
     assert again.present and again.lines == result.lines and len(done) == 3
-    with pytest.raises(HarnessError, match=r"other data \(they differ in: gammas\)"):
+    with pytest.raises(HarnessError, match=r"another bench \(it differs in: --gammas\)"):
         bench.run(options(tmp_path / "out", gammas=(3,)))
 
 

@@ -51,6 +51,10 @@ METRICS = "metrics.jsonl"
 FORM = "harness-factcg-checker-1"
 DTYPES = ("float32", "bfloat16")
 _LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
+_WORDS = recipes.Words(
+    other="another checker (it differs in: {unlike})",
+    flags={"rate": "--lr", "data": "--stage1, --stage2"},
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def train(options: Options) -> Made:
     dev_files = [Source.of(path, skip_withheld=options.skip_withheld) for path in options.dev]
     recipe = _recipe(options, files, dev_files)
     work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
-    present = recipes.kept(out, recipe, name=MANIFEST)
+    present = recipes.kept(out, recipe, name=MANIFEST, words=_WORDS)
     if present is not None:
         shutil.rmtree(work, ignore_errors=True)  # a kill may have left it
         return Made(out, present, True, in_charge())
@@ -100,7 +104,7 @@ def train(options: Options) -> Made:
             _write(out, work, recipe, rows, done)
             shutil.rmtree(work)
         settle()
-    manifest = recipes.kept(out, recipe, name=MANIFEST)
+    manifest = recipes.kept(out, recipe, name=MANIFEST, words=_WORDS)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest, fingerprint
+from harness.artefacts.recipes import Words
 from harness.errors import meant
 from harness.models.checkpoints import checkpoint_of, content_of, place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
@@ -27,6 +28,13 @@ _RATES = {MINILLM: 5e-6}
 _RATE = 1e-4
 _SHARING = ("device", "device_batch_size", "packing", "gradient_checkpointing")
 _KEEPING = ("out", "save_every", "save_seconds", "track")
+_SHARED = {"limits": "--max-length, --max-prompt, --max-response", "data": "--data, --dev"}
+STUDENTS = Words(
+    other="another student (it differs in: {unlike})",
+    flags=_SHARED | {"rate": "--lr", "settings": "--objective-args"},
+)
+CAPTURES = Words(other="another capture (it differs in: {unlike})", flags=_SHARED)
+"""What messages say of a folder that holds another student, or another capture."""
 
 
 @dataclass(frozen=True, kw_only=True)
