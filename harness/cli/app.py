@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from harness._version import __version__
-from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed
+from harness.cli import (
+    compare,
+    demo,
+    doctor,
+    export,
+    leaderboard,
+    plugins,
+    run,
+    score,
+    testbed,
+    view,
+)
 from harness.cli.tree import Tree, finish
 from harness.errors import PluginError
 from harness.host import discovery
@@ -25,9 +36,11 @@ def build() -> Callable[..., Any]:
     app.command("doctor")(doctor.doctor)
     app.command("demo")(demo.demo)
     app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("export")(export.export)
     app.command("run")(run.run)
     app.command("score")(score.score)
     app.command("compare")(compare.compare)
+    app.command("view")(view.view)
     app.add_typer(testbed.app, name="testbed")
     for plugin in discovery.plugins():
         for name, command in plugin.of_kind("command").items():

@@ -51,3 +51,24 @@ def resolve(pretrained: str) -> str:
     if not pretrained.startswith(PREFIX):
         return pretrained
     return str(model_path(pretrained.removeprefix(PREFIX)))
+
+
+def known_as(folder: str) -> str:
+    """The name of the testbed's model in a folder, wherever it is installed; empty for any other.
+
+    Args:
+        folder: A path with slashes, which need not exist here.
+
+    >>> known_as("/opt/lib/harness/testbed/models/teacher"), known_as("/models/teacher")
+    ('testbed:teacher', '')
+    """
+    from harness.testbed.packaged import PACKAGED
+
+    head, _, name = folder.rpartition("/")
+    if name in MODELS and head.endswith("harness/testbed/models"):
+        return PREFIX + name
+    for known, model in PACKAGED.items():
+        unpacked_as = f"{model.distribution}-{model.sha256[:12]}"
+        if name == unpacked_as or folder.endswith(f"/{Path(model.file).parent.as_posix()}"):
+            return PREFIX + known
+    return ""
