@@ -375,7 +375,7 @@ def test_options_are_checked_without_torch(tmp_path):
         "except Exception as e: print(e, 'torch' in sys.modules, 'transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("data none.jsonl: no such file")
+    assert done.stdout.startswith("--data none.jsonl: no such file")
     assert done.stdout.strip().endswith("False False")
 
 

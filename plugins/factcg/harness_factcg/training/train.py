@@ -81,11 +81,11 @@ def train(options: Options) -> Made:
     out = options.out.expanduser().absolute()
     _check(options)
     files = {
-        name: [Source.of(path, skip_withheld=options.skip_withheld) for path in paths]
+        name: [_source(options, path, f"--{name}") for path in paths]
         for name, paths in (("stage1", options.stage1), ("stage2", options.stage2))
         if paths
     }
-    dev_files = [Source.of(path, skip_withheld=options.skip_withheld) for path in options.dev]
+    dev_files = [_source(options, path, "--dev") for path in options.dev]
     recipe = _recipe(options, files, dev_files)
     work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
     present = recipes.kept(out, recipe, name=MANIFEST, words=_WORDS)
@@ -185,6 +185,10 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name.replace('_', '-')} lies between 0 and 1")
     if options.model.startswith(scratch.PREFIX):
         scratch.shape_of(options.model)
+
+
+def _source(options: Options, path: Path, option: str) -> Source:
+    return Source.of(path, skip_withheld=options.skip_withheld, option=option)
 
 
 def _recipe(

@@ -191,7 +191,7 @@ def _exchanges(
         held = Encoded([])
         train, dev = split(found.items, options.dev_rows, options.seed)
     if not train:
-        raise HarnessError(f"data {source.name}: no exchange is left to train on")
+        raise HarnessError(f"{source.option} {source.name}: no exchange is left to train on")
     for part, what in ((found, source.name), (held, "dev")):
         line = part.told(what)
         if line:

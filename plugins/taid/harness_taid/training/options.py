@@ -155,8 +155,12 @@ def check(options: Options) -> list[Source]:
     captured = options.teacher_logits is not None
     check_name(options.student, teacher=options.teacher, captured=captured)
     _check_sampling(options)
-    names = [options.data, *([options.dev] if options.dev else [])]
-    return [Source.of(name, split=options.split) for name in names]
+    return _sources(options)
+
+
+def _sources(options: Options | CaptureOptions) -> list[Source]:
+    given = {"--data": options.data} | ({"--dev": options.dev} if options.dev else {})
+    return [Source.of(name, split=options.split, option=own) for own, name in given.items()]
 
 
 def _check_numbers(options: Options) -> None:
@@ -291,5 +295,4 @@ def check_capture(options: CaptureOptions) -> list[Source]:
     if options.loss_on not in LOSS_ON:
         raise HarnessError(f"--loss-on {options.loss_on}: {meant(options.loss_on, LOSS_ON)}")
     checkpoint_of(options.teacher)
-    names = [options.data, options.dev] if options.dev else [options.data]
-    return [Source.of(name, split=options.split) for name in names]
+    return _sources(options)
