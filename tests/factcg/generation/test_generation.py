@@ -192,7 +192,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert command(*given, "--hops", "3", "--per-document", "2") == 0
     assert "(already there)" in capsys.readouterr().out
     for wrong, says in (
-        (("--kind", "docs"), "--kind is doc or mhqa, not docs"),
+        (("--kind", "docs"), "--kind docs: did you mean doc?"),
         (("--hops", "2;3"), "--hops are numbers such as 2,3"),
         (("--writer", "no-such-model"), "no-such-model"),
     ):
