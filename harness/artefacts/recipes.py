@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ class Words:
 
     def called(self, entry: str) -> str:
         """What a message calls an entry of a recipe."""
-        if self.flags is None:
-            return one_line(entry, 80)
+        if self.flags is None or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", entry):
+            return one_line(entry, 80)  # it may be the folder's, and anything
         option = "--" + entry.removesuffix(_CONTENT).replace("_", "-")
         return self.flags.get(entry, f"what {option} holds" if entry.endswith(_CONTENT) else option)
 
@@ -113,8 +114,7 @@ def kept(
         raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
-        own = [words.called(key) if key in recipe else one_line(key, 80) for key in unlike]
-        other = words.other.format(unlike=", ".join(own))
+        other = words.other.format(unlike=", ".join(map(words.called, unlike)))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
     for file, expected in digests.items():
         check(inside(folder, file, path), expected, words)

@@ -91,7 +91,7 @@ def test_equal_recipes_make_equal_pairs_and_other_items_change_none(tmp_path: Pa
         ({"seed": 7}, "--items or the rows of --source, --seed"),
         ({"hops": (3,)}, "--hops"),
         ({"per_document": 2}, "--per-document"),
-        ({"kind": "mhqa"}, "hops, --items or the rows of --source, --kind, per_document"),
+        ({"kind": "mhqa"}, "--hops, --items or the rows of --source, --kind, --per-document"),
         ({"hard_filter": "testbed:checker"}, "--hard-filter"),
     ):
         with pytest.raises(ArtefactError, match=rf"other pairs \(they differ in: {differs}\)"):
