@@ -90,5 +90,5 @@ def refuse_misspelt(
     for key in metadata:
         near = get_close_matches(key, known, n=1, cutoff=0.85)
         if key not in known and (near or (prefix is not None and key.startswith(prefix))):
-            rest = meant(key, known, "there are", near=0.6)
+            rest = meant(key, known, "there are", near=0.85)
             raise DataError(f"--metadata {key}=…: there is no such key; {rest}")

@@ -190,7 +190,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ),
         (("generate", *given[:-1], tmp_path / "x", "--generator", "{"), "nor valid JSON"),
         (("show", tmp_path), "no suite there"),
-        (("coverage", "--strength", "9"), "--strength is one of"),
+        (("coverage", "--strength", "9"), "--strength 9: use one of full, 1"),
     ):
         assert command(*wrong) == 1
         (line,) = [own for own in capsys.readouterr().err.splitlines() if "error" in own]
