@@ -315,7 +315,7 @@ def test_ends_that_a_models_own_files_set(said, warned, tmp_path, caplog):
     [
         ({"gamma": 0}, "gamma=0: give at least 1, or drafter=none"),
         ({"gamma": 2.5}, "gamma=2.5: give at least 1"),
-        ({"scheme": "best"}, "scheme=best: give one of gumbel, minhash, leviathan"),
+        ({"scheme": "best"}, "scheme=best: use one of gumbel, minhash, leviathan"),
         ({"exact": True, "dtype": "bfloat16"}, "exact=true needs dtype=float32 or float64"),
         ({"drafter": "early:x"}, "drafter=early:x: give a number of layers"),
         ({"drafter": "early:4"}, "early:4: give 1 to 3 layers of 4"),
