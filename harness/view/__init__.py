@@ -7,7 +7,7 @@ what a page filters by, ``drawing`` what traces draw on texts, ``documents`` bri
 
 from __future__ import annotations
 
-from harness.view.folder import Written, write_view
+from harness.view.folder import Written, key_of, write_view
 from harness.view.serving import serve
 
-__all__ = ["Written", "serve", "write_view"]
+__all__ = ["Written", "key_of", "serve", "write_view"]

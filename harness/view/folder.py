@@ -70,6 +70,7 @@ def write_view(
     show_text: bool = False,
     title: str = "Samples",
     names: Mapping[str, str] | None = None,
+    key: str = "",
     on_bytes: Progress | None = None,
 ) -> Written:
     """Write pages on which the samples of runs can be read.
@@ -79,7 +80,8 @@ def write_view(
         out: The folder of pages; one that was written so before is replaced, another must be free.
         show_text: Also show the texts of safety suites.
         title: The page's heading.
-        names: Names of runs by the real path of their results file.
+        names: Names of runs by the real path of their results file; of one name is one run.
+        key: What the pages are made of, for ``key_of``.
         on_bytes: Called with the bytes read so far and those of all samples.
 
     Raises:
@@ -97,6 +99,7 @@ def write_view(
         with appearing(fresh) as draft:
             made = _Writing(draft, runs, show_text=show_text, on_bytes=on_bytes)
             written = made.write(title, out)
+            write_json(draft / MARK, {"made_by": _MADE_BY, "key": key})
         _swap(fresh, out)
     skipped = tuple(f"{one.path}: {one.reason}" for one in table.skipped)
     return Written(**written, refused=(*skipped, *(r for run in runs for r in run.refused)))
@@ -116,13 +119,19 @@ def check_free(out: Path) -> None:
 
 def is_view(folder: Path) -> bool:
     """Whether a folder holds pages that ``write_view`` wrote."""
+    return key_of(folder) is not None
+
+
+def key_of(folder: Path) -> str | None:
+    """What the pages in a folder were made of, as ``write_view`` was told; None for no pages."""
     mark = folder / MARK
     if not mark.is_file() or mark.is_symlink():
-        return False
+        return None
     try:
-        return read_record(mark, dict[str, Any]).get("made_by") == _MADE_BY
+        said = read_record(mark, dict[str, Any])
     except HarnessError:
-        return False
+        return None
+    return str(said.get("key", "")) if said.get("made_by") == _MADE_BY else None
 
 
 def _swap(fresh: Path, out: Path) -> None:
@@ -176,7 +185,6 @@ class _Writing:
         facets = self.documents.facets()
         parts = self._index(facets)
         write_page(self.draft / "index.html", title=title, data=self._meta(facets, parts))
-        write_json(self.draft / MARK, {"made_by": _MADE_BY})
         return {
             "page": out / "index.html",
             "runs": len(self.runs),
@@ -248,7 +256,7 @@ class _Writing:
                     headlines.setdefault(file.task, [one.metric, one.up])
         hidden_tasks = {f.task for run in self.runs for f in run.files if f.hidden}
         return {
-            "runs": [[one.run.run_id, one.name, one.about] for one in self.runs],
+            "runs": [[one.ids, one.name, one.about] for one in self.runs],
             "tasks": [
                 [name, *headlines.get(name, [None, None]), name in hidden_tasks]
                 for name in self.tasks

@@ -86,7 +86,7 @@ const follow = () => {
     return;
   }
   if (!asked.doc && asked.task) by("task").value = String(tasks.findIndex((task) => task.name === asked.task));
-  if (!asked.doc && asked.run) by("run").value = String(runs.findIndex((run) => run.id === asked.run));
+  if (!asked.doc && asked.run) by("run").value = String(runs.findIndex((run) => run.ids.includes(asked.run)));
   state.number = asked.doc ? Number(asked.doc) : undefined;
   filter();
   tell();

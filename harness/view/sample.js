@@ -188,7 +188,7 @@ const answersOf = (texts) => {
 const cardOf = (card, loaded, common) => {
   const [sample] = card.group, run = runs[sample[RUN]], texts = loaded.get(sample);
   const node = make("section", "card"), head = make("header"), score = verdict(card.group.find((one) => one[SCORE] !== null || one[FLAGS]) || sample);
-  node.dataset.run = run.id;
+  node.dataset.run = run.place;
   const title = make("h3", "", run.name);
   title.title = run.about;
   head.append(title, make("span", `verdict ${score.kind}`, score.text));
@@ -267,7 +267,7 @@ const documentOf = (found, cards, loaded) => {
   const wanted = (card) => state.factor === null || !factors.includes(state.factor) || card.factors.includes(state.factor) || card.factors[0] === null;
   grid.append(...cards.filter(wanted).map((card) => {
     const node = cardOf(card, loaded, common);
-    if (state.run && node.dataset.run === state.run && card.group.some((one) => state.number === undefined || one[NUMBER] === state.number || card.factors.length > 1)) node.classList.add("asked");
+    if (state.run && runs[node.dataset.run].ids.includes(state.run) && card.group.some((one) => state.number === undefined || one[NUMBER] === state.number || card.factors.length > 1)) node.classList.add("asked");
     return node;
   }));
   nodes.push(grid);

@@ -131,7 +131,7 @@ def test_an_address_leads_to_one_sample(view: Path, page: Chrome) -> None:
     rows = page.execute_script(
         "return JSON.parse(document.getElementById('data').textContent).runs"
     )
-    second = next(one[0] for one in rows if "second" in one[1])
+    second = next(one[0][0] for one in rows if "second" in one[1])
     opened(page, view, f"#task=quiz&doc=1&run={second}")
     assert texts(page, ".document h2") == ["quiz 1"]
     assert texts(page, ".card.asked h3") == ["org/<b>second</b>"]
