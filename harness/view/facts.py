@@ -1,9 +1,9 @@
 """Small facts of a sample that a page filters and sorts by, without its texts.
 
 A sample's score is its value of the task's headline metric; where that is an object, the number in
-it that is named so, else whether a ``margin`` is on the side of a 0/1 ``label``, else the mean of
+it that is named so, else whether a ``margin`` is on the side of a 0/1 ``label``, else the worst of
 the judge's ratings. It is wrong where that is the worst there is: 0 where more is better, 1 where
-less is; of several ratings, any of them.
+less is.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def facts_of(sample: Sample, headline: Headline | None) -> Facts:
     unscored = unscored or (known and sample.metrics[headline.metric] is None)  # type: ignore[union-attr]
     flags = UNSCORED * unscored
     if headline is not None and score is not None and not unscored:
-        flags |= WRONG * _worst(sample, score, headline.up)
+        flags |= WRONG * (score == (1 if headline.up is False else 0))
     return Facts(
         score, flags, zlib.crc32(answer_of(sample).encode()), _number(sample.row, "factor")
     )
@@ -100,14 +100,9 @@ def _score(sample: Sample, headline: Headline) -> float | None:
             return float((margin > 0) == (label == 1))
     given = [one for one in sample.ratings.values() if one is not None]
     if given:
-        return round(math.fsum(given) / len(given), 6)
+        return max(given) if headline.up is False else min(given)
     own = _number(value, "score") if isinstance(value, dict) else None
     return None if own is None else round(own, 6)
-
-
-def _worst(sample: Sample, score: float, up: bool | None) -> bool:
-    given = [one for one in sample.ratings.values() if one is not None]
-    return max(given or [score]) == 1 if up is False else min(given or [score]) == 0
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:

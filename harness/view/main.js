@@ -10,7 +10,7 @@ const rowOf = (found, place) => {
   const seen = new Map();
   for (const sample of found.samples) {
     const { kind } = verdict(sample), known = seen.get(sample[RUN]);
-    if (!known || kind === "wrong" || known === "none") seen.set(sample[RUN], kind);
+    seen.set(sample[RUN], !known || known === "none" || known === kind ? kind : kind === "none" ? known : "mixed");
   }
   for (const kind of [...seen.values()].slice(0, 10)) dots.append(make("i", kind));
   node.append(make("span", "words", found.snippet || "texts are hidden"), make("span", "under", `${tasks[found.task].name} ${found.number}`), dots);

@@ -17,6 +17,9 @@ from harness.reports.values import mapping, printable, text
 from harness.view.facts import Headline
 from harness.view.hiding import is_hidden
 
+_SHORT = 32
+"""Characters of a setting that is part of a name."""
+
 
 @dataclass(frozen=True)
 class SamplesFile:
@@ -97,7 +100,8 @@ def _together(table: Table, names: Mapping[str, str]) -> list[list[Run]]:
                 break
         else:
             groups.append([run])
-    return [own for groups in found.values() for own in groups]
+    together = [own for groups in found.values() for own in groups]
+    return sorted(together, key=lambda own: bool(own[0].method))  # baselines first
 
 
 def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
@@ -146,7 +150,7 @@ def _own_args(alike: Sequence[Run]) -> dict[str, str]:
     all_ = {run.run_id: [*_settings(run.method_args), *_settings(run.model_args)] for run in alike}
     often = Counter(one for settings in all_.values() for one in dict.fromkeys(settings))
     return {
-        key: ", ".join(dict.fromkeys(one for one in settings if often[one] < len(alike)))[:80]
+        key: ", ".join([*dict.fromkeys(one for one in settings if often[one] < len(alike))][:2])
         for key, settings in all_.items()
     }
 
@@ -167,7 +171,7 @@ def _settings(encoded: str) -> Iterator[str]:
         values = {}
     for key, value in values.items():
         shown = Path(value).name if isinstance(value, str) and value.startswith("/") else value
-        if not isinstance(shown, (dict, list)):
+        if not isinstance(shown, (dict, list)) and len(str(shown)) <= _SHORT:
             yield f"{text(key)} {text(shown)}"
 
 
