@@ -2,7 +2,7 @@
 
 ``lines`` reads files, ``samples`` what a line says, ``hiding`` takes texts out, ``facts`` finds
 what a page filters by, ``drawing`` what traces draw on texts, ``documents`` brings runs together,
-``shards`` and ``folder`` write, ``serving`` serves.
+``shards``, ``writing`` and ``folder`` write, ``serving`` serves.
 """
 
 from __future__ import annotations
