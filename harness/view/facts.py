@@ -8,12 +8,12 @@ less is.
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.reports.values import real
 from harness.view.samples import Sample
 
 METHOD_KEYS = ("factor", "steering_prompt")
@@ -91,21 +91,23 @@ def _score(sample: Sample, headline: Headline) -> float | None:
     if sample.filter != headline.filter or value is None:
         return None
     if isinstance(value, (bool, int, float)):
-        return round(float(value), 6)
+        return _rounded(real(value))
     if isinstance(value, dict):
         if (own := _number(value, headline.metric)) is not None:
-            return round(own, 6)
+            return _rounded(own)
         margin, label = _number(value, "margin"), value.get("label")
         if margin is not None and label in (0, 1):
             return float((margin > 0) == (label == 1))
     given = [one for one in sample.ratings.values() if one is not None]
     if given:
         return max(given) if headline.up is False else min(given)
-    own = _number(value, "score") if isinstance(value, dict) else None
-    return None if own is None else round(own, 6)
+    return _rounded(_number(value, "score")) if isinstance(value, dict) else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None  # type: ignore[arg-type]
+    return None if isinstance(value, (bool, str)) else real(value)
