@@ -44,9 +44,12 @@ const pairs = (value) => {
   }
   return list;
 };
+// What is unfolded stays so from document to document.
+const unfolded = new Map();
 const fold = (title, inner, open = false) => {
   const node = make("details", "fold");
-  node.open = open;
+  node.open = unfolded.get(title) ?? open;
+  node.addEventListener("click", () => setTimeout(() => unfolded.set(title, node.open)));
   node.append(make("summary", "", title), inner);
   return node;
 };

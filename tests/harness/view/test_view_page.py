@@ -117,7 +117,11 @@ def test_texts_are_searched_and_found_words_marked(page: Chrome) -> None:
 def test_the_keyboard(page: Chrome) -> None:
     press(page, "j", "j")
     assert page.execute_script("return location.hash") == "#task=quiz&doc=2"
-    press(page, "k", "G")
+    page.find_element("xpath", "//summary[text()='All fields of the document']").click()
+    time.sleep(0.1)
+    press(page, "k")
+    assert page.find_elements("css selector", ".document > details[open]"), "it stays unfolded"
+    press(page, "G")
     assert texts(page, ".document h2") == ["astral_safety 0"]
     press(page, "g", "/", "j")
     assert page.execute_script("return document.getElementById('text').value") == "j"
