@@ -15,7 +15,7 @@ from harness.leaderboard import Table
 from harness.leaderboard.rows import Run
 from harness.reports.values import mapping, printable, text
 from harness.view.facts import Headline
-from harness.view.hiding import is_hidden
+from harness.view.hiding import is_sensitive
 
 _SHORT = 32
 """Characters of a setting that is part of a name."""
@@ -124,7 +124,7 @@ def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
             if not path.is_file():
                 missing += 1
                 continue
-            hidden = is_hidden(task, mapping(config))
+            hidden = is_sensitive(task, mapping(config))
             size = path.stat().st_size
             files.append(SamplesFile(task, path, headlines.get(task), hidden, size))
     ids = [run.run_id for run in own]

@@ -211,6 +211,7 @@ COMMANDS = {
     "plugins": [ADDRESS],
     "doctor": [ADDRESS],
     "demo": ["--out", "made"],
+    "export": [ADDRESS, "--to", "csv", "--out", "made"],
     "leaderboard": [ADDRESS],
     "score": [ADDRESS, "--judge", JUDGE],
     "compare": [ADDRESS, ADDRESS],
