@@ -64,13 +64,14 @@ def close(plan: Plan) -> Closed | None:
     files = [out / name for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html")]
     write_csv(table, files[0])
     write_wide(table, files[1])
-    write_html(table, files[2], title=plan.study.name)
+    samples = _samples(plan, table, cells)
+    pages = samples.parent if samples else None
+    write_html(table, files[2], title=plan.study.name, view=pages)
     if compared := _compared(plan, cells):
         files.append(out / "comparisons.csv")
         write_comparisons(compared, files[-1])
-    samples = _samples(plan, table, cells)
     files.append(out / "report.html")
-    folder = samples.parent.name if samples else ""
+    folder = pages.name if pages else ""
     write_report(files[-1], replace(_view(plan, table, compared, damaged), samples=folder))
     headlines = _headlines(table, cells)
     return Closed(table, headlines, compared, files, samples, list(damaged.values()))
