@@ -51,7 +51,7 @@ def test_a_line_a_document_and_filter(tables: Path) -> None:
     assert (even["output"], even["target"], even["correct"]) == (" Yes", " Yes", "true")
     assert json.loads(even["choices"]) == [" No", " Yes"]
     assert found["concepts", "1", "none"]["output"] == "'=HYPERLINK(1)"
-    assert json.loads(found["concepts", "0", "none"]["trace"])["factor"] == 0.5
+    assert json.loads(found["concepts", "0", "none"]["traces"])[0]["factor"] == 0.5
     assert found["sums", "1", "strict"]["scored"] == "[invalid]"
 
 
@@ -190,7 +190,7 @@ def test_damaged_samples_leave_no_folder(form: str, tmp_path: Path) -> None:
 def test_what_was_left_out_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.save(tmp_path / "a", metadata={"sensitive": True}, names=("even",))
+    runs.save(tmp_path / "a", metadata={"texts": "hidden"}, names=("even",))
     runs.save(tmp_path / "b", samples=False, names=("sums",), method="")
     (tmp_path / "results_broken.json").write_text("{")
     out = tmp_path / "out"
