@@ -215,6 +215,7 @@ COMMANDS = {
     "leaderboard": [ADDRESS],
     "score": [ADDRESS, "--judge", JUDGE],
     "compare": [ADDRESS, ADDRESS],
+    "view": [ADDRESS, "--out", "made"],
     "run": [ADDRESS],
     "testbed path": [ADDRESS],
     "testbed export": [f"/dev/null/{ADDRESS}"],
