@@ -1,30 +1,18 @@
 """Texts of safety suites stay out of the pages, unless a person asks for them.
 
 Out means not written: what remains of such a sample are numbers, single words (a category, a style,
-a verdict) and the lengths of its texts. A task says that it is such a suite in its YAML, under
-``metadata``: ``texts: hidden``; some of lm-eval's are known by name.
+a verdict) and the lengths of its texts. Which tasks these are says ``harness.reports.hiding``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from harness.view.samples import Plain, Sample
 
-SUITES = frozenset({"astral_safety", "realtoxicityprompts", "toxigen"})
-"""Tasks whose results, of before they said so themselves, hold texts to be hidden."""
 _WORD = re.compile(r"[\w.:-]{1,60}")
 _TEXTS = frozenset({"prompt", "text", "instruction", "question", "query", "input", "response"})
-
-
-def is_hidden(task: str, config: Mapping[str, Any]) -> bool:
-    """Whether a task's texts stay out."""
-    metadata = config.get("metadata")
-    said = isinstance(metadata, dict) and metadata.get("texts") == "hidden"
-    return said or task in SUITES
 
 
 def hidden(sample: Sample) -> Sample:

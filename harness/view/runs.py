@@ -13,9 +13,9 @@ from harness.errors import DataError, HarnessError
 from harness.judging import run_files
 from harness.leaderboard import Table
 from harness.leaderboard.rows import Run
+from harness.reports.hiding import is_hidden
 from harness.reports.values import mapping, printable, text
 from harness.view.facts import Headline
-from harness.view.hiding import is_hidden
 
 
 @dataclass(frozen=True)
