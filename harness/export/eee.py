@@ -31,8 +31,9 @@ from typing import Any
 from harness.artefacts.writing import write_json, write_lines
 from harness.errors import HarnessError, one_line
 from harness.export.eee_records import aggregate, instance
+from harness.export.reading import samples_of
 from harness.export.runs import Evaluated, Evaluations, counted
-from harness.export.samples import Sample, samples_of
+from harness.export.samples import Sample
 from harness.export.scorers import named
 from harness.reports.values import number
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from harness.export.parsing import CHOICES
 from harness.export.runs import Evaluated
-from harness.export.samples import CHOICES, Answer, Sample
+from harness.export.samples import Answer, Sample
 from harness.export.scorers import named
 from harness.leaderboard.intervals import range_of
 from harness.leaderboard.rows import Row
@@ -272,7 +273,7 @@ def _about(sample: Sample, answer: Answer, rating: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "document_hash": sample.hash,
         "row": dict(sample.doc),
-        "trace": dict(answer.trace),
+        "traces": list(map(dict, answer.traces)),
         "log_probabilities": list(sample.scores),
         "values": dict(answer.values),
     }

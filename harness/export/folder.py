@@ -63,7 +63,7 @@ def write_folder(
         results: Results files, or folders that are searched at any depth.
         form: ``inspect``, ``eee``, ``csv`` or ``hub``.
         out: The folder to write.
-        show_text: Whether texts of sensitive tasks are written.
+        show_text: Whether texts of safety suites are written.
         on_skip: Called with each results file that is left out.
         **more: What the form's own writer takes.
 

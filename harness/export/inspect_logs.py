@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.export.reading import samples_of
 from harness.export.runs import Evaluated, Evaluations, counted
-from harness.export.samples import Answer, Sample, samples_of
+from harness.export.samples import Answer, Sample
 from harness.export.scorers import Scorer, named, scorers_of
 from harness.reports.values import mapping, parse_model_args, real
 
@@ -229,8 +230,8 @@ def _metadata(sample: Sample) -> dict[str, Any]:
     if sample.scores:
         told["log_probabilities"] = list(sample.scores)
     for answer in sample.answers:
-        key = named("trace", answer.filter)
-        told |= {key: dict(answer.trace)} if answer.trace else {}
+        key = named("traces", answer.filter)
+        told |= {key: list(map(dict, answer.traces))} if answer.traces else {}
         told |= {named(name, answer.filter): value for name, value in answer.more.items()}
     return {name: value for name, value in told.items() if value not in ({}, "", [])}
 

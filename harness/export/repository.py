@@ -6,7 +6,7 @@
     results/RUN/samples_….jsonl      and ``view`` read a download as they read the original
 
 In a model's repository all but the card is under ``evaluation/``. Keys are struck from all files.
-Samples of a sensitive task stay out unless they are asked for.
+Samples of safety suites stay out unless they are asked for.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from harness.artefacts.writing import write_json, write_lines, write_text
 from harness.data.lines import numbered
 from harness.errors import DataError
 from harness.export.card import DATASET, MODEL, card_of
+from harness.export.parsing import struck
 from harness.export.runs import Evaluated, Evaluations, counted
-from harness.export.samples import struck
 from harness.leaderboard import write_csv, write_wide
 from harness.reports.values import mapping
 from harness.secrets import data_striker, without_secrets

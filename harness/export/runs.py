@@ -99,7 +99,7 @@ def read(
 
     Args:
         paths: Results files, or folders that are searched at any depth.
-        show_text: Whether texts of sensitive tasks are shown.
+        show_text: Whether texts of safety suites are shown.
         on_skip: Called with each file that is left out.
 
     Raises:

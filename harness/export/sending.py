@@ -28,7 +28,7 @@ def send(
     Args:
         results: Results files, or folders that are searched at any depth.
         where: The repository; it is made where it is not there.
-        show_text: Whether samples of sensitive tasks are uploaded.
+        show_text: Whether samples of safety suites are uploaded.
         on_skip: Called with each results file that is left out.
 
     Raises:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.export.reading import samples_of
 from harness.export.runs import Evaluated, Evaluations, counted
-from harness.export.samples import Answer, Sample, samples_of
+from harness.export.samples import Answer, Sample
 from harness.export.scorers import scorers_of
 from harness.leaderboard import write_csv, write_wide
 from harness.reports.files import Cell, write_cells
@@ -39,7 +40,7 @@ _OF_SAMPLE = _OF_RUN | {
     "log_probabilities": "of each choice, or of the text scored; a JSON list, nats",
     "responses": "all of the model's words, where it answered several times; a JSON list",
     "reasons": "the judge's words by question, JSON",
-    "trace": "what the model said of the making of its answer, JSON",
+    "traces": "what the model said of the making of its answers, a JSON list",
     "row": "the document's row, JSON",
 }
 _OF_VALUE = _OF_RUN | {
@@ -116,7 +117,7 @@ def _sample_lines(task: Evaluated, sample: Sample) -> Iterator[list[Cell]]:
             _json(list(sample.scores)),
             _json(list(sample.responses)) if len(sample.responses) > 1 else "",
             _json(dict(answer.reasons)),
-            _json(dict(answer.trace)),
+            _json(list(map(dict, answer.traces))),
             _json(dict(sample.doc)),
         ]
 

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import harness_specdecode.data.prompts
 import harness_specdecode.options
 import huggingface_hub.file_download
+import huggingface_hub.hf_api
+import huggingface_hub.repocard
 import huggingface_hub.utils._http
 
 SPEC_BENCH = (

@@ -146,7 +146,7 @@ def test_a_models_card_keeps_what_was_in_it(run: Command, hub: Hub, saved: Path)
     assert "evaluation/scores.csv" in files(hub, "models")
 
 
-def test_samples_of_a_sensitive_task_stay_here(
+def test_samples_of_a_safety_suite_stay_here(
     run: Command, hub: Hub, runs: ModuleType, tmp_path: Path
 ) -> None:
     folder = runs.save(tmp_path / "saved", metadata={"sensitive": True})

@@ -7,7 +7,9 @@ import hashlib
 import json
 import re
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import exported_runs as runs
@@ -51,7 +53,7 @@ def test_a_line_a_document_and_filter(tables: Path) -> None:
     assert (even["output"], even["target"], even["correct"]) == (" Yes", " Yes", "true")
     assert json.loads(even["choices"]) == [" No", " Yes"]
     assert found["concepts", "1", "none"]["output"] == "'=HYPERLINK(1)"
-    assert json.loads(found["concepts", "0", "none"]["trace"])["factor"] == 0.5
+    assert json.loads(found["concepts", "0", "none"]["traces"])[0]["factor"] == 0.5
     assert found["sums", "1", "strict"]["scored"] == "[invalid]"
 
 
@@ -164,6 +166,43 @@ def test_a_model_in_a_folder_has_a_place(tmp_path: Path) -> None:
     write_folder([run], "eee", tmp_path / "out")
     (file,) = (tmp_path / "out").rglob("*.json")
     assert file.parent.relative_to(tmp_path / "out").as_posix() == "data/even/local/my model_v1"
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_package_reads_the_records_before_they_appear(
+    wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its place one of the same interface: it needs a newer Python than the oldest here."""
+    read: list[str] = []
+
+    def main(argv: list[str]) -> int:
+        *files, _, form = argv
+        read.extend(files)
+        errors = [{"loc": "evaluation_id", "msg": "Field required"}]
+        reports = [
+            {"file": one, "errors": errors if wrong else [], "warnings": []} for one in files
+        ]
+        print(json.dumps(reports) if form == "json" else "")
+        return int(wrong)
+
+    for name in ("every_eval_ever", "every_eval_ever.validator"):
+        monkeypatch.setitem(sys.modules, name, package := ModuleType(name))
+        package.__spec__ = ModuleSpec(name, None)
+    stand_in = ModuleType("every_eval_ever.validator.validate")
+    stand_in.main = main  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    run = runs.save(tmp_path / "run")
+    if wrong:
+        said = (
+            r"every_eval_ever does not accept data/\w+/org/model/.*: evaluation_id Field required"
+        )
+        with pytest.raises(HarnessError, match=said):
+            write_folder([run], "eee", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    else:
+        made = write_folder([run], "eee", tmp_path / "out")
+        assert "every_eval_ever has checked 6 files: all are valid" in made.told
+    assert len(read) == 6
 
 
 # -- folders

@@ -8,8 +8,9 @@ import exported_runs as runs
 import pytest
 
 from harness.errors import DataError
+from harness.export.reading import samples_of
 from harness.export.runs import NOT_SHOWN, Evaluated, read
-from harness.export.samples import Sample, samples_of
+from harness.export.samples import Sample
 
 
 def task(folder: Path, name: str, **how: bool) -> Evaluated:
@@ -54,7 +55,7 @@ def test_a_judged_answer(tmp_path: Path) -> None:
     assert rated.output == "The sea is wide."
     (answer,) = rated.answers
     assert answer.text == "The sea is wide."
-    assert answer.trace == {"method": "diffmean", "factor": 0.5}
+    assert answer.traces == [{"method": "diffmean", "factor": 0.5}]
     assert (answer.ratings, answer.reasons) == ({"concept": 2.0}, {"concept": ["Rating: 2"]})
     assert answer.values == {
         "score": {"factor": 0.5, "concept": 2.0},
@@ -62,6 +63,14 @@ def test_a_judged_answer(tmp_path: Path) -> None:
     }
     assert answer.more == {"outcome": "fine"}
     assert unrated.answers[0].ratings == {"concept": None}
+
+
+def test_traces_of_answers_that_nobody_judged(tmp_path: Path) -> None:
+    for name in ("even", "sums"):
+        lines = [one | {"traces": [{"seconds": 1.5}, {"chunk": 2}]} for one in runs.TASKS[name][0]]
+        runs.write_lines(runs.save(tmp_path / name), name, lines)
+        (one, _) = samples(tmp_path / name, name)
+        assert one.answers[0].traces == [{"seconds": 1.5}, {"chunk": 2}]
 
 
 def test_filters_are_brought_together_by_document(tmp_path: Path) -> None:
@@ -77,7 +86,7 @@ def test_keys_are_struck_from_texts_and_settings(tmp_path: Path) -> None:
     assert list(samples_of(found))[1].answers[0].reasons == {"concept": ["no, (hidden)"]}
 
 
-def test_texts_of_a_sensitive_task_are_for_whom_asks(tmp_path: Path) -> None:
+def test_texts_of_a_safety_suite_are_for_whom_asks(tmp_path: Path) -> None:
     folder = runs.save(tmp_path, metadata={"sensitive": True})
     for name in runs.TASKS:
         shown = repr(samples(folder, name))
@@ -90,7 +99,7 @@ def test_texts_of_a_sensitive_task_are_for_whom_asks(tmp_path: Path) -> None:
     assert "sea" in repr(samples(folder, "concepts", show_text=True))
 
 
-def test_an_installed_safety_task_is_sensitive_whatever_its_results_say(tmp_path: Path) -> None:
+def test_a_known_suite_is_one_whatever_its_results_say(tmp_path: Path) -> None:
     folder = runs.save(tmp_path)
     for file in folder.iterdir():
         text = file.read_text().replace('"concepts"', '"astral_safety"')

@@ -68,7 +68,7 @@ def test_a_judged_answer(logs: dict[str, Any]) -> None:
     (score,) = rated.scores.values()
     assert score.value == {"factor": 0.5, "concept": 2.0}
     assert (score.answer, score.explanation) == ("The sea is wide.", "concept: Rating: 2")
-    assert rated.metadata["trace"] == {"method": "diffmean", "factor": 0.5}
+    assert rated.metadata["traces"] == [{"method": "diffmean", "factor": 0.5}]
     assert unrated.scores["score"].value == {"factor": 0.5, "concept": None}
     (whole,) = log.results.scores
     assert {name: one.value for name, one in whole.metrics.items()} == {"score": 2.0, "worst": 1.0}
