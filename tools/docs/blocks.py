@@ -1,6 +1,6 @@
 """The commands that a page prints, and what they have printed.
 
-Fenced blocks in ``bash`` are run as they stand; of ``console`` the lines behind ``$`` are, with
+Fenced blocks in ``bash`` or ``sh`` are run as they stand; of ``console`` the lines behind ``$``, with
 their continuations. A block that cannot be run everywhere has the reason in a comment above:
 
     <!-- not run: it needs a GPU -->
@@ -10,6 +10,10 @@ a comment below, which may name the lines that are shown:
 
     <!-- output -->
     <!-- output: lines with DiffMean|Random -->
+
+A file that the page's commands need is a block with its name in a comment above:
+
+    <!-- file: study.yaml -->
 """
 
 from __future__ import annotations
@@ -20,11 +24,12 @@ from pathlib import Path
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+?) -->\n+)?"
-    r"^```(?P<kind>bash|console)\n(?P<body>.*?)^```$"
+    r"^```(?P<kind>bash|console|sh)\n(?P<body>.*?)^```$"
     r"(?:\n+^<!-- output(?:: lines with (?P<lines>[^\n]+?))? -->$"
     r"(?P<output>\n```text\n.*?^```$)?)?",
     re.DOTALL | re.MULTILINE,
 )
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n+```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARKER = re.compile(r"^<!-- (?:output|not run)", re.MULTILINE)
 
 
@@ -67,6 +72,11 @@ def blocks(text: str) -> list[Block]:
     return [_block(text, one) for one in found]
 
 
+def files(text: str) -> dict[str, str]:
+    """The files that a page shows for its commands: content by name."""
+    return dict(_FILE.findall(text))
+
+
 def with_outputs(text: str, outputs: list[str | None]) -> str:
     """A page with what its blocks have printed; None leaves a block as it is."""
     waiting = iter(outputs)
@@ -92,7 +102,7 @@ def _block(text: str, found: re.Match[str]) -> Block:
     body, kind = found["body"], found["kind"]
     return Block(
         line=text.count("\n", 0, found.start("body")) + 1,
-        script=body if kind == "bash" else _typed(body),
+        script=_typed(body) if kind == "console" else body,
         reason=found["reason"] or "",
         shows="<!-- output" in found[0],
         lines=found["lines"] or "",

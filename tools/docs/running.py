@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tools.docs.blocks import Block, blocks
+from tools.docs.blocks import Block, blocks, files
 
 ENVIRONMENT = {
     "COLUMNS": "100",
@@ -45,7 +45,10 @@ def run(page: Path, folder: Path, more: Mapping[str, str]) -> Iterator[tuple[Blo
         "PAPERHARNESS_CACHE": str(folder / ".cache"),
         **more,
     }
-    for block in blocks(page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for name, content in files(text).items():
+        (folder / name).write_text(content, encoding="utf-8")
+    for block in blocks(text):
         yield block, None if block.reason else _run(block, page, folder, environment)
 
 
@@ -62,4 +65,4 @@ def _run(block: Block, page: Path, folder: Path, environment: Mapping[str, str])
     if ended.returncode:
         said = (ended.stderr + ended.stdout)[-2000:]
         raise BlockError(f"{page}:{block.line}: exit status {ended.returncode}\n{said}")
-    return ended.stdout
+    return ended.stdout.replace(f"{folder}/", "")
