@@ -1,7 +1,7 @@
 """The commands that a page prints, and what they have printed.
 
-Fenced blocks in ``bash`` or ``sh`` are run as they stand; of ``console`` the lines behind ``$``, with
-their continuations. A block that cannot be run everywhere has the reason in a comment above:
+Fenced blocks in ``bash`` or ``sh`` are run as they stand, of ``console`` the lines behind ``$``
+with their continuations. A block that cannot be run everywhere has the reason in a comment above:
 
     <!-- not run: it needs a GPU -->
 
