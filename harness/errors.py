@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class HarnessError(Exception):
@@ -28,6 +28,25 @@ class PluginError(HarnessError):
 
 class UnknownNameError(PluginError, ValueError):
     """Nobody provides a model or task of this name; lm-eval's own error for it is a ValueError."""
+
+
+def meant(
+    given: object, known: Iterable[str], there: str = "use one of", *, near: float = 0.7
+) -> str:
+    """How a message on a name that nobody has ends: with what was meant, or with what there is.
+
+    Args:
+        given: The name.
+        known: Names that there are.
+        there: What stands before all of them, where none is near.
+        near: How alike two names must be, from 0 to 1.
+    """
+    from difflib import get_close_matches  # slow to import, and this module always is
+
+    names = list(known)
+    if found := get_close_matches(str(given), names, n=1, cutoff=near):
+        return f"did you mean {found[0]}?"
+    return f"{there} {', '.join(names) or 'none'}"
 
 
 def and_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -230,6 +230,21 @@ def struck(text: str) -> str:
     return masked(text)
 
 
+def data_striker() -> Callable[[str], str]:
+    """Strikes texts of data: the secrets known now, and keys of the forms that services issue.
+
+    Addresses and words that only look random are what the data are and stay.
+    """
+    known = sorted({*_known, *_in_environment()}, key=len, reverse=True)
+
+    def strike(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, HIDDEN)
+        return _KEYS.sub(HIDDEN, text)
+
+    return strike
+
+
 def guard_logs() -> None:
     """Strike secrets out of whatever is logged from now on, and of the errors logged with it.
 

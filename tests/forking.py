@@ -3,6 +3,10 @@
 ``Forking`` is the tests' side; run as a script, this is the process that forks. It has one thread,
 and no handlers but Python's own. A command is a process like any other: it has its own output, exit
 status and signals.
+
+``Forking(bare=True)`` lends imports of others alone: a command imports the project and lm-eval
+anew, as plugins are found then, and what it shares is the text of lm-eval's own task files, which
+each run reads first.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 MODULES = (
     *("torch", "transformers", "accelerate", "datasets", "pandas", "pyarrow.parquet", "scipy"),
@@ -29,6 +35,10 @@ MODULES = (
     *("harness_taid.training.distill", "harness_taid.training.capture"),
     *("harness_specdecode.bench.bench", "harness.testbed.assistants.judge_model"),
 )
+BARE = "--bare"
+_OWN = ("harness", "harness_astral", "harness_axbench", "harness_factcg", "harness_specdecode")
+_OWN += ("harness_taid", "lm_eval")
+"""Packages that a bare process gives away no imports of."""
 _READ_ONCE = ("huggingface_hub.constants", "datasets.config")
 """Where the hub's clients keep what the environment said when they were imported."""
 
@@ -87,13 +97,14 @@ class Forking:
     Args:
         folder: Where their output goes.
         modules: What is imported besides.
+        bare: Whether each command imports the project and lm-eval itself.
         env: What is added to their environment.
     """
 
-    def __init__(self, folder: Path, *modules: str, **env: str) -> None:
+    def __init__(self, folder: Path, *modules: str, bare: bool = False, **env: str) -> None:
         self.folder, self._count = folder, 0
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *modules],
+            [sys.executable, __file__, *([BARE] if bare else []), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -118,6 +129,17 @@ class Forking:
         assert pid is not None
         return Started(self, pid, self.folder, name)
 
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``harness``, ``lm_eval`` or ``-c`` with code to its end, here, in this environment.
+
+        Args:
+            words: The command.
+            env: What is added to this process's environment.
+        """
+        started = self.start(*words, cwd=Path.cwd(), **os.environ | env)
+        status = started.wait()
+        return subprocess.CompletedProcess(words, status, started.output, started.errors)
+
     def close(self) -> None:
         """End the process that forks."""
         self._process.communicate()
@@ -125,13 +147,17 @@ class Forking:
 
 def _run(words: list[str]) -> int:
     """What Python does with a script of these words."""
-    from harness.host import edge
-
     sys.argv = words
     try:
-        if words[0] == "lm_eval":
-            edge.show_own_errors_in_one_line()  # as harness/_autoload.py does
-            edge.sigterm_interrupts()
+        if words[0] == "-c":
+            sys.argv = words[:1]
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        elif words[0] == "lm_eval":
+            if "harness._autoload" in sys.modules:  # else it does so
+                from harness.host import edge
+
+                edge.show_own_errors_in_one_line()
+                edge.sigterm_interrupts()
             from lm_eval.__main__ import cli_evaluate
 
             cli_evaluate()
@@ -160,6 +186,10 @@ def _child(order: dict[str, object]) -> None:
         for name in _READ_ONCE:
             importlib.reload(sys.modules[name])
     os.chdir(order["cwd"])  # type: ignore[call-overload]
+    if BARE in sys.argv:
+        sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        importlib.invalidate_caches()
+        warnings.simplefilter("ignore")
     status = 1
     try:
         status = _run(order["words"])  # type: ignore[arg-type]
@@ -169,12 +199,49 @@ def _child(order: dict[str, object]) -> None:
         os._exit(status)
 
 
+def _read_task_files_once() -> None:
+    """The YAML of all of lm-eval's own tasks, which every run indexes."""
+    from lm_eval.tasks import TaskManager, _index, _yaml_loader
+
+    stock, own = _yaml_loader.load_yaml, str(Path(_yaml_loader.__file__).parent)
+    read: dict[str, dict[str, Any]] = {}
+
+    def load_yaml(path: str | Path, *, resolve_func: bool = True, **options: Any) -> Any:
+        key = str(path)
+        if resolve_func or options != {"recursive": True} or not key.startswith(own):
+            return stock(path, resolve_func=resolve_func, **options)
+        if key not in read:
+            read[key] = stock(path, resolve_func=False, **options)
+        return dict(read[key])
+
+    _yaml_loader.load_yaml = _index.load_yaml = load_yaml
+    TaskManager()
+
+
+def _forget_own() -> None:
+    """Take back the imports of lm-eval and of the project, but for the task files it has read."""
+    kept = "lm_eval.tasks._yaml_loader"
+    for name in list(sys.modules):
+        if name.partition(".")[0] in _OWN and name != kept:
+            del sys.modules[name]
+    sys.excepthook = sys.__excepthook__
+    sys.meta_path[:] = [
+        finder
+        for finder in sys.meta_path
+        if getattr(finder, "__module__", "") != "harness._autoload"
+    ]
+
+
 def _serve() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for name in (*MODULES, *sys.argv[1:]):
-        importlib.import_module(name)
+        if name != BARE:
+            importlib.import_module(name)
+    _read_task_files_once()
+    if BARE in sys.argv:
+        _forget_own()
     for line in sys.stdin:
         order, answer = json.loads(line), None
         if "words" in order:

@@ -24,8 +24,15 @@ from harness.asking.batch import Batch, Unkept, count_tokens
 from harness.asking.quiet import keep_quiet
 from harness.asking.spec import AssistantSpec, Question
 from harness.asking.store import Store, key_of
-from harness.errors import ArtefactError, HarnessError, JudgeError, UnknownNameError, one_line
-from harness.host.lm_eval_seams import model_class
+from harness.errors import (
+    ArtefactError,
+    HarnessError,
+    JudgeError,
+    UnknownNameError,
+    meant,
+    one_line,
+)
+from harness.host.lm_eval_seams import model_class, registry
 from harness.secrets import hidden, public, remember, struck, unseal
 
 # How a model is run, not what it answers: these do not enter the store's key.
@@ -161,7 +168,7 @@ class Assistant:
         except Exception as cause:
             if isinstance(cause, HarnessError) and not isinstance(cause, UnknownNameError):
                 raise
-            raise JudgeError(f"model '{self.spec.model}' cannot be loaded: {cause}") from cause
+            raise JudgeError(_why_not(self.spec.model, cause)) from cause
 
     def _path(self) -> Path | None:
         if self.spec.store:
@@ -241,3 +248,11 @@ def _counts(answer: str, question: Question, accept: Callable[[str], bool]) -> b
 def _entries(key: str) -> Iterator[str]:
     """Where answers to one question are stored: the first, and those other rules asked for."""
     return (key if n == 0 else f"{key}-{n}" for n in itertools.count())
+
+
+def _why_not(model: str, cause: Exception) -> str:
+    """One line on a model that cannot be had: what was meant, or what lm-eval says."""
+    known = [*dict(registry("model").items())]
+    if isinstance(cause, ValueError) and model not in known:
+        cause = ValueError(f"there is no such model; {meant(model, known, 'there are')}")
+    return f"model '{model}' cannot be loaded: {cause}"

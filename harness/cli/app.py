@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from harness._version import __version__
-from harness.cli import compare, demo, doctor, leaderboard, plugins, run, score, testbed
+from harness.cli import (
+    compare,
+    demo,
+    doctor,
+    export,
+    leaderboard,
+    plugins,
+    run,
+    score,
+    testbed,
+    view,
+)
+from harness.cli.tree import Tree, finish
 from harness.errors import PluginError
 from harness.host import discovery
-from harness.secrets import struck
-
-
-class _Tree(TyperGroup):
-    """Shows no secret where words are none that a command knows."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _struck():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _struck():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _struck() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(getattr(error, "message", None), str):  # typer's, of a wrong usage
-            error.message = struck(error.message)  # type: ignore[attr-defined]
-        raise
 
 
 def build() -> Callable[..., Any]:
     """The whole command tree, ready to be called."""
     app = typer.Typer(
-        cls=_Tree, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        cls=Tree, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
     )
     app.callback()(_root)
     app.command("plugins")(plugins.plugins)
     app.command("doctor")(doctor.doctor)
     app.command("demo")(demo.demo)
     app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("export")(export.export)
     app.command("run")(run.run)
     app.command("score")(score.score)
     app.command("compare")(compare.compare)
+    app.command("view")(view.view)
     app.add_typer(testbed.app, name="testbed")
     for plugin in discovery.plugins():
         for name, command in plugin.of_kind("command").items():
             app.add_typer(_loaded(name, command), name=name, help=command.help)
-    return typer.main.get_command(app)
+    return finish(typer.main.get_command(app))  # type: ignore[no-any-return]
 
 
 def _loaded(name: str, command: discovery.Command) -> typer.Typer:

@@ -57,6 +57,8 @@ def compare(
 
     Intervals are of 95 %, by a bootstrap over documents or concepts; metrics of 0 and 1 have exact
     McNemar tests. What is not compared is listed with its reason.
+
+    Example: harness compare results/plain results/steered --baseline plain --csv differences.csv
     """
     from harness.artefacts.writing import check_writable
     from harness.comparing import compare as compare_runs

@@ -37,6 +37,7 @@ def demo(
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Folder for everything that is written; default: demo, or real.",
             show_default=False,
         ),
@@ -45,6 +46,8 @@ def demo(
     """Train, steer, speed up, distil, fact-check and compare: a study to copy.
 
     Needs no hub and no GPU. --real needs make real, which installs it.
+
+    Example: harness demo --out demo
     """
     from harness.artefacts.writing import check_writable, write_text
     from harness.cli import study_screen as screen

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from harness import _autoload
+from harness._version import __version__
 from harness.host import checking, discovery, lm_eval_seams, seam_checks
 
 HUB_TIMEOUT_SECONDS = 5.0
@@ -26,8 +28,40 @@ class Finding:
     advice: str = ""
 
 
-def doctor() -> None:
-    """Check versions, plugins, the link to lm-eval, GPU, vLLM and hub access."""
+def doctor(
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of the table.")
+    ] = False,
+) -> None:
+    """Check versions, plugins, the link to lm-eval, GPU, vLLM and hub access.
+
+    Fails if a check fails; notes do not count. The keys of --json stay: ok, paperharness, and
+    checks, whose versions, lm_eval, link, plugins, gpu, vllm and hub each have level (ok, note or
+    fail), state and advice.
+
+    Example: harness doctor --json
+    """
+    found = {name: check() for name, check in CHECKS.items()}
+    ok = all(finding.level != "fail" for finding in found.values())
+    if json:
+        _print_json(found, ok)
+    else:
+        _print_table(list(found.values()))
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _print_json(found: Mapping[str, Finding], ok: bool) -> None:
+    from json import dumps
+
+    keys = ("level", "state", "advice")
+    checks = {name: {key: getattr(one, key) for key in keys} for name, one in found.items()}
+    told = {"ok": ok, "paperharness": __version__, "checks": checks}
+    print(dumps(told, indent=2, ensure_ascii=False))
+
+
+def _print_table(findings: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -36,15 +70,10 @@ def doctor() -> None:
     for column in ("check", "state", "what to do"):
         table.add_column(column, overflow="fold")
     colours = {"ok": "green", "note": "yellow", "fail": "red"}
-    failed = False
-    for check in CHECKS:
-        finding = check()
-        failed |= finding.level == "fail"
+    for finding in findings:
         state = f"[{colours[finding.level]}]{escape(finding.state)}[/]"
         table.add_row(finding.what, state, escape(finding.advice))
     Console().print(table)
-    if failed:
-        raise typer.Exit(1)
 
 
 def _versions() -> Finding:
@@ -163,12 +192,13 @@ def _hub() -> Finding:
     return Finding("hub", "reachable, with a token")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (
-    _versions,
-    _lm_eval,
-    _link,
-    _plugins,
-    _accelerator,
-    _vllm,
-    _hub,
-)
+CHECKS: Mapping[str, Callable[[], Finding]] = {
+    "versions": _versions,
+    "lm_eval": _lm_eval,
+    "link": _link,
+    "plugins": _plugins,
+    "gpu": _accelerator,
+    "vllm": _vllm,
+    "hub": _hub,
+}
+"""By the keys of ``--json``."""

@@ -14,17 +14,15 @@ from harness.errors import HarnessError, shown
 from harness.reports.values import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rich.table import Table as Screen
-
-    from harness.leaderboard.rows import Row, Share, Skipped, Table
+    from harness.leaderboard.rows import Contest, Row, Share, Skipped, Table
     from harness.leaderboard.tables import Standing
 
 _PATIENCE = 2.0
 """Seconds before progress is shown."""
-_PLACES = 3
-_COMPARED = 20
+_ROWS = 20
+"""Of a task that are shown."""
 _CONTESTS = 12
 ARROWS = {True: "↑", False: "↓", None: ""}
 
@@ -80,19 +78,45 @@ def leaderboard(
             show_default=False,
         ),
     ] = None,
+    view: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --html: link each result to its samples in this folder of harness view.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=VALUE",
+            help="Fail if a run's result on a task is worse than this: lower, or higher where "
+            "lower is better. TASK/METRIC=VALUE: a metric that is not its headline. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Turn results of lm_eval, whoever ran it, into one leaderboard.
 
     Without --csv, --wide or --html, only the summary is printed. Runs with --limit are never
     ranked above full ones.
+
+    Example: harness leaderboard results --html leaderboard.html --fail-below testbed_grammar=0.9
     """
     from harness.artefacts.writing import check_writable
     from harness.leaderboard import compared, read_results, write_csv, write_html, write_wide
     from harness.leaderboard.reading import told
     from harness.leaderboard.relative import paths_of
+    from harness.leaderboard.thresholds import missed, thresholds_of
 
     if base is not None and teacher is None:
         raise HarnessError("--base needs --teacher: the gap is between the two")
+
+    if view is not None and html is None:
+        raise HarnessError("--view needs --html: it is that page that links to samples")
+    wanted = thresholds_of(fail_below or [])
+    if view is not None:
+        check_view(view)
 
     targets = [path for path in (csv, wide, html) if path is not None]
     if len({path.resolve() for path in targets}) < len(targets):
@@ -107,13 +131,29 @@ def leaderboard(
         raise HarnessError(f"--strict: {told(table.skipped)}")
     if teacher is not None:
         table = compared(table, teacher=teacher, base=base)
+    failed = missed(table, wanted)
     if csv is not None:
         write_csv(table, csv)
     if wide is not None:
         write_wide(table, wide)
     if html is not None:
-        write_html(table, html, title=title)
+        write_html(table, html, title=title, view=view)
     _summarise(table, targets)
+    if failed:
+        raise HarnessError(f"--fail-below: {'; '.join(failed)}")
+
+
+def check_view(folder: Path) -> None:
+    """See that a folder is one of ``harness view``.
+
+    Raises:
+        HarnessError: It has no page.
+    """
+    if not (folder / "index.html").is_file():
+        raise HarnessError(
+            f"--view {folder}: there is no index.html in it; make it with "
+            f"harness view RESULTS --out {folder}"
+        )
 
 
 def _report(skipped: Skipped) -> None:
@@ -142,15 +182,19 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _summarise(table: Table, written: list[Path]) -> None:
-    from rich.console import Console
-
+    from harness.leaderboard.matrix import in_order
     from harness.leaderboard.tables import labels, standings
 
     ranked = standings(row for row in table.rows if row.headline)
-    console = Console(highlight=False)
     named = labels(ranked)
-    console.print(_screen([(named[c], ranked[c]) for c in list(ranked)[:_CONTESTS]], table))
-    left = [f"{len(ranked) - _CONTESTS} more comparisons"] if len(ranked) > _CONTESTS else []
+    heads = in_order(ranked)
+    first = _first(heads)
+    for contest in (contest for contest in heads if contest in first):
+        parts = sum(head == contest for head in heads.values())
+        left_out = 0 if any(heads[one] == contest for one in first) else parts
+        _print(named[contest], ranked[contest], table.shares, left_out)
+    more = len(ranked) - len(first)
+    left = [_counted(more, "more comparison")] if more else []
     predicted = len({row.run.run_id for row in table.rows if row.predicted})
     told = (
         (predicted, "run", " predicted only"),
@@ -169,37 +213,49 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _screen(contests: list[tuple[str, list[Standing]]], table: Table) -> Screen:
-    """The first places of each contest, as a table for the terminal.
+def _first(heads: Mapping[Contest, Contest | None]) -> set[Contest]:
+    """The contests that are shown: those of no group, then parts of groups that fit whole."""
+    first = [contest for contest, head in heads.items() if head is None][:_CONTESTS]
+    for group in first:
+        parts = [contest for contest, head in heads.items() if head == group]
+        if len(first) + len(parts) <= _CONTESTS:
+            first += parts
+    return set(first)
 
-    In a comparison more are shown, as who is compared need not be among the first, and the shares
-    stand in place of the interval: a narrow terminal has no room for both.
+
+def _print(name: str, standing: Sequence[Standing], shares: Sequence[str], parts: int) -> None:
+    """One contest's rows on the terminal.
+
+    In a comparison the shares stand in place of the interval: a narrow terminal has no room for
+    both.
     """
     from rich import box
+    from rich.console import Console
     from rich.table import Table as Screen
     from rich.text import Text
 
-    screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False)
-    screen.add_column("", justify="right", no_wrap=True)
-    screen.add_column("Task and model", overflow="fold")
-    screen.add_column("Method", overflow="fold")
-    percentages = [f"{name.capitalize()} %" for name in table.shares]
-    for name in ("Score", *(percentages or ["95 % interval"]), "n"):
-        screen.add_column(name, justify="right", no_wrap=True)
-    places = _COMPARED if table.shares else _PLACES
-    for name, standing in contests:
-        arrow = ARROWS[standing[0].row.higher_is_better]
-        screen.add_row("", Text(printable(f"{name} {arrow}"), "bold"))
-        for entry in standing[:places]:
-            rank = "–" if entry.rank is None else str(entry.rank)
-            run = entry.row.run
-            model = Path(run.model).name if run.model.startswith("/") else run.model
-            cells = (rank, model, run.method or run.model_type, *numbers(entry.row, table.shares))
-            screen.add_row(*(Text(printable(cell)) for cell in cells))
-        if len(standing) > places:
-            screen.add_row("", Text(f"… {len(standing) - places} more in the files", "dim"))
-        screen.add_section()
-    return screen
+    console = Console(highlight=False)
+    console.print(Text(printable(f"{name} {ARROWS[standing[0].row.higher_is_better]}"), "bold"))
+    screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=True)
+    screen.add_column("", justify="right", no_wrap=True, width=3)
+    screen.add_column("Model", overflow="fold", ratio=2)
+    screen.add_column("Method", overflow="fold", ratio=3)
+    percentages = [(f"{name.capitalize()} %", 11) for name in shares]
+    for column, width in (("Score", 8), *(percentages or [("95 % interval", 15)]), ("n", 7)):
+        screen.add_column(column, justify="right", overflow="fold", min_width=width)
+    for entry in standing[:_ROWS]:
+        rank = "–" if entry.rank is None else str(entry.rank)
+        run = entry.row.run
+        model = Path(run.name).name if run.name.startswith("/") else run.name
+        cells = (rank, model, run.label or run.model_type, *numbers(entry.row, shares))
+        screen.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(screen)
+    rest = len(standing) - _ROWS
+    notes = [f"{rest:,} more"] if rest > 0 else []
+    notes += [_counted(parts, "part") + " not shown"] if parts else []
+    if notes:
+        console.print(Text(f"    {', '.join(notes)}: --csv and --html have all", "dim"))
+        console.print()
 
 
 def numbers(row: Row, shares: Sequence[str] = ()) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, meant
+from harness.host.completing import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +35,15 @@ def run(
             show_default=False,
         ),
     ] = None,
-    executor: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    executor: Annotated[
+        str, typer.Option(autocompletion=one_of(_EXECUTORS), metavar="NAME", help="local, or ray.")
+    ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
-            help="Address of Ray's cluster; by default one is started here.", show_default=False
+            metavar="ADDRESS",
+            help="Address of Ray's cluster; by default one is started here.",
+            show_default=False,
         ),
     ] = None,
     processes: Annotated[
@@ -47,7 +52,9 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of all that is made; default: as the file says.", show_default=False
+            metavar="FOLDER",
+            help="Folder of all that is made; default: as the file says.",
+            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
@@ -63,6 +70,8 @@ def run(
     """Make and run what of a study is missing; then compare, and report.
 
     Ctrl-C keeps what is done; the same command goes on from there.
+
+    Example: harness run study.yaml --processes 2
     """
     from harness.artefacts.locks import held_since
     from harness.cli import study_screen as screen
@@ -71,7 +80,7 @@ def run(
     from harness.studies.running import at_work
 
     if executor not in _EXECUTORS:
-        raise HarnessError(f"--executor {executor}: there are {', '.join(_EXECUTORS)}")
+        raise HarnessError(f"--executor {executor}: {meant(executor, _EXECUTORS)}")
     if address is not None and executor != "ray":
         raise HarnessError("--address is that of Ray's cluster: give --executor ray too")
     tree = context.find_root().command

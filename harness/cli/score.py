@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.leaderboard import ARROWS, numbers
 from harness.errors import shown
+from harness.host.completing import one_of
 from harness.reports.values import printable
 
 
@@ -20,28 +21,42 @@ def score(
     judge: Annotated[
         str | None,
         typer.Option(
+            metavar="MODEL",
             help="An lm-eval model's name, or JSON: "
             '{"model": "local-chat-completions", "model_args": {…}}; or "same": the judge that the '
-            "run names, if it has no address, store or code."
+            "run names, if it has no address, store or code.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the new files; default: beside the old ones.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the new files; default: beside the old ones."
+        ),
     ] = None,
     max_unscored: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Largest share of unscored responses; default: the run's."),
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Largest share of unscored responses; default: the run's.",
+        ),
     ] = None,
     include_path: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of task YAMLs besides those of installed plugins; code they name runs."
+            metavar="FOLDER",
+            help="A folder of task YAMLs besides those of installed plugins; code they name runs.",
         ),
     ] = None,
     *,
     scope: Annotated[
         str | None,
-        typer.Option(help="Which responses are judged: all, score or race; default: the run's."),
+        typer.Option(
+            autocompletion=one_of(("all", "score", "race")),
+            metavar="SCOPE",
+            help="Which responses are judged: all, score or race; default: the run's.",
+        ),
     ] = None,
     with_files: Annotated[
         bool,
@@ -51,7 +66,10 @@ def score(
         ),
     ] = False,
 ) -> None:
-    """Judge the saved samples of a run and write new results beside the old ones."""
+    """Judge the saved samples of a run and write new results beside the old ones.
+
+    Example: harness score results/ --judge testbed-judge
+    """
     from harness.judging import rescore
 
     written = rescore.rescore(

@@ -11,21 +11,34 @@ import typer
 from harness import testbed
 from harness.artefacts.writing import appearing, write_lines
 from harness.errors import HarnessError
+from harness.host.completing import one_of
 
 app = typer.Typer(no_args_is_help=True, help="The embedded models and data.")
 
 
 @app.command()
 def path(
-    name: Annotated[str, typer.Argument(help="teacher, student or checker; smollm2 or minilm")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=one_of((*testbed.MODELS, *testbed.PRETRAINED)),
+            help="teacher, student or checker; smollm2 or minilm",
+        ),
+    ],
 ) -> None:
-    """Print the folder of a model, for example: pretrained=$(harness testbed path teacher)."""
+    """Print the folder of a model, for example: pretrained=$(harness testbed path teacher).
+
+    Example: harness testbed path teacher
+    """
     typer.echo(str(testbed.model_path(name)))
 
 
 @app.command()
 def export(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
-    """Write the data as files with the columns of the data sets they stand in for."""
+    """Write the data as files with the columns of the data sets they stand in for.
+
+    Example: harness testbed export testbed-data
+    """
     if folder.exists():
         raise HarnessError(f"testbed export: {folder} exists already; name a new folder")
     parent = folder.absolute().parent

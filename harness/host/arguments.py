@@ -13,6 +13,7 @@ from harness.artefacts import gguf
 from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.layers import check_layers
 from harness.errors import HarnessError
+from harness.testbed import PREFIX as TESTBED
 from harness.testbed import resolve
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,14 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
         {name for part in model.__mro__ if _is_stock(part) is is_stock for name in named(part)}
         for is_stock in (False, True)
     )
+    meant = own - stock | (_required(model) - set(given))
     for name in set(given) - own - stock:
-        if near := get_close_matches(name, own - stock, n=1, cutoff=0.8):
+        if near := get_close_matches(name, meant, n=1, cutoff=0.8):
             raise HarnessError(
                 f"--model_args {name}=…: there is no such argument; did you mean {near[0]}?"
             )
+    if _is_stock(model):
+        given = {name: _with_folder(name, value) for name, value in given.items()}
     pretrained = given.get("pretrained")
     if not isinstance(pretrained, str):
         return dict(given)
@@ -75,6 +79,22 @@ def read(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if _is_stock(model):
         return {**given, "pretrained": resolve(pretrained)}
     return dict(given)  # a wrapper resolves it itself, and says its name
+
+
+def _required(model: type) -> set[str]:
+    """Arguments without which a class cannot be made."""
+    parameters = list(inspect.signature(model.__init__).parameters.values())[1:]  # type: ignore[misc]
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {p.name for p in parameters if p.default is p.empty and p.kind not in kinds}
+
+
+def _with_folder(name: str, value: Any) -> Any:
+    """A further argument of lm-eval's own models, ``testbed:NAME`` resolved; ``model`` is not one.
+
+    That is a name in a service's keeping, which may be any.
+    """
+    elsewhere = name in ("pretrained", "model") or not isinstance(value, str)
+    return value if elsewhere or not value.startswith(TESTBED) else resolve(value)
 
 
 def _with_base(

@@ -10,10 +10,19 @@ from harness.statistics import FEWEST, wilson
 Interval = tuple[float | None, float | None]
 
 _Z95 = 1.96
-_SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"})
+_SHARES = frozenset(
+    {
+        *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"),
+        *("prompt_level_strict_acc", "prompt_level_loose_acc"),
+    }
+)
 """lm-eval's shares of documents."""
 _RANGES = {
     **dict.fromkeys((*_SHARES, "f1", "em", "brier_score"), (0.0, 1.0)),
+    **dict.fromkeys(("accuracy", "precision", "recall", "pass@1", "pass_at_1"), (0.0, 1.0)),
+    **dict.fromkeys(("inst_level_strict_acc", "inst_level_loose_acc"), (0.0, 1.0)),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+    "ter": (0.0, math.inf),
     **dict.fromkeys(("word_perplexity", "byte_perplexity", "perplexity"), (1.0, math.inf)),
     "bits_per_byte": (0.0, math.inf),
     "mcc": (-1.0, 1.0),
@@ -44,8 +53,9 @@ def given(interval: object) -> Interval:
 def without_spread(metric: str, value: float | None, n: int | None) -> Interval:
     """Where the standard error is 0: Wilson's interval of a share of n documents, else none.
 
-    >>> without_spread("acc", 1.0, 48)
-    (0.9258998692515197, 1.0)
+    >>> low, high = without_spread("acc", 1.0, 48)  # 48/(48 + 1.96²)
+    >>> round(low, 4), high
+    (0.9259, 1.0)
     """
     if metric not in _SHARES or value is None or not n or n < FEWEST or not 0 <= value <= 1:
         return None, None
@@ -56,7 +66,16 @@ def around(value: float | None, stderr: float | None, ends: tuple[float, float])
     """The normal approximation, cut to the metric's range; none without a standard error."""
     if value is None or stderr is None:
         return None, None
-    low, high = number(value - _Z95 * stderr), number(value + _Z95 * stderr)
-    if low is None or high is None or not ends[0] <= value <= ends[1]:
+    return within((number(value - _Z95 * stderr), number(value + _Z95 * stderr)), value, ends)
+
+
+def within(interval: Interval, value: float | None, ends: tuple[float, float]) -> Interval:
+    """An interval cut to its metric's range; as it is where the value itself lies outside.
+
+    >>> within((0.9, 1.1), 1.0, (0.0, 1.0)), within((95.0, 99.0), 97.0, (0.0, 1.0))
+    ((0.9, 1.0), (95.0, 99.0))
+    """
+    low, high = interval
+    if low is None or high is None or value is None or not ends[0] <= value <= ends[1]:
         return low, high
     return max(low, ends[0]), min(high, ends[1])

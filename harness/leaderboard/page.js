@@ -56,11 +56,8 @@
   // What the results say, once.
   const runs = data.runs.map((values) => {
     const run = named(data.runFields, values);
-    run.short = run.model.split("/").filter(Boolean).pop() || run.model;
-    run.shown = run.model.startsWith("/") ? run.short : run.model;
-    run.how = run.method
-      ? joined([run.method, settings(run.method_args)])
-      : joined([run.model_type, run.dtype, run.revision]);
+    run.short = run.name.split("/").filter(Boolean).pop() || run.name;
+    run.shown = run.name.startsWith("/") ? run.short : run.name;
     run.words = values.join(" ").toLowerCase();
     return run;
   });
@@ -106,7 +103,7 @@
     option("", "All tasks"), ...group("Groups", tasksWhere((c) => c.group)),
     ...group("Tasks", tasksWhere((c) => !c.group)),
   ], []);
-  fill("model", [option("", "All models")], distinct(runs.map((run) => run.model)));
+  fill("model", [option("", "All models")], distinct(runs.map((run) => run.name)));
   fill("metric", [option("", "Headline metrics"), option("*", "All metrics")],
     distinct(contests.map((contest) => contest.metric)));
   by("limited").closest("label").hidden = !rows.some((row) => row.limited);
@@ -126,7 +123,7 @@
     const words = want.text.toLowerCase().split(/\s+/).filter(Boolean);
     return rows.filter((row) =>
       (want.older || row.current) && (want.limited || !row.limited) &&
-      chosen(want.task, row.contest.task) && chosen(want.model, row.run.model) &&
+      chosen(want.task, row.contest.task) && chosen(want.model, row.run.name) &&
       (want.metric === "" ? row.headline : want.metric === "*" || chosen(want.metric, row.contest.metric)) &&
       words.every((word) => row.run.words.includes(word) || row.contest.words.includes(word)));
   };
@@ -134,7 +131,7 @@
   // The table.
   const COLUMNS = [
     { id: "rank", name: "Rank", key: (row) => row.order, className: "rank" },
-    { id: "model", name: "Model", key: (row) => `${row.run.model} ${row.run.how}` },
+    { id: "model", name: "Model", key: (row) => `${row.run.name} ${row.run.how}` },
     { id: "task", name: "Task", key: (row) => row.contest.label },
     { id: "metric", name: "Metric", key: (row) => row.contest.metric },
     { id: "score", name: "Score", key: (row) => row.value, className: "number", down: true },
@@ -204,7 +201,9 @@
     const fact = (name, value) => {
       if (value === null || value === undefined || value === "") return;
       const pair = make("div");
-      pair.append(make("dt", "", name), make("dd", "", value));
+      const told = make("dd");
+      told.append(value);
+      pair.append(make("dt", "", name), told);
       list.append(pair);
     };
     fact("95 % interval", interval(row));
@@ -221,6 +220,10 @@
     fact("Task version", row.contest.version);
     fact("Judge", row.contest.judge);
     fact("Data SHA-256", row.contest.data_sha256);
+    if (data.view) {
+      const link = Object.assign(make("a", "", "Read its samples"), { href: samples(row) });
+      fact("Samples", link);
+    }
     const node = line("details");
     const holder = cell("", list);
     holder.colSpan = COLUMNS.length;
@@ -265,6 +268,8 @@
     return node;
   };
 
+  const samples = (row) => `${data.view}/index.html#task=${encodeURIComponent(row.contest.task)}&run=${encodeURIComponent(row.run.run_id)}`;
+
   let found = [];
   const renderTable = () => {
     const ordered = sorted(found);
@@ -298,19 +303,32 @@
   };
 
   // The comparison.
-  const scale = (shown) => {
+  // From end to end of the metric's range; where an end is not known, or left, as far as the data go.
+  const domain = (contest, shown) => {
     const ends = shown.flatMap((row) => [row.value, row.low, row.high]).filter((value) => value !== null);
     let low = Math.min(...ends), high = Math.max(...ends);
-    if (low === high) { low -= Math.abs(low) * 0.05 || 0.5; high += Math.abs(high) * 0.05 || 0.5; }
+    const from = contest.lowest !== null && low >= contest.lowest;
+    const to = contest.highest !== null && high <= contest.highest;
+    if (from) low = contest.lowest;
+    if (to) high = contest.highest;
+    if (low === high) { if (!from) low -= Math.abs(low) * 0.05 || 0.5; if (!to || from) high += Math.abs(high) * 0.05 || 0.5; }
+    return { low, high, from, to };
+  };
+  const scale = (contest, shown) => {
+    const { low, high, from, to } = domain(contest, shown);
     const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) * power;
-    const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
-    const ticks = Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+    const first = from ? low : Math.floor(low / step + 1e-9) * step;
+    const last = to ? high : Math.ceil(high / step - 1e-9) * step;
+    const inside = [];
+    for (let n = Math.floor(first / step) + 1; n * step < last - step * 0.3; n += 1) {
+      if (n * step > first + step * 0.3) inside.push(n * step);
+    }
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    const span = (last - first) * step;
+    const span = last - first;
     return {
-      at: (value) => `${(((value - first * step) / span) * 100).toFixed(3)}%`,
-      ticks: ticks.map((value) => ({
+      at: (value) => `${(((value - first) / span) * 100).toFixed(3)}%`,
+      ticks: [first, ...inside, last].map((value) => ({
         value, text: digits > 5 || Math.max(Math.abs(low), Math.abs(high)) >= 1e6 ? value.toExponential(1)
           : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
       })),
@@ -327,7 +345,7 @@
     const node = make("li", kind(row));
     node.classList.toggle("first", row.rank === 1);
     const who = make("div", "who");
-    who.title = joined([row.run.model, row.run.how]);
+    who.title = joined([row.run.name, row.run.how]);
     who.append(make("span", "name", row.run.short),
       make("span", "how", row.limited ? joined([row.run.how, limitText(row)]) : row.run.how));
     const svg = draw("svg", { "aria-hidden": "true" });
@@ -335,6 +353,7 @@
       draw("line", { class: "grid", x1: ruler.at(value), x2: ruler.at(value), y1: 0, y2: "100%" })), ...mark(row, ruler.at));
     const score = make("span", "score", show(row.value));
     score.title = interval(row);
+    if (row.n !== null) score.append(make("span", "under", `n\u00a0${whole(row.n)}`));
     node.append(who, svg, score);
     return node;
   };
@@ -353,7 +372,7 @@
   const figure = (place, ranked) => {
     const contest = contests[place];
     const shown = state.whole.has(place) ? ranked.slice(0, MOST) : ranked.slice(0, BARS);
-    const ruler = scale(shown);
+    const ruler = scale(contest, ranked);
     const node = make("article", "figure");
     const title = make("h3", "", `${contest.task} `);
     title.append(make("span", "", `${contest.metric} ${contest.arrow}`));
@@ -403,8 +422,14 @@
   };
 
   // Everything together, and the filters in the address so that a view can be shared.
+  const renderMatrix = matrixOf({
+    by, make, draw, show, whole, interval, joined, breakable, contests, lines: data.lines, alphabetical, domain, samples, phone,
+    view: data.view,
+  });
   const render = () => {
     found = matching();
+    const every = by("metric").value === "*";
+    renderMatrix(found.filter((row) => row.current && (row.headline || !every)));
     renderTable();
     renderCharts();
     const want = read();

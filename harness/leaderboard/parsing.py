@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.host.lm_eval_seams import BYPASS
-from harness.leaderboard.intervals import around, given, range_of, without_spread
+from harness.leaderboard.intervals import around, given, range_of, within, without_spread
 from harness.leaderboard.rows import Row, TaskRun
 from harness.leaderboard.runs import run_of, without_idle
 from harness.reports.values import compact, mapping, number, real, text, whole
@@ -130,7 +130,16 @@ class _Document:
 
     def leaves(self, task: str) -> list[str]:
         """The tasks under a group, at any depth; a task is its own only leaf."""
+        return self._under(task)[0]
+
+    def parts(self, task: str) -> tuple[str, ...]:
+        """The tasks and groups in a group, at any depth."""
+        return tuple(name for found in self._under(task) for name in found if name != task)
+
+    def _under(self, task: str) -> tuple[list[str], list[str]]:
+        """Tasks and groups from one down, itself among them; a group in a circle counts once."""
         found: dict[str, None] = {}
+        groups: list[str] = []
         seen: set[str] = set()
         waiting = [task]
         while waiting:
@@ -140,10 +149,11 @@ class _Document:
             seen.add(name)
             children = self.part("group_subtasks", name)
             if isinstance(children, list) and children:
+                groups.append(name)
                 waiting += [str(child) for child in reversed(children)]
             else:
                 found[name] = None
-        return list(found)
+        return list(found), groups
 
 
 def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Iterator[Row]:
@@ -154,12 +164,13 @@ def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Itera
         key = (metric, filter_name)
         value, stderr = number(raw), real(metrics.stderrs.get(key))
         n = _count(view, name, f"{metric},{filter_name}")
+        ends = view.range(name, metric)
         if key in metrics.intervals:
-            low, high = given(metrics.intervals[key])
+            low, high = within(given(metrics.intervals[key]), value, ends)
         elif stderr == 0:
             low, high = without_spread(metric, value, n)
         else:
-            low, high = around(value, stderr, view.range(name, metric))
+            low, high = around(value, stderr, ends)
         better = directions.get(metric) if metric != BYPASS else None
         yield Row(
             run=run,
@@ -174,6 +185,8 @@ def _task_rows(view: _Document, run: Run, name: str, metrics: _Metrics) -> Itera
             n=n,
             n_unscored=metrics.unscored.get(filter_name),
             headline=key == headline,
+            lowest=number(ends[0]),
+            highest=number(ends[1]),
             chance=_chance(view, name, metric),
         )
 
@@ -244,6 +257,7 @@ def _task_run(view: _Document, run: Run, name: str, metrics: _Metrics) -> TaskRu
         judge=" + ".join(merged(lambda task: compact(view.judge(task)))),
         limited=run.limit is not None
         or any(_partial(view, task, metrics.unscored.values()) for task in leaves),
+        parts=tuple(map(text, view.parts(name))) if view.is_group(name) else (),
     )
 
 

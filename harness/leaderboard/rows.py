@@ -53,6 +53,12 @@ class Run:
     file: str
     variant: tuple[str, ...]
     """What makes two runs repeats of each other: everything above that can change a result."""
+    name: str
+    """The model's one name, however ``model`` spells it."""
+    label: str
+    """The method as it is read: ``steered (diffmean)``; empty for a stock model."""
+    who: tuple[str, ...]
+    """Of ``variant`` what is the model and its method, not how it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,8 @@ class TaskRun:
     n_shot: int | float | None
     judge: str
     limited: bool
+    parts: tuple[str, ...] = ()
+    """Of a group: the tasks and groups in it, at any depth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,8 @@ class Share:
 class Row:
     """One metric of one task of one run; intervals are 95 %.
 
+    ``lowest`` and ``highest`` are the ends of the metric's range, None where there is no end or
+    none is known.
     ``chance`` is what guessing earns, where that is known; ``retained`` and ``recovered`` are set
     by ``relative.compared``.
     """
@@ -125,6 +135,8 @@ class Row:
     n: int | None
     n_unscored: int | None
     headline: bool
+    lowest: float | None = None
+    highest: float | None = None
     chance: float | None = None
     retained: Share | None = None
     recovered: Share | None = None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.leaderboard import environment
+from harness.leaderboard.names import method_label, one_name
 from harness.leaderboard.rows import Run
 from harness.reports.values import compact, mapping, number, parse_model_args, real, text
 
@@ -57,8 +58,10 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
         if config.get(f"{kind}_seed") is not None
     }
     limit = number(config.get("limit"))
+    spelt = _model_name(document, config, args)
+    name, commit = one_name(spelt)
     identity = {
-        "model": _model_name(document, config, args),
+        "model": spelt,
         "model_type": text(config.get("model")) or text(document.get("model_source")),
         "revision": text(config.get("model_revision")) or text(args.get("revision")),
         "model_sha": text(config.get("model_sha")),
@@ -72,7 +75,10 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
         "chat_template": text(document.get("chat_template_sha")),
         "system_instruction": text(document.get("system_instruction_sha")),
     }
-    lasting = {key: value for key, value in args.items() if key not in _PLACEMENT}
+    lasting = compact(_lasting(args, spelt, name))
+    sha = identity["model_sha"] or commit
+    same = identity | {"model": name, "model_sha": sha}
+    asked = ("gen_kwargs", "chat_template", "system_instruction")
     return Run(
         **identity,
         run_id=run_id,
@@ -87,7 +93,10 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
         hardware=environment.hardware(report),
         seconds=real(document.get("total_evaluation_time_seconds")),
         file=text(file),
-        variant=(*identity.values(), compact(lasting), compact(_writers(document))),
+        variant=(*same.values(), lasting, compact(_writers(document))),
+        name=name,
+        label=method_label(identity["model_type"], identity["method"]),
+        who=(*(value for key, value in same.items() if key not in asked), lasting),
     )
 
 
@@ -106,6 +115,15 @@ def without_idle(document: dict[str, Any], task: str) -> dict[str, Any]:
     method = methods[parts[0]]
     plain = {"method": method, "artefact_hash": ""} | ({} if method else {"method_args": {}})
     return document | {"config": config | plain}
+
+
+def _lasting(args: dict[str, Any], spelt: str, name: str) -> dict[str, Any]:
+    """Arguments that say which model it is, under its one name."""
+    return {
+        key: name if key in _NAME_KEYS and text(value) == spelt else value
+        for key, value in args.items()
+        if key not in _PLACEMENT
+    }
 
 
 def _settings(value: object) -> str:

@@ -1,7 +1,16 @@
-"""Standings: which rows may be compared, which of them count, and who is ahead."""
+"""Standings: which rows may be compared, which of them count, and who is ahead.
+
+A rank is one more than the number of rows that are shown to be better: those whose 95 % interval
+lies wholly on the better side of the row's own. What overlaps is not ranked apart. A row without an
+interval stands for its value alone.
+
+Worked example: 0.80 (0.75 to 0.85), 0.78 (0.70 to 0.86) and 0.60 (0.55 to 0.65) have the ranks 1, 1
+and 3. ``harness compare`` tells more apart: it knows which documents both have right.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,10 +41,18 @@ WIDE_RUN_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A row that counts, and its place; None for limited runs and unknown directions."""
+    """A row that counts, and its standing.
+
+    Attributes:
+        row: The row.
+        rank: One more than the number of rows shown to be better; None for limited runs and where
+            it is not known which values are better.
+        place: The same by values alone.
+    """
 
     row: Row
     rank: int | None
+    place: int | None
 
 
 def current_rows(rows: Iterable[Row]) -> list[Row]:
@@ -57,10 +74,10 @@ def _precedence(row: Row) -> tuple[bool, bool, str, str]:
 
 
 def standings(rows: Iterable[Row]) -> dict[Contest, list[Standing]]:
-    """Current rows by contest, best first, limited runs after all full ones.
+    """Current rows by contest, the best value first, limited runs after all full ones.
 
-    Equal values share a rank (1, 2, 2, 4). Where the direction of a metric is unknown, values
-    are in descending order and nobody has a rank.
+    Where the direction of a metric is unknown, values are in descending order and nobody has a
+    rank.
     """
     by_contest: dict[Contest, list[Row]] = defaultdict(list)
     for row in current_rows(rows):
@@ -86,15 +103,24 @@ def _ranked(rows: list[Row]) -> list[Standing]:
         return (row.task.limited, row.value is None, value, row.run.run_id)
 
     ordered = sorted(rows, key=place)
-    standing: list[Standing] = []
-    rank: int | None = None
-    for position, row in enumerate(ordered, start=1):
-        if direction is None or row.task.limited or row.value is None:
-            rank = None
-        elif rank is None or row.value != ordered[position - 2].value:
-            rank = position
-        standing.append(Standing(row, rank))
-    return standing
+    if direction is None:
+        return [Standing(row, None, None) for row in ordered]
+    full = [row for row in ordered if row.value is not None and not row.task.limited]
+    worst = sorted(_span(row, sign)[1] for row in full)
+    values = [sign * (row.value or 0.0) for row in full]
+    ranked = [
+        Standing(row, bisect_left(worst, _span(row, sign)[0]) + 1, bisect_left(values, value) + 1)
+        for row, value in zip(full, values, strict=True)
+    ]
+    return ranked + [Standing(row, None, None) for row in ordered[len(full) :]]
+
+
+def _span(row: Row, sign: int) -> tuple[float, float]:
+    """The better and the worse end of a row's interval, times ``sign``; its value without one."""
+    value = row.value or 0.0
+    low = value if row.ci95_low is None else min(row.ci95_low, value)
+    high = value if row.ci95_high is None else max(row.ci95_high, value)
+    return (low, high) if sign > 0 else (-high, -low)
 
 
 def labels(contests: Iterable[Contest]) -> dict[Contest, str]:
@@ -150,7 +176,7 @@ def wide(table: Table) -> tuple[list[str], list[list[Cell]]]:
         for position, entry in enumerate(standing):
             key = (entry.row.task.limited, entry.row.run.variant)
             lines[key][contest] = entry
-            places[key][column] = entry.rank or position + 1
+            places[key][column] = entry.place or position + 1
     named = labels(ordered)
     behind = ("", *(f" {name} %" for name in table.shares))
     columns = [f"{named[contest]}{more}" for contest in ordered for more in behind]

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
-from harness.errors import HarnessError, PluginError, UnknownNameError
+from harness.errors import HarnessError, PluginError, UnknownNameError, meant
 from harness.host import discovery
 from harness.host.hookspecs import STAGES
 from harness.models import parts
@@ -124,10 +123,14 @@ def _why_no_part(backend: str, part: str, known: Sequence[str]) -> str:
         return f"{whole} is a model by itself, and no part of another: run it alone"
     others = [b for b in _BACKENDS if part in discovery.wrappers(b)]
     there = f" ('{part}' is for {', '.join(others)})" if others else ""
-    near = get_close_matches(part, known, n=1, cutoff=0.7)
-    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     causes = [f"plugin {plugin} is broken: {plugin.error}" for plugin in discovery.broken()]
-    return "; ".join([f"there is no part '{part}' for {backend}{there}", meant, *causes])
+    return "; ".join(
+        [
+            f"there is no part '{part}' for {backend}{there}",
+            meant(part, known, "there are"),
+            *causes,
+        ]
+    )
 
 
 @cache

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from harness.reports.figures import CSS
 
@@ -41,6 +44,16 @@ def template(text: str) -> jinja2.Template:
         keep_trailing_newline=True,
     )
     return environment.from_string(text)
+
+
+def folder_from(page: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """The address of a folder as a link of a page has it: relative, and never of another scheme.
+
+    >>> folder_from("out/page.html", "out/my view")
+    'my%20view'
+    """
+    place = os.path.relpath(Path(folder).resolve(), Path(page).resolve().parent)
+    return quote(Path(place).as_posix())
 
 
 def source_hash(source: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.artefacts.gguf import is_gguf, unpacked
-from harness.errors import HarnessError
+from harness.errors import HarnessError, meant
 
 MODELS = ("teacher", "student", "checker")
 PRETRAINED = ("smollm2", "minilm")
 """Models that come as packages; see ``packaged``."""
 
-_PREFIX = "testbed:"
+PREFIX = "testbed:"
 
 
 def model_path(name: str) -> Path:
@@ -28,8 +28,9 @@ def model_path(name: str) -> Path:
 
         return folder_of(name)
     if name not in MODELS:
-        known = ", ".join((*MODELS, *PRETRAINED))
-        raise HarnessError(f"testbed: no model {name!r}; there are {known}")
+        known = (*MODELS, *PRETRAINED)
+        rest = meant(name, known, "there are")
+        raise HarnessError(f"testbed: no model {name!r}; {rest}")
     folder = Path(__file__).parent / "models" / name
     if not (folder / "config.json").is_file():
         raise HarnessError(
@@ -47,6 +48,27 @@ def resolve(pretrained: str) -> str:
     """
     if is_gguf(pretrained):
         return str(unpacked(Path(pretrained)))
-    if not pretrained.startswith(_PREFIX):
+    if not pretrained.startswith(PREFIX):
         return pretrained
-    return str(model_path(pretrained.removeprefix(_PREFIX)))
+    return str(model_path(pretrained.removeprefix(PREFIX)))
+
+
+def known_as(folder: str) -> str:
+    """The name of the testbed's model in a folder, wherever it is installed; empty for any other.
+
+    Args:
+        folder: A path with slashes, which need not exist here.
+
+    >>> known_as("/opt/lib/harness/testbed/models/teacher"), known_as("/models/teacher")
+    ('testbed:teacher', '')
+    """
+    from harness.testbed.packaged import PACKAGED
+
+    head, _, name = folder.rpartition("/")
+    if name in MODELS and head.endswith("harness/testbed/models"):
+        return PREFIX + name
+    for known, model in PACKAGED.items():
+        unpacked_as = f"{model.distribution}-{model.sha256[:12]}"
+        if name == unpacked_as or folder.endswith(f"/{Path(model.file).parent.as_posix()}"):
+            return PREFIX + known
+    return ""

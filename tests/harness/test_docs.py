@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +29,71 @@ def test_every_hook_is_documented_with_its_signature() -> None:
         assert f"registrar.{name}({call})" in page
 
 
+def _called() -> dict[tuple[str, str], Any]:
+    """What hooks.md says is called, by the registrar's method and its own name."""
+    from lm_eval.api.filter import Filter
+    from lm_eval.api.model import LM
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.models.huggingface import HFLM
+
+    from harness import SourcedTask, Statistic, Wrapper
+    from harness.engine.parts import EnginePart
+
+    spec = importlib.util.spec_from_file_location(
+        "metrics", EXAMPLE / "harness_majority" / "metrics.py"
+    )
+    assert spec and spec.loader
+    metrics = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(metrics)
+
+    def app() -> None: ...
+
+    def custom_dataset(**metadata: Any) -> None: ...
+
+    def process_docs(dataset: Any) -> None: ...
+
+    makes = ("create_from_arg_string", "create_from_arg_obj")
+    answers = ("generate_until", "loglikelihood", "loglikelihood_rolling")
+    parts = ("__init__", "note", "identity", "write", "score", "passes", "labels", "idle")
+    engine = ("open", "attach", "receive", "admit")
+    assert SourcedTask.process_results is ConfigurableTask.process_results
+    return {
+        ("commands", "app"): app,
+        ("tasks", "custom_dataset"): custom_dataset,
+        ("tasks", "process_docs"): process_docs,
+        ("tasks", "process_results"): ConfigurableTask.process_results,
+        ("metric", "metric"): metrics.vote_share,
+        ("aggregation", "aggregation"): Statistic.__call__,
+        ("aggregation", "stderr"): Statistic.stderr,
+        ("model", "get_model_info"): HFLM.get_model_info,
+        **{("model", name): getattr(LM, name) for name in (*makes, *answers)},
+        **{("wrapper", name): getattr(Wrapper, name) for name in parts},
+        **{("engine", name): getattr(EnginePart, name) for name in engine},
+        **{("filter", name): getattr(Filter, name) for name in ("__init__", "apply")},
+    }
+
+
+def test_what_is_called_is_documented_as_it_is() -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    section = page.partition("## What is called")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)\((.*?)\)` \|", section, re.MULTILINE)
+    known = _called()
+    assert sorted((kind, name) for kind, name, _ in rows) == sorted(known)
+    methods = inspect.getmembers(hookspecs.Registrar, inspect.isfunction)
+    assert {kind for kind, _, _ in rows} == {name for name, _ in methods if name[0] != "_"}
+    for kind, name, given in rows:
+        parameters = inspect.signature(known[kind, name]).parameters.values()
+        stars = {inspect.Parameter.VAR_KEYWORD: "**"}
+        own = [stars.get(p.kind, "") + p.name for p in parameters if p.name != "self"]
+        assert ", ".join(own) == given, f"{kind}: {name}({given})"
+
+
 def test_the_plugin_in_the_docs_is_the_plugin_that_is_tested() -> None:
     page = (ROOT / "docs" / "write-a-plugin.md").read_text()
     shown = re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(shown) == 6
+    files = [file for file in EXAMPLE.rglob("*") if file.suffix in (".py", ".yaml", ".toml")]
+    whole = {str(file.relative_to(EXAMPLE)) for file in files if file.name != "__init__.py"}
+    assert {name for name, _ in shown} == whole
     for name, text in shown:
         assert (EXAMPLE / name).read_text() == text, name
 

@@ -68,6 +68,7 @@ def forking(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork
         HF_DATASETS_OFFLINE="0",
         HF_TOKEN="",
         HF_HUB_DISABLE_IMPLICIT_TOKEN="0",
+        HF_HUB_DISABLE_XET="1",
     )
     yield made
     made.close()

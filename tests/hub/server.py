@@ -8,9 +8,10 @@
     HEAD, GET /store/SHA256                                    large files, on another host
     HEAD, GET /elsewhere/FILE                                  files of other sites
 
-Files in the store are redirected to, as those of the hub are, and asking the store with a token
-is an error: the token is the hub's alone. Xet, the hub's other protocol, is not spoken, so that
-clients take files by HTTP. Every answer to be given may be put in the place of by a fault.
+What it is asked to write is in ``uploads``. Files in the store are redirected to, as those of the
+hub are, and asking the store with a token is an error: the token is the hub's alone. Xet, the hub's
+other protocol, is not spoken, so that clients take files by HTTP. Every answer to be given may be
+put in the place of by a fault.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from hub.repositories import File, Repository
+from hub.uploads import Uploads
 
 _API = re.compile(
     r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|refs)(/.*)?)?"
@@ -87,6 +89,7 @@ class Hub:
         repositories: By kind and name.
         elsewhere: Files of other sites, by name.
         asked: Every request, in order.
+        uploads: What it was asked to write.
     """
 
     def __init__(self, *tokens: str) -> None:
@@ -94,6 +97,7 @@ class Hub:
         self.elsewhere: dict[str, bytes] = {}
         self.tokens = frozenset(tokens)
         self.asked: list[Asked] = []
+        self.uploads = Uploads(self)
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         hub = self
@@ -210,6 +214,8 @@ class Hub:
         Raises:
             Refusal: It is not there.
         """
+        if sha256 in self.uploads.stored:
+            return File(self.uploads.stored[sha256], apart=False)
         for repository in self.repositories.values():
             for file in repository.files.values():
                 if file.apart and file.sha256 == sha256:
@@ -234,15 +240,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, *args: Any) -> None:
         """Nothing is printed."""
 
     def _answer(self) -> None:
         hub, path = self.server_hub, unquote(urlsplit(self.path).path)
-        size = int(self.headers.get("Content-Length") or 0)
-        self._body = self.rfile.read(size)
+        self._body = self._read()
         fault = hub.fault(self.command, path)
         if fault is not None and fault.status < 0:
             self._hang_up()
@@ -258,6 +263,17 @@ class _Handler(BaseHTTPRequestHandler):
                 refusal.status, refusal.headers, json.dumps({"error": str(refusal)}).encode()
             )
 
+    def _read(self) -> bytes:
+        """The body, of a stated length or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        held = b""
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            held += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return held
+
     @property
     def _token(self) -> str | None:
         given = self.headers.get("Authorization")
@@ -265,7 +281,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _right_answer(self, path: str) -> None:
         hub = self.server_hub
-        if path.startswith("/store/"):
+        written = hub.uploads.answer(self.command, path, self._token, self._body)
+        if written is not None:
+            self._send_json(written)
+        elif path.startswith("/store/"):
             if self._token is not None:
                 raise Refusal(400, "", "a token was sent to the file store")
             self._send_file(hub.stored(path.removeprefix("/store/")), {})

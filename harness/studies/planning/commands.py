@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from harness.errors import meant
 from harness.studies.reading.file import Made, Study
 from harness.studies.reading.settings import misnamed
 
@@ -35,10 +35,10 @@ def words(
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if known is not None and option not in known:
-            near = get_close_matches(option, known, n=1, cutoff=0.6)
-            rest = f"did you mean {near[0].removeprefix('--')}?" if near else ""
+            there = [word.removeprefix("--") for word in known]
+            rest = meant(name.replace("_", "-"), there, "it has")
             said = f"'harness {' '.join(made.command)}' has no option {option}"
-            raise study.wrong((*made.place, name), f"{said}; {rest}" if rest else said)
+            raise study.wrong((*made.place, name), f"{said}; {rest}")
         found += _given(option, value, known)
     return tuple(found)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.artefacts.yaml_files import Lines, Place
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, meant, one_line
 from harness.host.lm_eval_seams import parsed_arguments
 from harness.secrets import is_secret, masked
 
@@ -48,8 +47,7 @@ def known() -> Mapping[str, Any]:
 
 def misnamed(name: object, names: Mapping[str, Any] | list[str], what: str) -> str:
     """That there is no such thing, and which is meant, or which there are."""
-    near = get_close_matches(str(name), list(names), n=1, cutoff=0.6)
-    rest = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    rest = meant(name, names, "there are", near=0.6)
     return f"no {what} is called '{one_line(name, _SHOWN)}'; {rest}"
 
 

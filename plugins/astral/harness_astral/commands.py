@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.host.completing import one_of
 from harness_astral.report.command import report
 
 app = typer.Typer(
@@ -28,7 +29,10 @@ def main() -> None:
 def show(
     suite: Annotated[Path, typer.Argument(help="Folder of a suite, or a JSONL file of inputs.")],
 ) -> None:
-    """Check a suite, and say what it holds; no prompt is shown."""
+    """Check a suite, and say what it holds; no prompt is shown.
+
+    Example: harness astral show suite
+    """
     from collections import Counter
 
     from harness_astral.suites.suite import read_suite
@@ -48,12 +52,23 @@ def coverage_(
     ] = None,
     *,
     factors: Annotated[
-        Path | None, typer.Option(help="Your own factors (YAML); default: the paper's.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own factors (YAML); default: the paper's."),
     ] = None,
-    strength: Annotated[str, typer.Option(help="Of a plan: full, 1, 2 or 3.")] = "full",
+    strength: Annotated[
+        str,
+        typer.Option(
+            autocompletion=one_of(("full", "1", "2", "3")),
+            metavar="STRENGTH",
+            help="Of a plan: full, 1, 2 or 3.",
+        ),
+    ] = "full",
     replicates: Annotated[int, typer.Option(help="Of a plan: inputs a cell.")] = 3,
 ) -> None:
-    """Show how many combinations of levels a suite, or a plan, covers; nothing is generated."""
+    """Show how many combinations of levels a suite, or a plan, covers; nothing is generated.
+
+    Example: harness astral coverage --strength 2
+    """
     from harness_astral.requests import PROBE
     from harness_astral.suites import coverage
     from harness_astral.suites.factors import PAPER, read_factors
@@ -77,30 +92,45 @@ def coverage_(
 @app.command()
 def generate(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the suite; appears when it is done.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the suite; appears when it is done.")
+    ],
     generator: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="An lm-eval model's name (testbed-writer, …), or JSON: "
-            '{"model": "local-chat-completions", "model_args": {…}}.'
+            '{"model": "local-chat-completions", "model_args": {…}}.',
         ),
     ],
     seeds: Annotated[
         str,
         typer.Option(
+            metavar="SEEDS",
             help="A table: category, text[, id]; or placeholder (mild texts to try things out "
-            "with), or testbed."
+            "with), or testbed.",
         ),
     ],
     factors: Annotated[
-        Path | None, typer.Option(help="Your own factors (YAML); default: the paper's.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own factors (YAML); default: the paper's."),
     ] = None,
     strength: Annotated[
-        str, typer.Option(help="full: every cell; 1, 2 or 3: every combination of so many levels.")
+        str,
+        typer.Option(
+            autocompletion=one_of(("full", "1", "2", "3")),
+            metavar="STRENGTH",
+            help="full: every cell; 1, 2 or 3: every combination of so many levels.",
+        ),
     ] = "full",
     replicates: Annotated[int, typer.Option(help="Inputs a cell.")] = 3,
     variant: Annotated[
-        str, typer.Option(help="rag (seeds), rag_fs (and examples), rag_fs_ts (and the web).")
+        str,
+        typer.Option(
+            autocompletion=one_of(("rag", "rag_fs", "rag_fs_ts")),
+            metavar="VARIANT",
+            help="rag (seeds), rag_fs (and examples), rag_fs_ts (and the web).",
+        ),
     ] = "rag_fs",
     benign: Annotated[
         bool, typer.Option("--benign", help="Also a harmless counterpart of each input.")
@@ -108,15 +138,21 @@ def generate(
     verify: Annotated[
         str | None,
         typer.Option(
-            help="A classifier (name or JSON) that names each input's style and technique."
+            metavar="MODEL",
+            help="A classifier (name or JSON) that names each input's style and technique.",
         ),
     ] = None,
     web: Annotated[
         str | None,
-        typer.Option(help="Search the web by tavily (TAVILY_API_KEY) or ddgs; for rag_fs_ts."),
+        typer.Option(
+            autocompletion=one_of(("tavily", "ddgs")),
+            metavar="PROVIDER",
+            help="Search the web by tavily (TAVILY_API_KEY) or ddgs; for rag_fs_ts.",
+        ),
     ] = None,
     snippets: Annotated[
-        Path | None, typer.Option(help="A suite's snippets.jsonl, in place of the web.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A suite's snippets.jsonl, in place of the web."),
     ] = None,
     retrieved: Annotated[int, typer.Option(help="Seeds that the generator sees.")] = 3,
     found: Annotated[int, typer.Option(help="Snippets searched for, a category.")] = 10,
@@ -125,13 +161,17 @@ def generate(
         int, typer.Option(help="How often what was refused or is a duplicate is asked for again.")
     ] = 3,
     max_missing: Annotated[
-        float, typer.Option(help="Largest share of inputs that may stay unwritten.")
+        float,
+        typer.Option(metavar="SHARE", help="Largest share of inputs that may stay unwritten."),
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 42,
 ) -> None:
     """Make a suite: test inputs for every cell, frozen with their coverage.
 
     Stops and goes on where it was: an accepted answer is not asked for again.
+
+    Example: harness astral generate --generator testbed-writer --seeds testbed --strength 1
+    --replicates 1 --out suite
     """
     from rich.console import Console
 

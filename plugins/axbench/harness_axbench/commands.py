@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import DataError
+from harness.host.completing import one_of, some_of
 from harness.reports.values import printable
 
 if TYPE_CHECKING:
@@ -23,47 +24,79 @@ app = typer.Typer(
 @app.command()
 def train(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the dictionary; appears when it is done.")],
-    model: Annotated[str | None, typer.Option(help="Model id or path, or testbed:teacher.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the dictionary; appears when it is done."),
+    ],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model id or path, or testbed:teacher.")
+    ] = None,
     layer: Annotated[int | None, typer.Option(help="Block whose output is read, from 0.")] = None,
     methods: Annotated[
-        str, typer.Option(help="Comma-separated names, or all; see the plugin's README.")
+        str,
+        typer.Option(
+            autocompletion=some_of("harness_axbench.methods:NAMES"),
+            metavar="METHODS",
+            help="Comma-separated names, or all; see the plugin's README.",
+        ),
     ] = "diffmean",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="METHOD.NAME=VALUE: a setting that differs from the paper's."),
+        typer.Option(
+            "--set",
+            metavar="SETTING",
+            help="METHOD.NAME=VALUE: a setting that differs from the paper's.",
+        ),
     ] = None,
     data: Annotated[
         str,
         typer.Option(
+            metavar="DATA",
             help="hub, another data set there (pyvene/axbench-concept500), testbed, or a folder of "
-            "AxBench files."
+            "AxBench files.",
         ),
     ] = "hub",
     subset: Annotated[
-        str | None, typer.Option(help="Subset of the hub's data set, such as prod_2b_l20_v1.")
+        str | None,
+        typer.Option(metavar="NAME", help="Subset of the hub's data set, such as prod_2b_l20_v1."),
     ] = None,
     normalise: Annotated[
         str,
         typer.Option(
+            autocompletion=one_of(("none", "unit", "standardise")),
+            metavar="SCALE",
             help="none (as the paper), unit or standardise: put states on one scale before "
-            "diffmean, pca, lat and probe learn from them."
+            "diffmean, pca, lat and probe learn from them.",
         ),
     ] = "none",
     max_act_from: Annotated[
-        str, typer.Option(help="eval (as the paper) or train (without its leak).")
+        str,
+        typer.Option(
+            autocompletion=one_of(("eval", "train")),
+            metavar="SPLIT",
+            help="eval (as the paper) or train (without its leak).",
+        ),
     ] = "eval",
     batch_size: Annotated[int, typer.Option(help="Texts in a forward pass.")] = 8,
     shard_size: Annotated[
         int, typer.Option(help="Concepts trained together; bounds memory, changes nothing else.")
     ] = 16,
     executor: Annotated[
-        str, typer.Option(help="local (also accelerate launch), or ray.")
+        str,
+        typer.Option(
+            autocompletion=one_of(("local", "ray")),
+            metavar="NAME",
+            help="local (also accelerate launch), or ray.",
+        ),
     ] = "local",
     workers: Annotated[int, typer.Option(help="Ray's workers; 0: one a GPU, or one a core.")] = 0,
-    device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
-    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="Torch device, or auto.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="float32, bfloat16, …, or auto.")
+    ] = "auto",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The model's revision on the hub.")
+    ] = "main",
     add_bos_token: Annotated[
         bool | None,
         typer.Option(
@@ -84,6 +117,9 @@ def train(
     """Train every method for all concepts, from one pass over the texts.
 
     Stops and goes on where it was; the dictionary appears when it is whole.
+
+    Example: harness axbench train --model testbed:teacher --layer 1 --methods diffmean,reft_r1
+    --data testbed --out steering
     """
     from harness_axbench.methods import listed
     from harness_axbench.options import run_options
@@ -152,25 +188,42 @@ def _print_spread(found: Dictionary) -> None:
 def import_(
     *,
     source: Annotated[
-        str, typer.Option("--from", help="File or folder, or a repository on the hub.")
+        str,
+        typer.Option("--from", metavar="PLACE", help="File or folder, or a repository on the hub."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the dictionary; appears when it is done.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the dictionary; appears when it is done."),
+    ],
     form: Annotated[
-        str, typer.Option("--format", help="auto, axbench, lm-eval or repeng.")
+        str,
+        typer.Option(
+            "--format",
+            autocompletion=one_of(("auto", "axbench", "lm-eval", "repeng")),
+            metavar="FORMAT",
+            help="auto, axbench, lm-eval or repeng.",
+        ),
     ] = "auto",
     model: Annotated[
-        str | None, typer.Option(help="The vectors' model: id or path, or testbed:teacher.")
+        str | None,
+        typer.Option(metavar="MODEL", help="The vectors' model: id or path, or testbed:teacher."),
     ] = None,
     layer: Annotated[
         int | None, typer.Option(help="Their block, from 0; or the one to take of several.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Their method; or the one to take of several.")
+        str | None,
+        typer.Option(metavar="METHOD", help="Their method; or the one to take of several."),
     ] = None,
     text: Annotated[str | None, typer.Option(help="The concept, for a file of one vector.")] = None,
-    revision: Annotated[str, typer.Option(help="Revision on the hub.")] = "main",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="Revision on the hub.")
+    ] = "main",
 ) -> None:
-    """Make a dictionary of vectors from elsewhere: AxBench's, lm-eval's, or a control vector."""
+    """Make a dictionary of vectors from elsewhere: AxBench's, lm-eval's, or a control vector.
+
+    Example: harness axbench import --from vector.gguf --model testbed:teacher --out steering
+    """
     from harness_axbench.exchange.formats import Options
     from harness_axbench.exchange.importing import bring_in
 
@@ -200,17 +253,26 @@ def export(
     *,
     concept: Annotated[int, typer.Option(help="The concept's id.")],
     factor: Annotated[float, typer.Option(help="Strength, in units of max_act.")],
-    out: Annotated[Path, typer.Option(help="The steer file, .pt.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The steer file, .pt.")],
     method: Annotated[
-        str | None, typer.Option(help="One of the dictionary's methods; needed if it has several.")
+        str | None,
+        typer.Option(
+            metavar="METHOD", help="One of the dictionary's methods; needed if it has several."
+        ),
     ] = None,
-    action: Annotated[str, typer.Option(help="add or clamp.")] = "add",
+    action: Annotated[str, typer.Option(metavar="ACTION", help="add or clamp.")] = "add",
     hook: Annotated[
         str | None,
-        typer.Option(help="The block's name, such as layers.20; else the model says it."),
+        typer.Option(
+            metavar="NAME", help="The block's name, such as layers.20; else the model says it."
+        ),
     ] = None,
 ) -> None:
-    """Write one concept at one strength for lm-eval's own model: --model steered."""
+    """Write one concept at one strength for lm-eval's own model: --model steered.
+
+    Example: harness axbench export steering --concept 3 --factor 1.5 --method diffmean --out
+    steer.pt
+    """
     from harness_axbench.dictionary.folder import read
     from harness_axbench.exchange.steer_file import write
 
@@ -230,12 +292,19 @@ def export(
 def inspect(
     folder: Annotated[Path, typer.Argument(help="Folder of a dictionary.")],
     *,
-    method: Annotated[str | None, typer.Option(help="One method; else all with vectors.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="One method; else all with vectors.")
+    ] = None,
     concept: Annotated[int | None, typer.Option(help="One concept's id; else all.")] = None,
     neighbours: Annotated[int, typer.Option(help="How many nearest concepts to name.")] = 3,
-    csv: Annotated[Path | None, typer.Option(help="Write all vectors' rows to this file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all vectors' rows to this file.")
+    ] = None,
 ) -> None:
-    """Show a dictionary: model, layer, norms, max_act, nearest concepts; check its files."""
+    """Show a dictionary: model, layer, norms, max_act, nearest concepts; check its files.
+
+    Example: harness axbench inspect steering --method diffmean
+    """
     from rich.console import Console
 
     from harness_axbench.dictionary import inspection
@@ -266,38 +335,54 @@ def generate(
     concepts: Annotated[
         Path,
         typer.Option(
-            help="A concept a line (.txt), or a table: concept[, concept_id, ref, genre]."
+            metavar="FILE",
+            help="A concept a line (.txt), or a table: concept[, concept_id, ref, genre].",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the data; appears when it is done.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the data; appears when it is done.")
+    ],
     writer: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="An lm-eval model's name (testbed-writer, …), or JSON: "
-            '{"model": "local-chat-completions", "model_args": {…}}.'
+            '{"model": "local-chat-completions", "model_args": {…}}.',
         ),
     ],
     target: Annotated[
         str | None,
         typer.Option(
+            metavar="MODEL",
             help="The model whose greedy answers are the training negatives: a transformers "
-            "model's id or path, testbed:teacher, or any lm-eval model as JSON."
+            "model's id or path, testbed:teacher, or any lm-eval model as JSON.",
         ),
     ] = None,
     negatives_from: Annotated[
-        str, typer.Option(help="target (as the paper), or writer: needs no --target.")
+        str,
+        typer.Option(
+            autocompletion=one_of(("target", "writer")),
+            metavar="SOURCE",
+            help="target (as the paper), or writer: needs no --target.",
+        ),
     ] = "target",
     tokenizer: Annotated[
-        str | None, typer.Option(help="Whose tokens texts are cut by; default: the target's.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Whose tokens texts are cut by; default: the target's."),
     ] = None,
     instructions: Annotated[
-        str, typer.Option(help="hub, testbed, or a table: instruction[, genre].")
+        str, typer.Option(metavar="DATA", help="hub, testbed, or a table: instruction[, genre].")
     ] = "hub",
     steering_instructions: Annotated[
         str | None,
-        typer.Option(help="hub, testbed, or a table: becomes alpaca_eval.json, for axbench_steer."),
+        typer.Option(
+            metavar="DATA",
+            help="hub, testbed, or a table: becomes alpaca_eval.json, for axbench_steer.",
+        ),
     ] = None,
-    genres: Annotated[str, typer.Option(help="Genres of concepts.")] = "text,code,math",
+    genres: Annotated[
+        str, typer.Option(metavar="GENRES", help="Genres of concepts.")
+    ] = "text,code,math",
     train_per_concept: Annotated[int, typer.Option(help="Training positives a concept.")] = 72,
     negatives_per_genre: Annotated[int, typer.Option(help="Training negatives a genre.")] = 72,
     eval_per_concept: Annotated[
@@ -309,12 +394,17 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the draws of instructions.")] = 42,
     max_missing: Annotated[
         float,
-        typer.Option(help="Largest share of unanswered questions, a step or a concept."),
+        typer.Option(
+            metavar="SHARE", help="Largest share of unanswered questions, a step or a concept."
+        ),
     ] = 0.1,
 ) -> None:
     """Make concept data: a writer's positives and negatives, and the target's own answers.
 
     Stops and goes on where it was: an accepted answer is not asked for again.
+
+    Example: harness axbench generate --concepts concepts.txt --writer testbed-writer
+    --negatives-from writer --tokenizer testbed:teacher --instructions testbed --out concept-data
     """
     from rich.console import Console
 
@@ -363,7 +453,10 @@ def show(
         bool, typer.Option("--short", help="A line an answer, cut at the screen's width.")
     ] = False,
 ) -> None:
-    """Print what methods wrote beside what the model writes by itself, from their samples."""
+    """Print what methods wrote beside what the model writes by itself, from their samples.
+
+    Example: harness axbench show results/ --concepts 2
+    """
     from rich.console import Console
 
     from harness_axbench.report import read_runs
@@ -382,10 +475,15 @@ def report(
         list[Path], typer.Argument(help="Results files, or folders to search at any depth.")
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Folder of report.html and its CSV files.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of report.html and its CSV files.")
+    ],
     title: Annotated[str, typer.Option(help="The page's heading.")] = "AxBench",
 ) -> None:
-    """Draw runs: methods compared, ROC curves, factor curves, concepts; from their samples."""
+    """Draw runs: methods compared, ROC curves, factor curves, concepts; from their samples.
+
+    Example: harness axbench report results/ --out report
+    """
     from harness_axbench.report import read_runs, write_report
 
     found = read_runs(runs)

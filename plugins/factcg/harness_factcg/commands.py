@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.host.completing import one_of
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -30,22 +32,29 @@ def score(
     model: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="The fact checker: a name on the hub, a folder, or testbed:checker (which knows "
-            "the testbed's small English only)."
+            "the testbed's small English only).",
         ),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
+            metavar="DATA",
             help="A table (.jsonl, .json, .csv, .parquet): doc, claim[, label, dataset, id].",
             show_default=False,
         ),
     ] = None,
     model_args: Annotated[
-        str, typer.Option(help="Further arguments of hf-fact-checker: device=cuda,dtype=bfloat16,…")
+        str,
+        typer.Option(
+            metavar="NAME=VALUE,…",
+            help="Further arguments of hf-fact-checker: device=cuda,dtype=bfloat16,…",
+        ),
     ] = "",
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Score above which a claim is supported.")
+        float,
+        typer.Option(metavar="SCORE", min=0, max=1, help="Score above which a claim is supported."),
     ] = 0.5,
     explain: Annotated[
         bool,
@@ -57,6 +66,7 @@ def score(
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Folder of report.html, score.jsonl and score.csv; appears when it is done.",
             show_default=False,
         ),
@@ -67,6 +77,8 @@ def score(
 
     One claim: DOC CLAIM. Many: --data FILE. With --data, scores are kept in the cache as they come:
     the same command again goes on where it was.
+
+    Example: harness factcg score "The red cat sleeps." "The cat is red." --model testbed:checker
     """
     from rich.console import Console
 
@@ -91,43 +103,58 @@ def score(
 @app.command()
 def generate(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the pairs; appears when it is done.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the pairs; appears when it is done.")
+    ],
     writer: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="An lm-eval model's name (testbed-writer, …), or JSON: "
-            '{"model": "local-chat-completions", "model_args": {…}}.'
+            '{"model": "local-chat-completions", "model_args": {…}}.',
         ),
     ],
     kind: Annotated[
-        str, typer.Option(help="doc (from documents) or mhqa (from multi-hop questions).")
+        str,
+        typer.Option(
+            autocompletion=one_of(("doc", "mhqa")),
+            metavar="KIND",
+            help="doc (from documents) or mhqa (from multi-hop questions).",
+        ),
     ] = "doc",
     source: Annotated[
         str,
         typer.Option(
+            metavar="DATA",
             help="hub, testbed, or a file: a table with a column doc, a .txt with a document a "
-            "line; for mhqa rows in the form of MuSiQue or HotpotQA."
+            "line; for mhqa rows in the form of MuSiQue or HotpotQA.",
         ),
     ] = "hub",
     items: Annotated[
         int | None, typer.Option(help="Documents or questions to use; default all (testbed: 500).")
     ] = None,
-    hops: Annotated[str, typer.Option(help="Lengths of the paths of doc's claims.")] = "2,3",
+    hops: Annotated[
+        str, typer.Option(metavar="N,…", help="Lengths of the paths of doc's claims.")
+    ] = "2,3",
     per_document: Annotated[int, typer.Option(help="Claims of a document, at most (doc).")] = 1,
     hard_filter: Annotated[
         str | None,
         typer.Option(
-            help="A fact checker (hub, folder, testbed:checker): keep what it gets wrong."
+            metavar="MODEL",
+            help="A fact checker (hub, folder, testbed:checker): keep what it gets wrong.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 42,
     max_missing: Annotated[
-        float, typer.Option(help="Largest share of unanswered questions in a step.")
+        float,
+        typer.Option(metavar="SHARE", help="Largest share of unanswered questions in a step."),
     ] = 0.1,
 ) -> None:
     """Make CG2C pairs: claims on several connected facts, and texts without one of these.
 
     Stops and goes on where it was: an accepted answer is not asked for again.
+
+    Example: harness factcg generate --writer testbed-writer --source testbed --items 20 --out pairs
     """
     from rich.console import Console
 
@@ -159,22 +186,35 @@ def generate(
 @app.command()
 def train(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the checkpoint; appears when it is done.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the checkpoint; appears when it is done."),
+    ],
     model: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="Hub id or folder of an encoder, a FLAN-T5 or a checker; testbed:checker; or "
-            "scratch:LAYERSxHIDDEN, such as scratch:3x64, for random weights."
+            "scratch:LAYERSxHIDDEN, such as scratch:3x64, for random weights.",
         ),
     ],
     stage1: Annotated[
-        str, typer.Option(help="Comma-separated files of general pairs: CG2C, or doc,claim,label.")
+        str,
+        typer.Option(
+            metavar="FILES",
+            help="Comma-separated files of general pairs: CG2C, or doc,claim,label.",
+        ),
     ] = "",
-    stage2: Annotated[str, typer.Option(help="Files of the second stage, on documents.")] = "",
+    stage2: Annotated[
+        str, typer.Option(metavar="FILES", help="Files of the second stage, on documents.")
+    ] = "",
     dev: Annotated[
-        str, typer.Option(help="Files to choose the checkpoint on; default a share of each stage.")
+        str,
+        typer.Option(
+            metavar="DATA", help="Files to choose the checkpoint on; default a share of each stage."
+        ),
     ] = "",
-    dev_share: Annotated[float, typer.Option(help="That share.")] = 0.05,
+    dev_share: Annotated[float, typer.Option(metavar="SHARE", help="That share.")] = 0.05,
     skip_withheld: Annotated[
         bool,
         typer.Option(
@@ -183,23 +223,36 @@ def train(
         ),
     ] = False,
     epochs: Annotated[int, typer.Option(help="Passes over each stage's rows.")] = 1,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-5,
-    warmup: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.06,
+    lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 5e-5,
+    warmup: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the steps in which it rises.")
+    ] = 0.06,
     batch_size: Annotated[int, typer.Option(help="Rows a step, over all processes.")] = 48,
     device_batch_size: Annotated[
         int, typer.Option(help="Rows a process reads at once; bounds memory, changes nothing else.")
     ] = 8,
     max_length: Annotated[int, typer.Option(help="Tokens of a prompt, at most.")] = 2048,
     chunk_size: Annotated[int, typer.Option(help="Word tokens of a chunk at inference.")] = 550,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 (autocast).")] = "float32",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            autocompletion=one_of(("float32", "bfloat16")),
+            metavar="DTYPE",
+            help="float32, or bfloat16 (autocast).",
+        ),
+    ] = "float32",
     evaluations: Annotated[int, typer.Option(help="Evaluations and checkpoints a stage.")] = 10,
-    device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
-    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, or cpu.")] = "auto",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The model's revision on the hub.")
+    ] = "main",
     seed: Annotated[int, typer.Option(help="Of the split, the order, a new head, dropout.")] = 2024,
 ) -> None:
     """Train a fact checker in one or two stages; the best checkpoint on dev is kept.
 
     Stops and goes on where it was. Several GPUs: accelerate launch -m harness factcg train …
+
+    Example: harness factcg train --model testbed:checker --stage1 pairs/cg2c.jsonl --out checker
     """
     from harness_factcg.training import train
     from harness_factcg.training.options import Options

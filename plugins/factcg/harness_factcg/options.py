@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from harness import DataError, keyed, read_options
+from harness.errors import meant
 
 SPLITS = ("test", "dev")
 
@@ -16,7 +17,7 @@ SPLITS = ("test", "dev")
 def _split(key: str) -> BeforeValidator:
     def split(value: object) -> str:
         if str(value) not in SPLITS:
-            raise DataError(f"{key}={value}: use one of {', '.join(SPLITS)}")
+            raise DataError(f"{key}={value}: {meant(value, SPLITS)}")
         return str(value)
 
     return BeforeValidator(split)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.host.completing import some_of
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -22,30 +24,45 @@ def _commands() -> None:
 @app.command()
 def bench(
     *,
-    target: Annotated[str, typer.Option(help="Model id or path, or testbed:teacher.")],
+    target: Annotated[
+        str, typer.Option(metavar="MODEL", help="Model id or path, or testbed:teacher.")
+    ],
     drafters: Annotated[
         str,
         typer.Option(
+            metavar="DRAFTERS",
             help="Comma-separated: model ids or paths, testbed:student, ngram, early:N (the "
-            "target's first N layers)."
+            "target's first N layers).",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Folder of table.csv, report.html, …; appears when it is done."),
+        typer.Option(
+            metavar="FOLDER", help="Folder of table.csv, report.html, …; appears when it is done."
+        ),
     ],
-    gammas: Annotated[str, typer.Option(help="Tokens drafted a round.")] = "1,2,3,5,8",
+    gammas: Annotated[
+        str, typer.Option(metavar="N,…", help="Tokens drafted a round.")
+    ] = "1,2,3,5,8",
     schemes: Annotated[
-        str, typer.Option(help="Some of gumbel, leviathan, minhash.")
+        str,
+        typer.Option(
+            autocompletion=some_of(("gumbel", "leviathan", "minhash")),
+            metavar="SCHEMES",
+            help="Some of gumbel, leviathan, minhash.",
+        ),
     ] = "gumbel,leviathan",
-    batch_sizes: Annotated[str, typer.Option(help="Rows decoded together.")] = "1,8",
+    batch_sizes: Annotated[str, typer.Option(metavar="N,…", help="Rows decoded together.")] = "1,8",
     prompts: Annotated[
-        str, typer.Option(help="hub (Spec-Bench), testbed, or a file in Spec-Bench's form.")
+        str,
+        typer.Option(
+            metavar="DATA", help="hub (Spec-Bench), testbed, or a file in Spec-Bench's form."
+        ),
     ] = "hub",
     limit: Annotated[int, typer.Option(help="Prompts to use, categories in turn.")] = 16,
     tokens: Annotated[int, typer.Option(help="Tokens of an answer, at most.")] = 64,
     temperature: Annotated[
-        float, typer.Option(help="0 is greedy, where all schemes are one.")
+        float, typer.Option(metavar="T", help="0 is greedy, where all schemes are one.")
     ] = 1.0,
     repeats: Annotated[
         int, typer.Option(help="Pairs of runs of a way to decode and of plain decoding.")
@@ -53,9 +70,13 @@ def bench(
     draws: Annotated[
         int, typer.Option(help="How often a coupling is sampled at a position; 0: not.")
     ] = 100,
-    device: Annotated[str, typer.Option(help="Torch device, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, …, or auto.")] = "auto",
-    revision: Annotated[str, typer.Option(help="The target's revision on the hub.")] = "main",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="Torch device, or auto.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="float32, bfloat16, …, or auto.")
+    ] = "auto",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The target's revision on the hub.")
+    ] = "main",
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     chat_template: Annotated[
         bool | None,
@@ -69,6 +90,9 @@ def bench(
     """Measure ways to decode against plain decoding, beside what theory expects of them.
 
     Every drafter, draft length, scheme and batch size. Stops and goes on where it was.
+
+    Example: harness specdecode bench --target testbed:teacher --drafters testbed:student,ngram
+    --prompts testbed --limit 4 --out bench
     """
     from rich.console import Console
 

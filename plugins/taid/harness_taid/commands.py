@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.host.completing import one_of
 from harness_taid.report.command import report
 
 app = typer.Typer(
@@ -40,7 +41,10 @@ app.command()(report)
 
 @app.command()
 def objectives() -> None:
-    """Show the objectives, with their settings and defaults."""
+    """Show the objectives, with their settings and defaults.
+
+    Example: harness taid objectives
+    """
     from harness_taid.objectives import NAMES, described
 
     for name in NAMES:
@@ -50,61 +54,96 @@ def objectives() -> None:
 @app.command()
 def distill(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the student; appears when it is done.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the student; appears when it is done.")
+    ],
     student: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="Hub id or folder; testbed:student; layers:0,2,4 or layers:0-28/2 for these of "
             "the teacher's blocks; or scratch:LAYERSxHIDDEN, such as scratch:2x96, for random "
-            "weights in the teacher's form."
+            "weights in the teacher's form.",
         ),
     ],
-    data: Annotated[str, typer.Option(help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
+    data: Annotated[str, typer.Option(metavar="DATA", help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
     teacher: Annotated[
         str | None,
         typer.Option(
+            metavar="MODEL",
             help="Hub id, folder (an adapter's too) or testbed:teacher; not for sft.",
             show_default=False,
         ),
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="taid, fkl, rkl, …: see harness taid objectives.")
+        str,
+        typer.Option(
+            autocompletion=one_of("harness_taid.objectives:NAMES"),
+            metavar="NAME",
+            help="taid, fkl, rkl, …: see harness taid objectives.",
+        ),
     ] = "taid",
     objective_args: Annotated[
-        str, typer.Option(help="Its settings: t_start=0.2,adaptive=false, or lam=0.1.")
+        str,
+        typer.Option(
+            metavar="NAME=VALUE,…", help="Its settings: t_start=0.2,adaptive=false, or lam=0.1."
+        ),
     ] = "",
     compat: Annotated[
-        str, typer.Option(help="paper, or reference (the reference code with its defects).")
+        str,
+        typer.Option(
+            autocompletion=one_of(("paper", "reference")),
+            metavar="NAME",
+            help="paper, or reference (the reference code with its defects).",
+        ),
     ] = "paper",
     teacher_logits: Annotated[
         Path | None,
-        typer.Option(help="Folder of harness taid capture, in place of the teacher in memory."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of harness taid capture, in place of the teacher in memory.",
+        ),
     ] = None,
     dev: Annotated[
-        str, typer.Option(help="Data to validate on; default the data's own split, or a part.")
+        str,
+        typer.Option(
+            metavar="DATA", help="Data to validate on; default the data's own split, or a part."
+        ),
     ] = "",
     dev_rows: Annotated[int, typer.Option(help="Exchanges to validate on, at most.")] = 500,
-    split: Annotated[str, typer.Option(help="The split on the hub.")] = "",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="The split on the hub.")] = "",
     rows: Annotated[
         int | None, typer.Option(help="Rows to read, at most; default all (testbed: 3,000).")
     ] = None,
     max_length: Annotated[int, typer.Option(help="Tokens of an exchange, at most.")] = 2048,
     max_prompt: Annotated[int, typer.Option(help="Tokens of a prompt; longer ones drop.")] = 1536,
     max_response: Annotated[int, typer.Option(help="Tokens of a response; then it is cut.")] = 512,
-    loss_on: Annotated[str, typer.Option(help=_LOSS_ON)] = "response",
+    loss_on: Annotated[
+        str,
+        typer.Option(autocompletion=one_of(("response", "all")), metavar="TOKENS", help=_LOSS_ON),
+    ] = "response",
     packing: Annotated[
         bool, typer.Option("--packing", help="Pack exchanges into rows instead of padding them.")
     ] = False,
     lora: Annotated[
-        str, typer.Option(help="rank,alpha of an adapter to train in place of the weights.")
+        str,
+        typer.Option(
+            metavar="RANK,ALPHA", help="rank,alpha of an adapter to train in place of the weights."
+        ),
     ] = "",
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 5,
     steps: Annotated[int, typer.Option(help="Optimiser steps, in place of --epochs.")] = 0,
     lr: Annotated[
         float | None,
-        typer.Option(help="Highest learning rate; default 1e-4, minillm 5e-6.", show_default=False),
+        typer.Option(
+            metavar="RATE",
+            help="Highest learning rate; default 1e-4, minillm 5e-6.",
+            show_default=False,
+        ),
     ] = None,
-    warmup: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.0,
+    warmup: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the steps in which it rises.")
+    ] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="Norms and biases are exempt.")] = 0.01,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1.0,
     batch_size: Annotated[int, typer.Option(help="Exchanges a step, over all processes.")] = 64,
@@ -117,12 +156,19 @@ def distill(
     sampler: Annotated[
         str,
         typer.Option(
+            autocompletion=one_of(("off", "mixed", "adaptive", "on_policy")),
+            metavar="NAME",
             help="Train on the student's own outputs: off, mixed, adaptive, on_policy; default "
-            "off, minillm on_policy."
+            "off, minillm on_policy.",
         ),
     ] = "",
     select: Annotated[
-        str, typer.Option(help="Best checkpoint by loss, kl or rouge; auto is kl with a teacher.")
+        str,
+        typer.Option(
+            autocompletion=one_of(("auto", "loss", "kl", "rouge")),
+            metavar="MEASURE",
+            help="Best checkpoint by loss, kl or rouge; auto is kl with a teacher.",
+        ),
     ] = "auto",
     validate_every: Annotated[
         int, typer.Option(help="Steps between validations; 0 for one an epoch.")
@@ -130,20 +176,32 @@ def distill(
     save_every: Annotated[
         int, typer.Option(help="Steps between checkpoints, beside those of validations.")
     ] = 0,
-    save_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 600.0,
+    save_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints.")
+    ] = 600.0,
     dtype: Annotated[
-        str, typer.Option(help="float32, bfloat16 (autocast); auto: bfloat16 on a GPU.")
+        str,
+        typer.Option(
+            metavar="DTYPE", help="float32, bfloat16 (autocast); auto: bfloat16 on a GPU."
+        ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
-    revision: Annotated[str, typer.Option(help="The student's revision on the hub.")] = "main",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, or cpu.")] = "auto",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The student's revision on the hub.")
+    ] = "main",
     teacher_revision: Annotated[str, typer.Option(help="The teacher's.")] = "main",
     add_bos_token: _AddBos = None,
-    track: Annotated[str, typer.Option(help="Trackers: wandb, trackio, tensorboard, ….")] = "",
+    track: Annotated[
+        str, typer.Option(metavar="TRACKERS", help="Trackers: wandb, trackio, tensorboard, ….")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 42,
 ) -> None:
     """Distil a student from a teacher; the best checkpoint on the held-out exchanges is kept.
 
     Stops and goes on where it was. Several GPUs: accelerate launch -m harness taid distill …
+
+    Example: harness taid distill --student testbed:student --teacher testbed:teacher --data testbed
+    --objective taid --steps 100 --out student
     """
     from harness_taid.data.exchanges import Limits
     from harness_taid.network.students import Lora
@@ -200,26 +258,39 @@ def distill(
 @app.command()
 def capture(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the capture; appears when it is done.")],
-    teacher: Annotated[str, typer.Option(help="Hub id, folder or testbed:teacher.")],
-    data: Annotated[str, typer.Option(help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the capture; appears when it is done.")
+    ],
+    teacher: Annotated[
+        str, typer.Option(metavar="MODEL", help="Hub id, folder or testbed:teacher.")
+    ],
+    data: Annotated[str, typer.Option(metavar="DATA", help=_DATA)] = "HuggingFaceH4/ultrachat_200k",
     top_k: Annotated[int, typer.Option(help="Ids kept of each token; 0 for all.")] = 64,
-    dev: Annotated[str, typer.Option(help="Data that a distillation validates on.")] = "",
+    dev: Annotated[
+        str, typer.Option(metavar="DATA", help="Data that a distillation validates on.")
+    ] = "",
     dev_rows: Annotated[int, typer.Option(help="Exchanges to validate on, at most.")] = 500,
-    split: Annotated[str, typer.Option(help="The split on the hub.")] = "",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="The split on the hub.")] = "",
     rows: Annotated[int | None, typer.Option(help="Rows to read, at most; default all.")] = None,
     max_length: Annotated[int, typer.Option(help="Tokens of an exchange, at most.")] = 2048,
     max_prompt: Annotated[int, typer.Option(help="Tokens of a prompt; longer ones drop.")] = 1536,
     max_response: Annotated[int, typer.Option(help="Tokens of a response; then it is cut.")] = 512,
-    loss_on: Annotated[str, typer.Option(help=_LOSS_ON)] = "response",
+    loss_on: Annotated[
+        str,
+        typer.Option(autocompletion=one_of(("response", "all")), metavar="TOKENS", help=_LOSS_ON),
+    ] = "response",
     device_batch_size: Annotated[int, typer.Option(help="Rows a forward pass.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, or cpu.")] = "auto",
-    revision: Annotated[str, typer.Option(help="The teacher's revision on the hub.")] = "main",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, or cpu.")] = "auto",
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The teacher's revision on the hub.")
+    ] = "main",
     add_bos_token: _AddBos = None,
 ) -> None:
     """Write a teacher's most likely tokens to disk, to distil without the teacher in memory.
 
     Stops and goes on where it was. Give distill the same data, lengths and --loss-on.
+
+    Example: harness taid capture --teacher testbed:teacher --data testbed --top-k 64 --out captured
     """
     from harness_taid.data.exchanges import Limits
     from harness_taid.training.options import CaptureOptions, check_capture

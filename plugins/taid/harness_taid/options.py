@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from harness import DataError, Source, choose, keyed, read_options
+from harness.errors import meant
 from harness_taid.requests import REFERENCE, TEXTS
 
 HUB = "HuggingFaceH4/ultrachat_200k"
@@ -23,7 +24,7 @@ def _rows(value: object) -> object:
 
 def _along(value: object) -> str:
     if str(value) not in TEXTS:
-        raise DataError(f"along={value}: give one of {', '.join(TEXTS)}")
+        raise DataError(f"along={value}: {meant(value, TEXTS)}")
     return str(value)
 
 

@@ -158,7 +158,7 @@ def test_which_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provider_for(None) == "ddgs"
     with pytest.raises(HarnessError, match="TAVILY_API_KEY is not set"):
         provider_for("tavily")
-    with pytest.raises(HarnessError, match="--web is one of tavily, ddgs, not bing"):
+    with pytest.raises(HarnessError, match="--web bing: use one of tavily, ddgs"):
         provider_for("bing")
     monkeypatch.setenv("TAVILY_API_KEY", KEY)
     assert provider_for(None) == "tavily" and provider_for("ddgs") == "ddgs"

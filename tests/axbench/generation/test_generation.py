@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from forking import Forking
 from harness_axbench.data import concepts
 from harness_axbench.generation.folder import Generated, sae_columns, tables
 from harness_axbench.generation.generate import Options, generate
@@ -278,7 +277,9 @@ def test_a_writer_that_cannot_be_reached(sources: Path, llama: str) -> None:
     assert not (sources.parent / "made").exists()
 
 
-def test_a_killed_run_goes_on_where_it_was(sources: Path, llama: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    sources: Path, llama: str, tmp_path: Path, fresh: Forking
+) -> None:
     with running() as calm:
         expected = generate(options(calm, sources, llama, out=tmp_path / "expected"))
     kept = tmp_path / "answers.jsonl"
@@ -290,21 +291,16 @@ from axbench.generation.test_generation import generate, options
 kept = {{"store": {str(kept)!r}}}
 generate(options({server.url!r}, Path({str(sources)!r}), {llama!r}, writer=kept))
 """
-        child = subprocess.Popen(
-            [sys.executable, "-c", program],
-            cwd=Path(__file__).parents[3],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            stderr=subprocess.PIPE,
-        )
-        while len(Store(kept)) < 14 and child.poll() is None:
-            time.sleep(0.02)
-        child.send_signal(signal.SIGKILL)
-        _, told = child.communicate()
+        path = str(Path(__file__).parents[2])
+        child = fresh.start("-c", program, cwd=tmp_path, **os.environ | {"PYTHONPATH": path})
+        child.until(lambda: len(Store(kept)) >= 14)
+        child.send(signal.SIGKILL)
+        child.wait()
         assert not (sources.parent / "made").exists()
         time.sleep(0.3)  # what was under way reaches the server's count
         finished = len(Store(kept))
         total = sum(s["questions"] for s in expected.manifest["costs"]["writer"].values())
-        assert 14 <= finished < total, told.decode()[-2000:]
+        assert 14 <= finished < total, child.errors[-2000:]
         before, server.delay = server.requests.copy(), 0.0
         made = generate(options(server, sources, llama, writer={"store": str(kept)}))
         again = server.requests - before

@@ -309,5 +309,5 @@ def test_names_of_methods() -> None:
     every = listed("all")
     assert {"diffmean", "random", "bow"} <= set(every)
     assert {find(name).name for name in every} == set(every)
-    with pytest.raises(HarnessError, match="no method 'difmean'; there are diffmean"):
+    with pytest.raises(HarnessError, match=r"no method 'difmean'; did you mean diffmean\?"):
         listed("difmean")

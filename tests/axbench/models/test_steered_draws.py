@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import os
+import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from forking import Forking
 from lm_eval.api.instance import Instance
 
 from harness import compose
@@ -56,7 +57,7 @@ def evaluation(llama: str, data: Path, steering: Path, out: Path, cache: Path) -
         f"response_cache={cache}"
     )
     return [
-        *(sys.executable, "-m", "lm_eval", "--model", "hf-steered", "--model_args", arguments),
+        *("lm_eval", "--model", "hf-steered", "--model_args", arguments),
         *("--tasks", "axbench_steer", "--batch_size", "8", "--device", "cpu", "--log_samples"),
         *("--gen_kwargs", "max_gen_toks=8", "--output_path", str(out), "--limit", "60"),
         *("--metadata", f'{{"axbench_data": "{data}", "judge": "none"}}'),
@@ -71,25 +72,26 @@ def responses(out: Path) -> list[Any]:
         return sorted((row["doc_id"], row["resps"]) for row in lines)
 
 
+def _holds(file: Path, lines: int) -> bool:
+    return file.exists() and len(file.read_bytes().splitlines()) >= lines
+
+
 def test_an_evaluation_killed_at_any_moment(
-    llama: str, data_folder: Path, steering: Path, tmp_path: Path
+    llama: str, data_folder: Path, steering: Path, tmp_path: Path, fresh: Forking
 ) -> None:
     """SIGKILL between batches; the rerun's sampled answers are an uninterrupted run's."""
     clean = evaluation(llama, data_folder, steering, tmp_path / "clean", tmp_path / "a.jsonl")
-    assert subprocess.run(clean, capture_output=True, check=False).returncode == 0
+    assert fresh.run(*clean).returncode == 0
     cache = tmp_path / "b.jsonl"
     run = evaluation(llama, data_folder, steering, tmp_path / "out", cache)
     for wanted in (1, 30):
-        child = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while child.poll() is None:
-            if cache.exists() and len(cache.read_bytes().splitlines()) >= wanted:
-                break
-            time.sleep(0.001)
-        child.kill()
+        child = fresh.start(*run, cwd=tmp_path, **os.environ)
+        child.until(partial(_holds, cache, wanted))
+        child.send(signal.SIGKILL)
         child.wait()
     before = len(cache.read_bytes().splitlines())
-    final = subprocess.run(run, capture_output=True, check=False)
-    assert final.returncode == 0, final.stderr.decode()[-2000:]
+    final = fresh.run(*run)
+    assert final.returncode == 0, final.stderr[-2000:]
     assert responses(tmp_path / "out") == responses(tmp_path / "clean")
     assert before >= 30
     assert len(cache.read_bytes().splitlines()) <= 60 + 2, "a torn line at most is asked again"

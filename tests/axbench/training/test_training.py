@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from forking import Forking
 from harness_axbench.dictionary import folder as dictionary
 from harness_axbench.models.detection import text_method
 from harness_axbench.training.options import parse_settings, settings_from
@@ -107,48 +109,47 @@ def test_an_interrupted_training_goes_on(
 
 def command(llama: str, data_folder: Path, out: Path, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "harness", "axbench", "train", "--model", llama, "--layer", "1"),
+        *("harness", "axbench", "train", "--model", llama, "--layer", "1"),
         *("--methods", "diffmean,random,bow", "--data", str(data_folder), "--out", str(out)),
         *("--shard-size", "1", "--device", "cpu", "--dtype", "float32", *more),
     ]
 
 
-def test_killed_at_any_moment(llama: str, data_folder: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment(
+    llama: str, data_folder: Path, tmp_path: Path, fresh: Forking
+) -> None:
     """SIGKILL after growing delays; every rerun goes on, and the end is byte for byte the same."""
-    clean = subprocess.run(
-        command(llama, data_folder, tmp_path / "clean"), capture_output=True, check=False
-    )
-    assert clean.returncode == 0, clean.stderr.decode()[-2000:]
+    clean = fresh.run(*command(llama, data_folder, tmp_path / "clean"))
+    assert clean.returncode == 0, clean.stderr[-2000:]
     out, parts, counts = tmp_path / "out", list[Path](), list[int]()
     for wanted in (1, 4, 9):
-        child = subprocess.Popen(
-            command(llama, data_folder, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        child = fresh.start(*command(llama, data_folder, out), cwd=tmp_path, **os.environ)
         deadline = time.monotonic() + 60
-        while child.poll() is None and time.monotonic() < deadline:
+        while child.running() and time.monotonic() < deadline:
             parts = list(tmp_path.glob(".out.parts-*/*.safetensors"))
             parts = [path for path in parts if not path.name.startswith(".")]
             if len(parts) >= wanted:
                 break
             time.sleep(0.002)
-        child.send_signal(signal.SIGKILL)
+        child.send(signal.SIGKILL)
         child.wait()
         counts.append(len(parts))
     assert counts == sorted(counts)
-    final = subprocess.run(command(llama, data_folder, out), capture_output=True, check=False)
-    assert final.returncode == 0, final.stderr.decode()[-2000:]
+    final = fresh.run(*command(llama, data_folder, out))
+    assert final.returncode == 0, final.stderr[-2000:]
     assert content(out) == content(tmp_path / "clean")
     assert hidden_folders(tmp_path) == []
 
 
-def test_processes_share_the_shards(llama: str, data_folder: Path, tmp_path: Path) -> None:
+def test_processes_share_the_shards(
+    llama: str, data_folder: Path, tmp_path: Path, fresh: Forking
+) -> None:
     clean = tmp_path / "clean"
-    train_here = command(llama, data_folder, clean)
-    assert subprocess.run(train_here, capture_output=True, check=False).returncode == 0
+    assert fresh.run(*command(llama, data_folder, clean)).returncode == 0
     launched = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", "0", *command(llama, data_folder, tmp_path / "both")[1:]),
+        *("--main_process_port", "0", "-m", *command(llama, data_folder, tmp_path / "both")),
     ]
     done = subprocess.run(launched, capture_output=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
@@ -287,7 +288,7 @@ def test_settings_are_read_as_their_defaults_types() -> None:
 def test_the_command(llama: str, data_folder: Path, tmp_path: Path) -> None:
     from harness_axbench.commands import app
 
-    arguments = command(llama, data_folder, tmp_path / "d")[4:]
+    arguments = command(llama, data_folder, tmp_path / "d")[2:]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "(written): 3 concepts, diffmean, random, bow" in done.output

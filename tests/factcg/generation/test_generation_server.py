@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axbench.writing_server import WritingServer, running
+from forking import Forking
 from harness_factcg.data import cg2c
 from harness_factcg.generation.generate import Options, generate
 
@@ -148,7 +147,7 @@ def test_triples_about_things_the_text_does_not_name_are_left_out(tmp_path: Path
     assert made.file.read_bytes() == expected.file.read_bytes()
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, fresh: Forking) -> None:
     with running(write=write) as calm:
         expected = generate(options(calm, tmp_path / "expected"))
     kept, out = tmp_path / "answers.jsonl", tmp_path / "made"
@@ -159,20 +158,15 @@ from pathlib import Path
 from factcg.generation.test_generation_server import generate, options
 generate(options({server.url!r}, Path({str(out)!r}), writer={{"store": {str(kept)!r}}}))
 """
-        child = subprocess.Popen(
-            [sys.executable, "-c", program],
-            cwd=Path(__file__).parents[3],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            stderr=subprocess.PIPE,
-        )
-        while len(Store(kept)) < 11 and child.poll() is None:
-            time.sleep(0.02)
-        child.send_signal(signal.SIGKILL)
-        _, told = child.communicate()
+        path = str(Path(__file__).parents[2])
+        child = fresh.start("-c", program, cwd=tmp_path, **os.environ | {"PYTHONPATH": path})
+        child.until(lambda: len(Store(kept)) >= 11)
+        child.send(signal.SIGKILL)
+        child.wait()
         assert not out.exists()
         time.sleep(0.3)  # what was under way reaches the server's count
         finished, total = len(Store(kept)), 3 * 8
-        assert 11 <= finished < total, told.decode()[-2000:]
+        assert 11 <= finished < total, child.errors[-2000:]
         before, server.delay = server.requests.copy(), 0.0
         made = generate(options(server, out, writer={"store": str(kept)}))
         again = server.requests - before

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -370,11 +368,10 @@ def test_a_bad_row_stops_the_task_from_loading(tmp_path, change, message):
         assert f"{path}, {message}" in str(raised.value)
 
 
-def test_the_command_ends_in_one_line(tmp_path):
+def test_the_command_ends_in_one_line(tmp_path, fresh):
     path = write_jsonl(tmp_path / "mine.jsonl", [{"doc": "", "claim": "It rains.", "label": 1}])
-    command = [sys.executable, "-m", "lm_eval", "--model", "dummy", "--tasks", "fact_check"]
-    command += ["--metadata", f"fact_check_data={path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    command = ["lm_eval", "--model", "dummy", "--tasks", "fact_check"]
+    done = fresh.run(*command, "--metadata", f"fact_check_data={path}")
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1] == f"error: {path}, row 1: doc is empty or no text"
     assert "Traceback" not in done.stderr

@@ -7,8 +7,6 @@ import logging
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -327,7 +325,7 @@ def test_answers_of_any_text_survive(tmp_path):
 
 
 @pytest.mark.parametrize("concurrent", [1, 8])
-def test_a_killed_process_loses_no_finished_answer(concurrent, tmp_path):
+def test_a_killed_process_loses_no_finished_answer(concurrent, tmp_path, fresh):
     kept = tmp_path / "answers.jsonl"
     with running(delay=0.05) as server:
         program = f"""
@@ -336,15 +334,10 @@ from test_assistants import *
 Assistant(spec({server.url!r}, {concurrent}, store={str(kept)!r})).ask(prompts(60), accept)
 """
         here = Path(__file__).parent
-        child = subprocess.Popen(
-            [sys.executable, "-c", program],
-            cwd=here.parents[2],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([".", str(here), str(here.parent)])},
-            stderr=subprocess.DEVNULL,
-        )
-        while len(Store(kept)) < 10 and child.poll() is None:
-            time.sleep(0.02)
-        child.send_signal(signal.SIGKILL)
+        path = os.pathsep.join([str(here), str(here.parent)])
+        child = fresh.start("-c", program, cwd=tmp_path, **os.environ | {"PYTHONPATH": path})
+        child.until(lambda: len(Store(kept)) >= 10)
+        child.send(signal.SIGKILL)
         child.wait()
         time.sleep(0.3)  # what was under way reaches the server's count
         finished = len(Store(kept))

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from forking import Forking
 
 from harness.cli import doctor
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
-def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+@pytest.fixture
+def harness(fresh: Forking) -> Command:
+    return partial(fresh.run, "harness")
 
 
 def test_help_lists_everything_and_imports_nothing_heavy() -> None:
@@ -37,12 +36,12 @@ def test_help_lists_everything_and_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_plugins_subcommands() -> None:
+def test_a_plugins_subcommands(harness: Command) -> None:
     done = harness("axbench", "--help")
     assert done.returncode == 0 and "train" in done.stdout
 
 
-def test_plugins_shows_what_each_brings() -> None:
+def test_plugins_shows_what_each_brings(harness: Command) -> None:
     done = harness("plugins")
     assert done.returncode == 0
     for name in (
@@ -64,30 +63,32 @@ def test_plugins_shows_what_each_brings() -> None:
         (("score", "/no/such/results.json"), "/no/such/results.json"),
     ],
 )
-def test_bad_input_is_one_line_and_a_failure(words: tuple[str, ...], message: str) -> None:
+def test_bad_input_is_one_line_and_a_failure(
+    harness: Command, words: tuple[str, ...], message: str
+) -> None:
     done = harness(*words)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
+def test_an_unknown_command_is_a_usage_error(harness: Command) -> None:
     done = harness("levitate")
     assert done.returncode == 2 and "levitate" in done.stderr
 
 
-def test_version() -> None:
+def test_version(harness: Command) -> None:
     from harness import __version__
 
     assert harness("--version").stdout.strip() == f"paperharness {__version__}"
 
 
-def test_the_testbeds_path_is_all_that_is_printed() -> None:
+def test_the_testbeds_path_is_all_that_is_printed(harness: Command) -> None:
     done = harness("testbed", "path", "teacher")
     assert (Path(done.stdout.strip()) / "config.json").is_file()
 
 
-def test_doctor_says_what_to_do() -> None:
+def test_doctor_says_what_to_do(harness: Command) -> None:
     done = harness("doctor", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stdout
     assert "import hook in place" in done.stdout and "HF_HUB_OFFLINE=1" in done.stdout

@@ -128,3 +128,17 @@ def test_vllm_has_an_option_of_its_own(adapter: Path) -> None:
     base = model_path("student")
     with pytest.raises(HarnessError, match=rf"give pretrained={base},lora_local_path={adapter}"):
         arguments.read(compose("vllm-steered"), {"pretrained": str(adapter)})
+
+
+def test_what_a_model_cannot_do_without_is_missed_under_its_name() -> None:
+    for kind in (HFLM, DistilledHF):
+        with pytest.raises(HarnessError, match=r"pretraned=…: .*; did you mean pretrained\?$"):
+            arguments.read(kind, {"pretraned": "no/model"})
+    assert arguments.read(HFLM, {"pretrained": "no/model", "pretraned": "x"})["pretraned"] == "x"
+
+
+def test_the_testbed_is_known_in_every_argument_of_lm_evals_own_models() -> None:
+    given = {"pretrained": "no/model", "tokenizer": "testbed:student", "revision": "main"}
+    assert arguments.read(HFLM, given) == given | {"tokenizer": str(model_path("student"))}
+    with pytest.raises(HarnessError, match=r"no model 'studnt'; did you mean student\?$"):
+        arguments.read(HFLM, given | {"tokenizer": "testbed:studnt"})

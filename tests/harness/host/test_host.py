@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forking import Forking
 
 import harness
 from harness import PluginError, hookimpl
@@ -175,51 +175,56 @@ from lm_eval.api import registry
 """
 
 
-def run_python(
-    body: str, *, site: Path, defaults: bool = True, **env: str
-) -> subprocess.CompletedProcess[str]:
-    """A fresh Python with ``site`` on its path; the installed ``.pth`` does the rest."""
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN.format(body=body, defaults=defaults)],
-        env=os.environ | {"PYTHONPATH": str(site)} | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_a_run_that_needs_a_broken_plugin_fails_with_its_cause(install: Installer) -> None:
+@pytest.fixture
+def run_python(fresh: Forking, install: Installer) -> Python:
+    """Runs code where the fake distributions are found; the installed ``.pth`` does the rest."""
+
+    def run(body: str, *, defaults: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        code = RUN.format(body=body, defaults=defaults)
+        return fresh.run("-c", code, PYTHONPATH=str(install.site), **env)
+
+    return run
+
+
+def test_a_run_that_needs_a_broken_plugin_fails_with_its_cause(
+    install: Installer, run_python: Python
+) -> None:
     install("wreck", "import no_such_module_at_all\n")
     body = "manager.match_tasks(['nobody_has_this'])"
-    tasks = run_python(body, site=install.site, defaults=False)
+    tasks = run_python(body, defaults=False)
     assert tasks.returncode == 1
     assert "error: tasks not found: nobody_has_this" in tasks.stderr.strip().splitlines()[-1]
     assert "'wreck' (wreck 1.0): ModuleNotFoundError" in tasks.stderr
     assert "Traceback" not in tasks.stderr
-    model = run_python("registry.get_model('nobody-has-this')", site=install.site, defaults=False)
+    model = run_python("registry.get_model('nobody-has-this')", defaults=False)
     assert model.returncode == 1
     assert "error: model 'nobody-has-this' not found" in model.stderr
     assert "no_such_module_at_all" in model.stderr and "Traceback" not in model.stderr
 
 
-def test_lm_eval_runs_on_beside_a_broken_plugin(install: Installer) -> None:
+def test_lm_eval_runs_on_beside_a_broken_plugin(install: Installer, run_python: Python) -> None:
     install("wreck", "import no_such_module_at_all\n")
     body = "print(manager.match_tasks(['hellaswag', 'llm_aggrefact_wice']))"
-    done = run_python(body, site=install.site)
+    done = run_python(body)
     assert done.returncode == 0, done.stderr
     assert "'hellaswag'" in done.stdout and "'llm_aggrefact_wice'" in done.stdout
 
 
-def test_the_off_switch_leaves_lm_eval_as_it_is(install: Installer) -> None:
+def test_the_off_switch_leaves_lm_eval_as_it_is(install: Installer, run_python: Python) -> None:
     body = "print(manager.all_tasks, 'hf-steered' in registry.model_registry)"
-    off = run_python(body, site=install.site, defaults=False, PAPERHARNESS_AUTOLOAD="0")
+    off = run_python(body, defaults=False, PAPERHARNESS_AUTOLOAD="0")
     assert off.stdout.strip() == "[] False", off.stderr
-    on = run_python(body, site=install.site, defaults=False)
+    on = run_python(body, defaults=False)
     assert on.stdout.strip() == "[] True", on.stderr
 
 
-def test_without_lm_evals_defaults_plugins_tasks_stay_out(install: Installer) -> None:
-    done = run_python("print(manager.all_tasks)", site=install.site, defaults=False)
+def test_without_lm_evals_defaults_plugins_tasks_stay_out(
+    install: Installer, run_python: Python
+) -> None:
+    done = run_python("print(manager.all_tasks)", defaults=False)
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -184,7 +185,12 @@ def test_a_third_party_wheel(from_wheel: Environment, tmp_path: Path) -> None:
         "--limit 2 --device cpu --output_path out"
     )
     from_wheel.run("sh", "-c", line, cwd=tmp_path, **env)
-    assert "exact_match,none" in results_in(tmp_path / "out")["word_sums"]
+    assert "exact_match,word" in results_in(tmp_path / "out")["word_sums"]
+    done = from_wheel.run("harness", "majority", "rows", "--limit", "1", cwd=tmp_path, **env)
+    assert done.stdout == "What is zero plus zero? zero\n"
+    shutil.copytree(EXAMPLE / "tests", tmp_path / "its_tests")
+    words = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "its_tests"]
+    from_wheel.run(*words, cwd=tmp_path, **env)
 
     (target / "harness_majority" / "plugin.py").write_text("import a_module_nobody_has\n")
     done = from_wheel.run("harness", "plugins", cwd=tmp_path, COLUMNS="200", **env)

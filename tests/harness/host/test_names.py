@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
 import test_host
-from test_host import Installer, by_name, run_python
+from forking import Forking
+from test_host import Installer, Python, by_name
 
 from harness import PluginError
 from harness.host import checking, definitions, lm_eval_seams, task_files
 
-install = test_host.install  # the fixture
+install, run_python = test_host.install, test_host.run_python  # the fixtures
 
 REGISTER = (
     "@hookimpl\ndef register(registrar):\n    {call}\n    registrar.model('spare-{m}', '{m}:x')\n"
@@ -34,15 +34,10 @@ def tasks_of(install: Installer, name: str, **files: str) -> Path:
     return folder
 
 
-def command(*words: str, site: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    wide = {"COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", *words],
-        env=os.environ | wide | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def command(fresh: Forking, install: Installer) -> Python:
+    """Runs a command where the fake distributions are found."""
+    return partial(fresh.run, PYTHONPATH=str(install.site))
 
 
 GREEDY = {
@@ -54,13 +49,15 @@ GREEDY = {
 
 
 @pytest.mark.parametrize("autoload", ["0", "1"])
-def test_plugins_and_doctor_refuse_lm_evals_own_names(install: Installer, autoload: str) -> None:
+def test_plugins_and_doctor_refuse_lm_evals_own_names(
+    install: Installer, autoload: str, command: Python
+) -> None:
     for kind, call in GREEDY.items():
         install(f"greedy{kind}", REGISTER.format(call=call, m=f"m{kind}"))
     tasks_of(install, "greedytask", a__yaml=f"task: arc_easy\n{GENERATE}")
     tasks_of(install, "greedygroup", a__yaml="group: mmlu\ntask:\n  - arc_easy\n")
     tasks_of(install, "greedytag", a__yaml=f"task: mine\ntag: ai2_arc\n{GENERATE}")
-    done = command("harness", "plugins", site=install.site, PAPERHARNESS_AUTOLOAD=autoload)
+    done = command("harness", "plugins", PAPERHARNESS_AUTOLOAD=autoload)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if " is broken: " in line]
     assert len(lines) == 7, done.stdout
@@ -78,13 +75,15 @@ def test_plugins_and_doctor_refuse_lm_evals_own_names(install: Installer, autolo
         assert f"named by 'greedy{kind}' (greedy{kind} 1.0) too" in line
         place = {"task": "/a.yaml:1", "group": "/a.yaml:1", "tag": "/a.yaml"}
         assert f"{place.get(kind, f'greedy{kind}_plugin.py:5')})" in line
-    doctor = command("harness", "doctor", site=install.site, HF_HUB_OFFLINE="1")
+    doctor = command("harness", "doctor", HF_HUB_OFFLINE="1")
     assert doctor.returncode == 1 and "'arc_easy' is lm-eval's own" in " ".join(
         part.strip() for part in doctor.stdout.replace("│", "\n").splitlines()
     ).replace("  ", " ")
 
 
-def test_a_run_leaves_out_a_plugin_that_names_a_task_as_lm_eval_does(install: Installer) -> None:
+def test_a_run_leaves_out_a_plugin_that_names_a_task_as_lm_eval_does(
+    install: Installer, run_python: Python
+) -> None:
     tasks_of(
         install, "greedy", a__yaml=f"task: arc_easy\n{GENERATE}", b__yaml=f"task: b\n{GENERATE}"
     )
@@ -99,7 +98,7 @@ print('lists:', 'modest' in again.all_tags, 'modest_one' in again.all_subtasks)
 print('spare:', 'spare-greedy_plugin' in registry.model_registry)
 again.match_tasks(['b'])
 """
-    done = run_python(body, site=install.site)
+    done = run_python(body)
     out = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert out["spare"] == "False"
     assert "lm_eval/tasks/arc/arc_easy.yaml ['arc_challenge', 'arc_easy']" in out["arc_easy"]
@@ -113,14 +112,18 @@ again.match_tasks(['b'])
     assert last.startswith("error: tasks not found: b. ") and "'arc_easy' is lm-eval's own" in last
 
 
-def test_a_refused_plugins_models_are_withdrawn_with_its_tasks(install: Installer) -> None:
+def test_a_refused_plugins_models_are_withdrawn_with_its_tasks(
+    install: Installer, run_python: Python
+) -> None:
     tasks_of(install, "greedy", a__yaml=f"task: arc_easy\n{GENERATE}")
-    done = run_python("registry.get_model('spare-greedy_plugin')", site=install.site)
+    done = run_python("registry.get_model('spare-greedy_plugin')")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: model 'spare-greedy_plugin' not found. ")
 
 
-def test_a_folder_given_by_include_path_goes_before_a_plugins(install: Installer) -> None:
+def test_a_folder_given_by_include_path_goes_before_a_plugins(
+    install: Installer, run_python: Python
+) -> None:
     tasks_of(install, "modest", a__yaml=f"task: modest_one\n{GENERATE}")
     folder = install.site / "mine"
     folder.mkdir()
@@ -129,7 +132,7 @@ def test_a_folder_given_by_include_path_goes_before_a_plugins(install: Installer
 index = lm_eval.tasks.TaskManager(include_path={str(folder)!r}).task_index
 print(index['modest_one'].yaml_path)
 """
-    done = run_python(body, site=install.site, defaults=False)
+    done = run_python(body, defaults=False)
     assert done.stdout.strip() == str(folder / "mine.yaml"), done.stderr
 
 
@@ -155,7 +158,9 @@ metric_list:
 """
 
 
-def test_what_a_task_file_names_and_is_not_there_is_told_with_its_line(install: Installer) -> None:
+def test_what_a_task_file_names_and_is_not_there_is_told_with_its_line(
+    install: Installer, command: Python
+) -> None:
     folder = tasks_of(
         install, "vague", t__yaml=FAULTY, utils__py="def present(docs): return docs\n"
     )
@@ -172,16 +177,16 @@ def test_what_a_task_file_names_and_is_not_there_is_told_with_its_line(install: 
     assert len(found) == len(told)
     for line, start in zip(found, told, strict=True):
         assert line.startswith(start)
-    shown = command("harness", "plugins", site=install.site)
+    shown = command("harness", "plugins")
     for line in told:
         assert f"vague is faulty: {line}" in shown.stdout
-    doctor = command("harness", "doctor", site=install.site, HF_HUB_OFFLINE="1")
+    doctor = command("harness", "doctor", HF_HUB_OFFLINE="1")
     assert doctor.returncode == 1 and "faulty" in doctor.stdout
 
 
 @pytest.mark.parametrize("asked", ["faulty", "all_of_it", "some_of_it", "faul*"])
 def test_a_run_that_asks_for_a_faulty_task_stops_before_the_model(
-    install: Installer, asked: str
+    install: Installer, asked: str, command: Python
 ) -> None:
     tasks_of(
         install,
@@ -191,7 +196,7 @@ def test_a_run_that_asks_for_a_faulty_task_stops_before_the_model(
         utils__py="def present(docs): return docs\n",
     )
     words = ("lm_eval", "run", "--model", "dummy", "--tasks", asked)
-    done = command(*words, site=install.site)
+    done = command(*words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: task 'faulty' of 'vague' (vague 1.0) is faulty: ")
@@ -199,12 +204,12 @@ def test_a_run_that_asks_for_a_faulty_task_stops_before_the_model(
     assert "Initializing" not in done.stderr
 
 
-def test_the_python_api_is_told_the_same(install: Installer) -> None:
+def test_the_python_api_is_told_the_same(install: Installer, run_python: Python) -> None:
     tasks_of(install, "vague", t__yaml=FAULTY)
     install("wreck", "import no_such_module_at_all\n")
-    faulty = run_python("manager.load(['faulty'])", site=install.site)
+    faulty = run_python("manager.load(['faulty'])")
     assert faulty.stderr.splitlines()[-1].startswith("error: task 'faulty' of 'vague'")
-    missing = run_python("manager.load('nobody_has_this')", site=install.site)
+    missing = run_python("manager.load('nobody_has_this')")
     assert "error: tasks not found: nobody_has_this. Plugins that" in missing.stderr
 
 
@@ -253,21 +258,23 @@ def test_targets_that_are_not_there_are_told_with_the_line_that_names_them(
     ],
 )
 def test_a_run_that_asks_for_a_lost_target_says_whose_it_is(
-    install: Installer, model: str, cause: str
+    install: Installer, model: str, cause: str, run_python: Python
 ) -> None:
     install("lost", TARGETS)
     (install.site / "raising.py").write_text("\nraise OSError('no ink')\n")
-    done = run_python(f"registry.get_model({model!r})", site=install.site, defaults=False)
+    done = run_python(f"registry.get_model({model!r})", defaults=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: model '{model}' of 'lost' (lost 1.0) cannot be loaded from ")
     assert cause in last and "lost_plugin.py:" in last
 
 
-def test_lm_eval_starts_beside_a_metric_that_leads_nowhere(install: Installer) -> None:
+def test_lm_eval_starts_beside_a_metric_that_leads_nowhere(
+    install: Installer, run_python: Python
+) -> None:
     install("lost", TARGETS)
     body = "import lm_eval.api.metrics as m; print(registry.get_metric('acc').__name__)"
-    done = run_python(body, site=install.site, defaults=False)
+    done = run_python(body, defaults=False)
     assert done.returncode == 0 and done.stdout.strip() == "acc_fn", done.stderr
 
 
@@ -289,12 +296,12 @@ def test_a_broken_plugins_cause_has_file_and_line(install: Installer, code: str,
     assert "Traceback (most recent call last)" in plugin.traceback
 
 
-def test_verbose_shows_the_traceback(install: Installer) -> None:
+def test_verbose_shows_the_traceback(install: Installer, command: Python) -> None:
     install("wreck", "raise RuntimeError('out of ink')\n")
-    short = command("harness", "plugins", site=install.site)
+    short = command("harness", "plugins")
     assert "wreck is broken: RuntimeError: out of ink (" in short.stdout
     assert "Traceback" not in short.stdout
-    assert "Traceback" in command("harness", "plugins", "--verbose", site=install.site).stdout
+    assert "Traceback" in command("harness", "plugins", "--verbose").stdout
 
 
 def read(folder: Path, **files: str) -> task_files.TaskFile:

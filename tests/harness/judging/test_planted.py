@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from faulty_server import running
+from forking import Forking
 from judged_tasks import write_tasks
 
 PLANTED = "planted-Zq7vX2"
 
 
-def test_a_run_leaves_no_secret(tmp_path: Path) -> None:
+def test_a_run_leaves_no_secret(
+    tmp_path: Path, fresh: Forking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     own = tmp_path / "own"
     own.mkdir()
     write_tasks(own)
     env = {
-        **os.environ,
         "OPENAI_API_KEY": PLANTED,
         "LMEVAL_LOG_LEVEL": "DEBUG",
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path[1:]]),
@@ -42,20 +45,14 @@ def test_a_run_leaves_no_secret(tmp_path: Path) -> None:
         line = f"""run --model hf --model_args pretrained=testbed:student,token={PLANTED}
             --tasks polite --include_path {own} --output_path out --log_samples --device cpu"""
         words = [*line.split(), "--metadata", json.dumps(metadata)]
-        done = subprocess.run(
-            [sys.executable, "-m", "lm_eval", *words],
-            *(), cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = fresh.run("lm_eval", *words, **env)
         assert done.returncode == 0, done.stderr[-2000:]
         assert server.headers[0]["Authorization"] == f"Bearer {PLANTED}"
     for command in (
         ["leaderboard", "out", "--csv", "out/board.csv", "--html", "out/board.html"],
         ["leaderboard", "out", "--wide", "out/wide.csv"],
     ):
-        shown = subprocess.run(
-            [sys.executable, "-m", "harness", *command],
-            *(), cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        shown = fresh.run("harness", *command, **env)
         assert shown.returncode == 0, shown.stderr
         assert PLANTED not in shown.stdout + shown.stderr
     left = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -71,21 +71,22 @@ def opened(browser: Chrome, table: Path, page: Path) -> None:
 def test_it_opens_ranks_and_sorts(browser: Chrome, many: Path, tmp_path: Path) -> None:
     opened(browser, many, tmp_path / "a.html")
     assert browser.title == "Leaderboard"
-    assert len(texts(browser, "tbody tr.entry")) == 50
+    assert len(texts(browser, "#body tr.entry")) == 50
     assert texts(browser, "#count") == ["1–50 of 123"]
     head = browser.find_element("css selector", "th[data-column=score] button")
     head.click()
     states = browser.execute_script(
-        "return [...document.querySelectorAll('th')].map((node) => node.getAttribute('aria-sort'))"
+        "return [...document.querySelectorAll('#head th')]"
+        ".map((node) => node.getAttribute('aria-sort'))"
     )
     assert states == ["none", "none", "none", "none", "descending", "none", "none"]
-    scores = [float(text) for text in texts(browser, "tbody .value")]
+    scores = [float(text) for text in texts(browser, "#body .value")]
     assert scores == sorted(scores, reverse=True)
     head.send_keys("\n")
     assert browser.execute_script(
         "return document.querySelector('th[data-column=score]').getAttribute('aria-sort')"
     ) == ("ascending")
-    scores = [float(text) for text in texts(browser, "tbody .value")]
+    scores = [float(text) for text in texts(browser, "#body .value")]
     assert scores == sorted(scores)
     quiet(browser)
 
@@ -123,7 +124,7 @@ def test_filters_and_details(browser: Chrome, many: Path, tmp_path: Path) -> Non
     assert texts(browser, "td.model .lead") == [f"org/model-0{n}" for n in (9, 6, 3, 0)]
     choose(browser, "model", "org/model-06")
     choose(browser, "metric", "fluency")
-    assert texts(browser, "tbody .value") == ["1.000"]
+    assert texts(browser, "#body .value") == ["1.000"]
     assert len(texts(browser, ".figure")) == 1
     browser.find_element("css selector", ".entry .open").click()
     shown = dict(zip(texts(browser, ".details dt"), texts(browser, ".details dd"), strict=True))
@@ -131,7 +132,7 @@ def test_filters_and_details(browser: Chrome, many: Path, tmp_path: Path) -> Non
     address = browser.current_url
     browser.get("about:blank")
     browser.get(address)
-    assert texts(browser, "tbody .value") == ["1.000"]
+    assert texts(browser, "#body .value") == ["1.000"]
     browser.find_element("id", "reset").click()
     time.sleep(0.1)
     assert texts(browser, "#count") == ["1–50 of 123"]
@@ -196,7 +197,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(
     browser.execute_script("document.querySelector('.entry .open').click()")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     choose(browser, "order", "Score")
-    scores = [float(text) for text in texts(browser, "tbody .value")]
+    scores = [float(text) for text in texts(browser, "#body .value")]
     assert scores == sorted(scores, reverse=True)
     red = browser.execute_script(
         "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"

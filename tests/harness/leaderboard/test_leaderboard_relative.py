@@ -259,7 +259,7 @@ def test_the_page_shows_the_shares(tmp_path: Path, browser: Chrome) -> None:
     table = compared(three(tmp_path), teacher="org/teacher", base="org/base")
     write_html(table, tmp_path / "a.html")
     browser.get((tmp_path / "a.html").as_uri())
-    assert texts(browser, "th")[5:7] == ["Retained", "Recovered"]
+    assert texts(browser, "#head th")[5:7] == ["Retained", "Recovered"]
     cells = [text.replace("\xa0", " ") for text in texts(browser, "td.share")]
     assert cells[:2] == ["100.0 %", "100.0 %"]
     assert cells[2].startswith("85.7 %") and cells[3].startswith("50.0 %")

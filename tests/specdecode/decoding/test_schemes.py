@@ -298,7 +298,7 @@ def test_noise_of_a_round_is_made_once_for_draft_and_check(monkeypatch):
 
 
 def test_unknown_schemes_are_refused():
-    with pytest.raises(HarnessError, match="scheme=best: give one of gumbel, minhash, leviathan"):
+    with pytest.raises(HarnessError, match="scheme=best: use one of gumbel, minhash, leviathan"):
         scheme_for("best", Noise(0), greedy=False)
 
 

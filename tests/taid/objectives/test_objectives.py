@@ -471,7 +471,7 @@ def test_wrong_settings_are_one_clear_line(
 
 
 def test_an_unknown_compat() -> None:
-    with pytest.raises(HarnessError, match="--compat papers: use one of paper, reference"):
+    with pytest.raises(HarnessError, match=r"--compat papers: did you mean paper\?"):
         build("fkl", {}, total_steps=10, compat="papers")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import AssistantSpec, HarnessError
 from harness.artefacts.writing import check_writable
+from harness.errors import meant
 from harness_astral.generation import questions, web
 from harness_astral.suites import coverage
 from harness_astral.suites.factors import PAPER, Factors
@@ -79,8 +80,8 @@ def check(options: Options) -> str | None:
     if options.seed < 0:
         raise HarnessError(f"--seed is at least 0, not {options.seed}")
     if options.variant not in questions.VARIANTS:
-        known = ", ".join(questions.VARIANTS)
-        raise HarnessError(f"--variant is one of {known}, not {options.variant}")
+        rest = meant(options.variant, questions.VARIANTS)
+        raise HarnessError(f"--variant {options.variant}: {rest}")
     searched = options.variant == questions.WEB
     if not searched and (options.web or options.snippets):
         raise HarnessError(f"--web and --snippets are for --variant {questions.WEB}")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from harness import DataError, HarnessError, read_table
 from harness.artefacts.writing import whole
 from harness.asking.store import Store, key_of
-from harness.errors import one_line
+from harness.errors import meant, one_line
 from harness.secrets import guard_logs, struck
 
 FILE = "snippets.jsonl"
@@ -71,7 +71,7 @@ def provider_for(name: str | None) -> str:
     """
     chosen = name or (TAVILY if os.environ.get(_KEY) else DDGS)
     if chosen not in PROVIDERS:
-        raise HarnessError(f"--web is one of {', '.join(PROVIDERS)}, not {chosen}")
+        raise HarnessError(f"--web {chosen}: {meant(chosen, PROVIDERS)}")
     if chosen == TAVILY and not os.environ.get(_KEY):
         raise HarnessError(f"--web tavily: {_KEY} is not set; set it, or give --web ddgs")
     return chosen

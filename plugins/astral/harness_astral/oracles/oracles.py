@@ -34,6 +34,7 @@ from harness.artefacts.reading import fitting
 from harness.artefacts.writing import whole
 from harness.artefacts.yaml_files import read_yaml
 from harness.asking.marks import widened
+from harness.errors import meant
 from harness_astral.oracles.verdicts import FORMS, Verdict
 
 FOLDER = Path(__file__).with_name("templates")
@@ -116,10 +117,8 @@ def read_template(name: str) -> Template:
     own = FOLDER / f"{name}.yaml"
     path = own if name in known() else Path(name).expanduser()
     if not path.is_file():
-        raise JudgeError(
-            f"judge: there is no oracle {name!r}; there are {', '.join(known())}, or name a YAML "
-            "file of your own"
-        )
+        rest = meant(name, known(), "name a YAML file of your own, or one of")
+        raise JudgeError(f"judge: there is no oracle {name!r}; {rest}")
     given = fitting(OracleFile, read_yaml(path, JudgeError), f"oracle {path}", JudgeError)
     return Template(
         name=name,

@@ -16,21 +16,32 @@ def report(
         list[Path], typer.Argument(help="Results files, or folders to search at any depth.")
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the page and its CSV files; must be free.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the page and its CSV files; must be free."),
+    ],
     suite: Annotated[
         Path | None,
-        typer.Option(help="The suite that was run: coverage and costs are told from it."),
+        typer.Option(
+            metavar="FOLDER", help="The suite that was run: coverage and costs are told from it."
+        ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Results of a run on the same suite that the others are compared with."),
+        typer.Option(
+            metavar="RESULTS",
+            help="Results of a run on the same suite that the others are compared with.",
+        ),
     ] = None,
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Also show prompts, outputs and judges' reasons.")
     ] = False,
     title: Annotated[str, typer.Option(help="The page's heading.")] = "ASTRAL",
 ) -> None:
-    """Report runs of astral_safety, from their samples; texts stay out unless asked for."""
+    """Report runs of astral_safety, from their samples; texts stay out unless asked for.
+
+    Example: harness astral report results/ --suite suite --out report
+    """
     from harness_astral.report.folder import check_free, write_report
     from harness_astral.report.reading import read_runs
     from harness_astral.report.report import report_of

@@ -80,7 +80,7 @@ def plan(sizes: Sequence[int], strength: str, replicates: int) -> Plan:
         return Plan(FULL, tuple(full_product(sizes)), prod(sizes), replicates)
     if not strength.isdecimal() or not 1 <= int(strength) <= len(sizes):
         known = ", ".join((FULL, *(str(t + 1) for t in range(len(sizes)))))
-        raise HarnessError(f"--strength is one of {known}, not {strength}")
+        raise HarnessError(f"--strength {strength}: use one of {known}")
     cells = covering_array(sizes, int(strength))
     return Plan(strength, tuple(cells), lower_bound(sizes, int(strength)), replicates)
 

@@ -25,6 +25,7 @@ from harness.artefacts.checksums import digest
 from harness.artefacts.reading import loads, read_json
 from harness.artefacts.recipes import Words, check, inside, put, take
 from harness.artefacts.writing import appearing, write_text
+from harness.errors import meant
 from harness_axbench.data.concepts import Concept
 from harness_axbench.dictionary.kinds import TEXTS, VECTORS, WEIGHTS
 from harness_axbench.dictionary.manifest import FORMAT, checked
@@ -91,9 +92,8 @@ class Dictionary:
         """
         found: Mapping[str, Any] | None = self.manifest["methods"].get(method)
         if found is None:
-            raise ArtefactError(
-                f"{self.folder}: no method {method!r} in it; it has {', '.join(self.methods)}"
-            )
+            rest = meant(method, self.methods, "it has")
+            raise ArtefactError(f"{self.folder}: no method {method!r} in it; {rest}")
         return found
 
     def place(self, concept_id: int) -> int:

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import ArtefactError, HarnessError
 from harness.engine.parts import Settings
-from harness.errors import shown
+from harness.errors import meant, shown
 from harness_axbench.dictionary.kinds import VECTORS
 from harness_axbench.engine.edits import KEY, MOST, Edit, edit_of, salt_of
 from harness_axbench.steering.plan import Plan, make_plan
@@ -210,9 +210,7 @@ def steered(plan: Plan, xargs: Mapping[str, Any], others: Sequence[str]) -> list
     """
     for key in xargs:
         if key not in (*KEYS, *_VLLM, *others):
-            near = get_close_matches(key, KEYS, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}"
-            raise HarnessError(f"{XARGS} has no {_told(key)}; {meant}")
+            raise HarnessError(f"{XARGS} has no {_told(key)}; {meant(key, KEYS, 'there are')}")
     own = {key: xargs[key] for key in KEYS if key in xargs}
     if not own:
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest
 from harness.artefacts.hub import reason
+from harness.errors import meant
 from harness_axbench.dictionary.folder import Dictionary, kept, write
 from harness_axbench.exchange.formats import (
     AUTO,
@@ -35,7 +36,7 @@ def bring_in(options: Options) -> Dictionary:
     from harness_axbench.exchange.shell import Shell
 
     if options.format not in FORMATS:
-        raise HarnessError(f"--format is one of {', '.join(FORMATS)}")
+        raise HarnessError(f"--format {options.format}: {meant(options.format, FORMATS)}")
     source = located(options)
     form = recognised(source) if options.format == AUTO else options.format
     model = options.model or (published.model_of(source) if form == AXBENCH else None)

@@ -22,11 +22,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness import HarnessError
+from harness.errors import meant
 from harness_axbench.dictionary.kinds import VECTORS
-from harness_axbench.methods.base import EditingMethod, Method
-from harness_axbench.steering.editors import Editor, VectorEditor
 
 if TYPE_CHECKING:
+    from harness_axbench.methods.base import Method
+    from harness_axbench.steering.editors import Editor
     from harness_axbench.steering.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def find(name: str) -> type[Method]:
         HarnessError: There is no such method.
     """
     if name not in _HOMES:
-        raise HarnessError(f"no method {name!r}; there are {', '.join(NAMES)}")
+        raise HarnessError(f"no method {name!r}; {meant(name, NAMES, 'there are')}")
     module, _, attribute = _HOMES[name].partition(":")
     method: type[Method] = getattr(import_module(module), attribute)
     return method
@@ -92,6 +93,9 @@ def editor_for(model: Any, plan: Plan) -> Editor:
     Raises:
         HarnessError: The method cannot steer, or does not fit the model.
     """
+    from harness_axbench.methods.base import EditingMethod
+    from harness_axbench.steering.editors import VectorEditor
+
     if plan.kind == VECTORS:
         return VectorEditor(model, plan)
     kind = find(plan.method)

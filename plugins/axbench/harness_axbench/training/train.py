@@ -16,6 +16,7 @@ from harness import HarnessError
 from harness.artefacts.hub import commit_of
 from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import check_writable
+from harness.errors import meant
 from harness.models.checkpoints import content_of
 from harness_axbench.activations.loading import resolved, width_of
 from harness_axbench.activations.normalising import NONE, NORMALISATIONS
@@ -83,12 +84,13 @@ def _trained(
 
 
 def _checked(options: Options) -> dict[str, type[Method]]:
-    if options.max_act_from not in SOURCES:
-        raise HarnessError(f"--max-act-from is one of {', '.join(SOURCES)}")
-    if options.executor not in EXECUTORS:
-        raise HarnessError(f"--executor is one of {', '.join(EXECUTORS)}")
-    if options.normalise not in NORMALISATIONS:
-        raise HarnessError(f"--normalise is one of {', '.join(NORMALISATIONS)}")
+    for option, value, known in (
+        ("max-act-from", options.max_act_from, SOURCES),
+        ("executor", options.executor, EXECUTORS),
+        ("normalise", options.normalise, NORMALISATIONS),
+    ):
+        if value not in known:
+            raise HarnessError(f"--{option} {value}: {meant(value, known)}")
     for name in ("batch_size", "shard_size", "seeds"):
         if getattr(options, name) < 1:
             raise HarnessError(f"--{name.replace('_', '-')} is at least 1")

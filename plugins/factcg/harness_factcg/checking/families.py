@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.reading import ENCODING, fitting, read_bytes
-from harness.errors import one_line
+from harness.errors import meant, one_line
 from harness_factcg.checking.chunking import CHUNK_SIZE
 from harness_factcg.checking.verdicts import QUESTION, Aggregation
 
@@ -85,7 +85,7 @@ class Family:
         for name, kinds in (("head", Head), ("chunk_unit", Unit), ("aggregation", Aggregation)):
             if getattr(self, name) not in get_args(kinds):
                 said = one_line(getattr(self, name), 80)
-                raise HarnessError(f"{name}={said}: use one of {', '.join(get_args(kinds))}")
+                raise HarnessError(f"{name}={said}: {meant(said, get_args(kinds))}")
         for name in ("chunk_size", "max_length"):
             size = getattr(self, name)
             absent = size is None and name == "chunk_size"
@@ -207,7 +207,7 @@ def find(name: str, head: Head | None = None) -> Family:
         HarnessError: There is no such family.
     """
     if name not in _FAMILIES:
-        raise HarnessError(f"family={one_line(name, 80)}: use one of {', '.join(NAMES)}")
+        raise HarnessError(f"family={one_line(name, 80)}: {meant(name, NAMES)}")
     family = _FAMILIES[name]
     head = head or family.head
     return replace(_VARIANTS.get((name, head), family), head=head)

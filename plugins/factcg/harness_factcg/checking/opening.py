@@ -11,6 +11,7 @@ import torch
 
 from harness import HarnessError
 from harness.asking.store import Store
+from harness.errors import meant
 from harness_factcg.checking import families
 from harness_factcg.checking.checker import Checker
 from harness_factcg.checking.loading import load
@@ -158,6 +159,5 @@ def check_names(given: dict[str, Any]) -> None:
     """
     unknown = [name for name in given if name not in ARGUMENTS]
     if unknown:
-        raise HarnessError(
-            f"hf-fact-checker has no argument {', '.join(unknown)}; it takes {', '.join(ARGUMENTS)}"
-        )
+        rest = meant(unknown[0], ARGUMENTS, "it takes")
+        raise HarnessError(f"hf-fact-checker has no argument {', '.join(unknown)}; {rest}")

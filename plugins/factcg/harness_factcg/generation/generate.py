@@ -41,6 +41,7 @@ from harness.artefacts.making import making
 from harness.artefacts.writing import check_writable
 from harness.asking.desk import Desk, answers_kept
 from harness.asking.store import key_of
+from harness.errors import meant
 from harness.testbed import resolve
 from harness_factcg.generation import folder, questions, sources
 from harness_factcg.generation.folder import Generated
@@ -156,7 +157,7 @@ def kind_of(value: str) -> Kind:
         HarnessError: It is no kind.
     """
     if value not in ("doc", "mhqa"):
-        raise HarnessError(f"--kind is doc or mhqa, not {value}")
+        raise HarnessError(f"--kind {value}: {meant(value, ('doc', 'mhqa'))}")
     return "doc" if value == "doc" else "mhqa"
 
 

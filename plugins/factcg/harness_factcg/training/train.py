@@ -36,7 +36,7 @@ from harness.artefacts.reading import fitting
 from harness.artefacts.trainings import alone, in_charge, settle
 from harness.artefacts.writing import appearing
 from harness.asking.store import key_of
-from harness.errors import shown
+from harness.errors import meant, shown
 from harness.testbed import resolve
 from harness_factcg.checking.verdicts import prompt
 from harness_factcg.training import rows as training_data
@@ -170,7 +170,7 @@ def _check(options: Options) -> None:
             "there is nothing to train on: give --stage1 FILE, --stage2 FILE or both"
         )
     if options.dtype not in DTYPES:
-        raise HarnessError(f"--dtype {options.dtype}: use one of {', '.join(DTYPES)}")
+        raise HarnessError(f"--dtype {options.dtype}: {meant(options.dtype, DTYPES)}")
     for name in ("epochs", "batch_size", "device_batch_size", "evaluations", "chunk_size"):
         if getattr(options, name) < 1:
             raise HarnessError(f"--{name.replace('_', '-')} is at least 1")

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.errors import meant
 from harness.testbed import resolve
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.schemes import NAMES
@@ -78,7 +79,7 @@ class Options:
             raise HarnessError(f"--temperature {self.temperature}: give 0 or more; 0 is greedy")
         unknown = [scheme for scheme in self.schemes if scheme not in NAMES]
         if unknown:
-            raise HarnessError(f"--schemes {unknown[0]}: give some of {', '.join(NAMES)}")
+            raise HarnessError(f"--schemes {unknown[0]}: {meant(unknown[0], NAMES)}")
         if self.prompts not in ("hub", "testbed") and not Path(self.prompts).expanduser().exists():
             raise HarnessError(
                 f"--prompts {self.prompts}: no such file or folder; give hub (Spec-Bench), "

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from harness import HarnessError
+from harness.errors import meant
 from harness_specdecode.couplings.couplings import icws_pick
 from harness_specdecode.couplings.inversion import inverse_is_near, inverse_sample
 from harness_specdecode.couplings.noise import PRIVATE, Noise
@@ -304,7 +305,7 @@ def scheme_for(name: str, noise: Noise, *, greedy: bool) -> Scheme:
         HarnessError: There is none of this name.
     """
     if name not in NAMES:
-        raise HarnessError(f"scheme={name}: give one of {', '.join(NAMES)}")
+        raise HarnessError(f"scheme={name}: {meant(name, NAMES)}")
     if greedy:
         return Match(noise)
     return {GUMBEL: Gumbel, MINHASH: MinHash, LEVIATHAN: Leviathan}[name](noise)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from harness import HarnessError
+from harness.errors import meant
 from harness_specdecode.decoding.arguments import check_gamma
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.rounds import Answer, Request
@@ -53,7 +54,7 @@ class Decoding:
     def __post_init__(self) -> None:
         check_gamma(self.gamma)
         if self.scheme not in NAMES:
-            raise HarnessError(f"scheme={self.scheme}: give one of {', '.join(NAMES)}")
+            raise HarnessError(f"scheme={self.scheme}: {meant(self.scheme, NAMES)}")
         if not _is_count(self.batch_size):
             raise HarnessError(f"batch_size={self.batch_size}: give at least 1")
 

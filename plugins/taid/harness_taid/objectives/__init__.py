@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import HarnessError
+from harness.errors import meant
 from harness_taid.objectives import divergences
 from harness_taid.objectives.adaptive_kl import AdaptiveKL
 from harness_taid.objectives.base import Context, Objective, Terms
@@ -61,9 +62,9 @@ def build(
         HarnessError: There is no such objective or setting, or its value is out of range.
     """
     if name not in _BY_NAME:
-        raise HarnessError(f"--objective {name}: use one of {', '.join(NAMES)}")
+        raise HarnessError(f"--objective {name}: {meant(name, NAMES)}")
     if compat not in COMPATS:
-        raise HarnessError(f"--compat {compat}: use one of {', '.join(COMPATS)}")
+        raise HarnessError(f"--compat {compat}: {meant(compat, COMPATS)}")
     context = Context(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch or total_steps,
@@ -95,7 +96,7 @@ def _check(name: str, key: str, value: Any) -> None:
     objective = _BY_NAME[name]
     known = _settings(objective) | ({"ratio": 1.0} if objective.needs_teacher else {})
     if key not in known:
-        has = f"its settings are {', '.join(known)}" if known else "it has no settings"
+        has = meant(key, known, "its settings are") if known else "it has no settings"
         raise HarnessError(f"objective {name} has no setting {key!r}: {has}")
     wants_switch, is_switch = isinstance(known[key], bool), isinstance(value, bool)
     if wants_switch != is_switch or not isinstance(value, (bool, int, float)):

@@ -16,10 +16,11 @@ def report(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="The HTML file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The HTML file.")],
     results: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="RESULTS",
             help="Results of lm_eval with taid_fidelity: files, or folders to search; may be "
             "given several times.",
             show_default=False,
@@ -27,7 +28,10 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Distillation",
 ) -> None:
-    """Draw distillations: t over steps, losses, validation, and fidelity by objective."""
+    """Draw distillations: t over steps, losses, validation, and fidelity by objective.
+
+    Example: harness taid report student --out distillation.html
+    """
     from harness.artefacts.writing import check_writable
     from harness_taid.report.page import write_report
     from harness_taid.report.reading import read_comparisons, read_students

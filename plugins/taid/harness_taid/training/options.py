@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest, fingerprint
+from harness.errors import meant
 from harness.models.checkpoints import checkpoint_of, content_of, place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
 from harness_taid.data.sources import Source
@@ -140,7 +141,7 @@ def check(options: Options) -> list[Source]:
         ("select", options.select, SELECT),
     ):
         if value not in known:
-            raise HarnessError(f"--{name} {value}: use one of {', '.join(known)}")
+            raise HarnessError(f"--{name} {value}: {meant(value, known)}")
     check_trackers(options.track)
     _check_teacher(options)
     captured = options.teacher_logits is not None
@@ -280,7 +281,7 @@ def check_capture(options: CaptureOptions) -> list[Source]:
     if options.device_batch_size < 1:
         raise HarnessError("--device-batch-size is at least 1")
     if options.loss_on not in LOSS_ON:
-        raise HarnessError(f"--loss-on {options.loss_on}: use one of {', '.join(LOSS_ON)}")
+        raise HarnessError(f"--loss-on {options.loss_on}: {meant(options.loss_on, LOSS_ON)}")
     checkpoint_of(options.teacher)
     names = [options.data, options.dev] if options.dev else [options.data]
     return [Source.of(name, split=options.split) for name in names]
