@@ -19,7 +19,12 @@ PAGES = [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in pa
 REASONS = (
     *("it installs", "it sets up", "it needs a hub", "it needs a server", "it needs a GPU"),
     *("it needs several GPUs", "it needs a Ray cluster", "it starts vLLM", "it takes minutes"),
-    *("it is a pattern", "the plugin's own tests do", "the next page does"),
+    *(
+        "it is a pattern",
+        "it serves until it is stopped",
+        "the plugin's own tests do",
+        "the next page does",
+    ),
 )
 COMMANDS = dict(commands())
 _PUNCTUATION = re.compile(r"[;|&()<>]+|do|done")
