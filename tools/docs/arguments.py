@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-import griffe
-
 from harness.host import arguments, discovery
 from harness.judging.options import JudgeOptions
 from tools.docs import places
@@ -25,6 +23,9 @@ _OPTIONS = (
     "What a run says to tasks: `lm_eval --metadata key=value`, or one JSON object where values "
     "nest. A misspelt key is refused with what was meant."
 )
+_REST = {"hf-fact-checker": "harness_factcg.checking.opening:open_checker"}
+"""Who takes the arguments that a model only passes on."""
+_IGNORED = ("batch_size", "max_batch_size")  # of models that batch by themselves
 _STOCK = ("lm_eval", "builtins", "torch", "abc", "typing")
 
 
@@ -53,13 +54,20 @@ def _class(plugin: discovery.Plugin, name: str, target: str) -> type:
     backend, _, part = name.partition("-")
     if (backend, part) in plugin.parts:
         target = plugin.parts[backend, part].target
-    module, _, attribute = target.partition(":")
-    found: type = getattr(import_module(module), attribute)
+    found: type = _resolved(target)
     return found
 
 
+def _resolved(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 def _model(name: str, kind: type) -> str:
-    rows = [(code(key), default, text) for key, default, text in _arguments(kind)]
+    found = {key: (default, text) for key, default, text in _arguments(kind)}
+    if name in _REST:
+        found |= _rest(_resolved(_REST[name]))
+    rows = [(code(key), *told) for key, told in found.items() if told[1]]
     summary = prose((inspect.getdoc(kind) or "").partition("\n\n")[0])
     parts = [f"## {name}", summary]
     if rows:
@@ -84,8 +92,17 @@ def _arguments(kind: type) -> Iterator[tuple[str, str, str]]:
             yield name, _default(signature[name].default), told.get(name, "")
 
 
+def _rest(function: Any) -> dict[str, tuple[str, str]]:
+    told = _described(function, "parameters")
+    given = inspect.signature(function).parameters
+    rest = {name: (_default(given[name].default), text) for name, text in told.items()}
+    return rest | dict.fromkeys(_IGNORED, ("", ""))
+
+
 def _described(part: Any, section: str) -> dict[str, str]:
     """What a docstring says of each name, by griffe's reading of it."""
+    import griffe
+
     parsed = griffe.Docstring(inspect.getdoc(part) or "").parse("google", warnings=False)
     found = [s for s in parsed if s.kind.value == section]
     return {item.name: prose(item.description) for s in found for item in s.value}

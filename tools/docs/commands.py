@@ -45,9 +45,10 @@ def _part(words: str, command: Any) -> str:
         part
         for part in (
             f"## {words}",
-            _help(command),
+            _text(_undented(command.help)),
             f"```text\n{usage}\n```",
             table(["argument", "default", ""], rows) if rows else "",
+            _example(command.epilog),
         )
         if part
     )
@@ -81,17 +82,16 @@ def _default(parameter: Any) -> str:
     return code(parameter.default)
 
 
-def _help(command: Any) -> str:
-    text = inspect.cleandoc(command.help or "").replace("\b", "")
-    lines = [_line(line) for line in f"{text}\n\n{command.epilog or ''}".strip().splitlines()]
-    return "\n".join(lines)
+def _undented(text: str | None) -> str:
+    return inspect.cleandoc(text or "").replace("\b", "")
 
 
-def _line(line: str) -> str:
-    """A line of help; an example is code."""
-    if found := re.match(r"Examples?: *(.+)$", line.strip()):
+def _example(epilog: str | None) -> str:
+    """What a command's help ends with; an example is code."""
+    text = _undented(epilog)
+    if found := re.match(r"Examples?:\s*(.+)$", text, re.DOTALL):
         return f"```bash\n{found[1]}\n```"
-    return _text(line)
+    return _text(text)
 
 
 def _text(text: str) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|<)([^)#\s]+)")
+_LOADED = re.compile(
+    r"<(?:script|img|iframe|link rel=.stylesheet.)[^>]* (?:src|href)=.?(https?:[^\s>\"']*)"
+)
 _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
@@ -72,6 +75,12 @@ def rewritten(text: str, source: Path, at: str, needed: Callable[[Path, str], No
     parts = [text[start:end] for start, end in pairwise(ends)]
     parts[::2] = [_LINK.sub(lead, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def loaded_from_elsewhere(page: str) -> str:
+    """The first address outside of the site that a page's HTML loads; empty if there is none."""
+    found = _LOADED.search(page)
+    return found[1] if found else ""
 
 
 def _relative(target: str, at: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,6 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from tools.docs import places, reference
-
-_LOADED = re.compile(
-    r"<(?:script|img|iframe|link rel=.stylesheet.)[^>]* (?:src|href)=.?(https?:[^\s>]*)"
-)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -42,6 +37,6 @@ def on_page_markdown(
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Hold that a page loads nothing from elsewhere."""
-    if found := _LOADED.search(output):
-        raise PluginError(f"{page.file.src_uri} loads {found[1]}")
+    if found := places.loaded_from_elsewhere(output):
+        raise PluginError(f"{page.file.src_uri} loads {found}")
     return output

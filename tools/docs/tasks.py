@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ _METRICS = (
     "`<metric>_stderr` its standard error. How each is defined stands on the paper's page; the "
     "functions behind them are below, pure ones on plain values."
 )
+
+_OPTIONS = "{heading_level: 3, show_root_full_path: true, show_bases: false}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,8 +107,15 @@ def metrics_page() -> str:
         parts += [f"## {_title(owner)}", table(["metric", "better", "of"], rows)]
         if owner in places.papers():
             parts.append(f"[How they are defined](../papers/{owner}.md)")
-            parts.append(f"::: harness_{owner}.metrics")
+            parts += [f"::: {module}\n    options: {_OPTIONS}" for module in _modules(owner)]
     return page("Metrics", _METRICS, *parts)
+
+
+def _modules(owner: str) -> list[str]:
+    """Modules of a plugin's metrics."""
+    package = import_module(f"harness_{owner}.metrics")
+    found = pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    return [module.name for module in found]
 
 
 def _own(task: Task, found: list[Task]) -> bool:
