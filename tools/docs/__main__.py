@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 from tools.docs.blocks import blocks, pages, with_outputs
@@ -20,10 +21,8 @@ sys.path.append(str(ROOT / "tests"))  # commands are forked from one process, as
 
 def main(given: list[str]) -> None:
     """Renew outputs in the pages named, else in all that show some."""
-    from shell import Shell
-
     with tempfile.TemporaryDirectory() as folder:
-        shell = Shell(Path(folder))
+        shell = import_module("shell").Shell(Path(folder))
         for page in [Path(name) for name in given] or pages(ROOT):
             text = page.read_text(encoding="utf-8")
             if any(block.shows for block in blocks(text)):
