@@ -61,7 +61,8 @@ docs: setup
 	$(SITE)
 
 test-docs: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) -m docs
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) -m docs \
+	  tests/harness/test_printed_commands.py
 
 bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
