@@ -19,6 +19,7 @@ _ACTIONS = {
     "lm_eval.api.metrics": "join_metrics",
     "lm_eval.config.evaluate_config": "join_config",
     "lm_eval.evaluator_utils": "join_results",
+    "lm_eval.loggers.evaluation_tracker": "join_samples",
     "lm_eval.models": "join_models",
     "lm_eval.tasks.manager": "join_tasks",
 }

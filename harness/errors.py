@@ -5,6 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+_EVEN = 0.04
+"""How much less alike a second name may be to be meant as well."""
+
 
 class HarnessError(Exception):
     """Something the user can put right; shown as one line, without a traceback."""
@@ -41,11 +44,13 @@ def meant(
         there: What stands before all of them, where none is near.
         near: How alike two names must be, from 0 to 1.
     """
-    from difflib import get_close_matches  # slow to import, and this module always is
+    from difflib import SequenceMatcher  # slow to import, and this module always is
 
     names = list(known)
-    if found := get_close_matches(str(given), names, n=1, cutoff=near):
-        return f"did you mean {found[0]}?"
+    alike = {name: SequenceMatcher(None, name, str(given)).ratio() for name in names}
+    best = max(alike.values(), default=0.0)
+    if best >= near:
+        return f"did you mean {' or '.join(n for n in names if alike[n] > best - _EVEN)}?"
     return f"{there} {', '.join(names) or 'none'}"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "generation.json"
 _LONGEST, _DEEPEST = 120, 8  # of a name in a manifest: characters of a part, and parts
+_CONTENT = "_sha256"
 _COSTS = ("questions", "stored", "requests", "rejected", "unanswered")
 
 
@@ -41,12 +43,22 @@ class Words:
         other: What it holds; ``{unlike}`` is in what the recipes differ.
         missing: A file is not there.
         changed: A file is there, and its content is another.
+        flags: What entries of a recipe are called where it is not ``--entry``, the option that
+            decides them; None calls none so.
     """
 
     unknown: str = "has no {name}"
     other: str = "other data (they differ in: {unlike})"
     missing: str = "is missing or was changed; remove the folder and run again"
     changed: str = "is missing or was changed; remove the folder and run again"
+    flags: Mapping[str, str] | None = None
+
+    def called(self, entry: str) -> str:
+        """What a message calls an entry of a recipe."""
+        if self.flags is None or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", entry):
+            return one_line(entry, 80)  # it may be the folder's, and anything
+        option = "--" + entry.removesuffix(_CONTENT).replace("_", "-")
+        return self.flags.get(entry, f"what {option} holds" if entry.endswith(_CONTENT) else option)
 
 
 def check(path: Path, sha256: str, words: Words = Words()) -> None:
@@ -102,7 +114,7 @@ def kept(
         raise ArtefactError(f"{said}; choose another --out") from cause
     unlike = sorted(k for k in {*recipe, *there} if recipe.get(k) != there.get(k))
     if unlike:
-        other = words.other.format(unlike=", ".join(one_line(key, 80) for key in unlike))
+        other = words.other.format(unlike=", ".join(map(words.called, unlike)))
         raise ArtefactError(f"{folder} holds {other}; choose another --out or remove it")
     for file, expected in digests.items():
         check(inside(folder, file, path), expected, words)

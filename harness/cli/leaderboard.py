@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import HarnessError, shown
-from harness.reports.values import printable
+from harness.reports.values import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +108,7 @@ def leaderboard(
     from harness.leaderboard.reading import told
     from harness.leaderboard.relative import paths_of
     from harness.leaderboard.thresholds import missed, thresholds_of
+    from harness.reports.page import check_view
 
     if base is not None and teacher is None:
         raise HarnessError("--base needs --teacher: the gap is between the two")
@@ -141,19 +142,6 @@ def leaderboard(
     _summarise(table, targets)
     if failed:
         raise HarnessError(f"--fail-below: {'; '.join(failed)}")
-
-
-def check_view(folder: Path) -> None:
-    """See that a folder is one of ``harness view``.
-
-    Raises:
-        HarnessError: It has no page.
-    """
-    if not (folder / "index.html").is_file():
-        raise HarnessError(
-            f"--view {folder}: there is no index.html in it; make it with "
-            f"harness view RESULTS --out {folder}"
-        )
 
 
 def _report(skipped: Skipped) -> None:
@@ -194,7 +182,7 @@ def _summarise(table: Table, written: list[Path]) -> None:
         left_out = 0 if any(heads[one] == contest for one in first) else parts
         _print(named[contest], ranked[contest], table.shares, left_out)
     more = len(ranked) - len(first)
-    left = [_counted(more, "more comparison")] if more else []
+    left = [counted(more, "more comparison")] if more else []
     predicted = len({row.run.run_id for row in table.rows if row.predicted})
     told = (
         (predicted, "run", " predicted only"),
@@ -202,15 +190,11 @@ def _summarise(table: Table, written: list[Path]) -> None:
         (len(table.skipped), "file", " skipped"),
         (table.others, "other JSON file", " without results"),
     )
-    counts = [_counted(len(table.runs), "run"), _counted(len(table.rows), "row"), *left]
-    counts += [_counted(count, noun) + what for count, noun, what in told if count]
+    counts = [counted(len(table.runs), "run"), counted(len(table.rows), "row"), *left]
+    counts += [counted(count, noun) + what for count, noun, what in told if count]
     for path in written:
         print(shown(f"wrote {path}"))
     print(", ".join(counts))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _first(heads: Mapping[Contest, Contest | None]) -> set[Contest]:
@@ -238,8 +222,8 @@ def _print(name: str, standing: Sequence[Standing], shares: Sequence[str], parts
     console.print(Text(printable(f"{name} {ARROWS[standing[0].row.higher_is_better]}"), "bold"))
     screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=True)
     screen.add_column("", justify="right", no_wrap=True, width=3)
-    screen.add_column("Model", overflow="fold", ratio=2)
-    screen.add_column("Method", overflow="fold", ratio=3)
+    screen.add_column("Model", overflow="fold", ratio=1)
+    screen.add_column("Method", overflow="fold", ratio=1)
     percentages = [(f"{name.capitalize()} %", 11) for name in shares]
     for column, width in (("Score", 8), *(percentages or [("95 % interval", 15)]), ("n", 7)):
         screen.add_column(column, justify="right", overflow="fold", min_width=width)
@@ -252,7 +236,7 @@ def _print(name: str, standing: Sequence[Standing], shares: Sequence[str], parts
     console.print(screen)
     rest = len(standing) - _ROWS
     notes = [f"{rest:,} more"] if rest > 0 else []
-    notes += [_counted(parts, "part") + " not shown"] if parts else []
+    notes += [counted(parts, "part") + " not shown"] if parts else []
     if notes:
         console.print(Text(f"    {', '.join(notes)}: --csv and --html have all", "dim"))
         console.print()

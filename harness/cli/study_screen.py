@@ -192,6 +192,8 @@ def show_results(plan: Plan, closed: Closed, *, differences: bool = True) -> Non
     names = ", ".join(file.name for file in closed.files[:-1])
     print(shown(f"wrote {names} in {plan.study.out}"))
     print(shown(f"report: {closed.files[-1]}"))
+    if closed.samples is not None:
+        print(shown(f"samples: {closed.samples}"))
 
 
 def _told_first(plan: Plan, differences: Sequence[Difference]) -> list[Difference]:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from harness.errors import DataError
+from harness.errors import DataError, meant
 from harness.secrets import opened
 
 T = TypeVar("T")
@@ -90,5 +90,5 @@ def refuse_misspelt(
     for key in metadata:
         near = get_close_matches(key, known, n=1, cutoff=0.85)
         if key not in known and (near or (prefix is not None and key.startswith(prefix))):
-            meant = ", ".join(near or known)
-            raise DataError(f"--metadata {key}=…: there is no such key; did you mean {meant}?")
+            rest = meant(key, known, "there are", near=0.85)
+            raise DataError(f"--metadata {key}=…: there is no such key; {rest}")

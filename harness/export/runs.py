@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts.reading import read_json
-from harness.comparing.aggregations import plugin_tasks
 from harness.errors import DataError
-from harness.host.lm_eval_seams import load_yaml
 from harness.judging import run_files
 from harness.leaderboard import read_results
 from harness.leaderboard.rows import Row, Run, Skipped, Table, TaskRun
 from harness.reports.values import mapping
 from harness.secrets import without_secrets
+from harness.view.hiding import is_sensitive
 
 NOT_SHOWN = "(not shown)"
 """What stands for a text of a sensitive task."""
-_MARK = "sensitive"
-"""In a task's metadata: its texts are shown only to whom asks for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,17 +137,6 @@ def _evaluated(rows: list[Row], saved: dict[str, Any], *, show_text: bool) -> Ev
         samples=samples if samples.exists() else None,
         hidden=not show_text and is_sensitive(task.task, config),
     )
-
-
-def is_sensitive(task: str, config: Mapping[str, Any]) -> bool:
-    """Whether a task's texts are shown only to whom asks: safety suites, mostly.
-
-    It says so in its metadata, ``sensitive: true``: in the results, or as it is installed here.
-    """
-    if mapping(config.get("metadata")).get(_MARK) is True:
-        return True
-    path = plugin_tasks().get(task)
-    return path is not None and mapping(load_yaml(path).get("metadata")).get(_MARK) is True
 
 
 def counted(count: int, noun: str) -> str:

@@ -6,7 +6,8 @@ its own standard error; ``_process_results``, so that what our statistics leave 
 the results, not NaN; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that a
 name nobody provides, and one that leads nowhere, is explained; ``LM.create_from_arg_…``, so that a
 misspelt argument is told before a model is loaded; and ``EvaluatorConfig._parse_dict_args``, so
-that secrets among the arguments are sealed before anything is printed or saved.
+that secrets among the arguments are sealed before anything is printed or saved; and
+``EvaluationTracker.save_results_samples``, so that samples keep the traces of answers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, PluginError, UnknownNameError
-from harness.host import arguments, checking
+from harness.host import arguments, checking, traces
 from harness.host import discovery as host
 from harness.host import lm_eval_seams as seams
 from harness.host.edge import show_own_errors_in_one_line
@@ -119,6 +120,12 @@ def join_results(module: ModuleType) -> None:
         return result
 
     module._process_results = process_results  # type: ignore[attr-defined]
+
+
+@_carefully
+def join_samples(module: ModuleType) -> None:
+    """Let saved samples keep the traces of answers; after ``loggers.evaluation_tracker``."""
+    traces.keep(module.EvaluationTracker)
 
 
 @_carefully

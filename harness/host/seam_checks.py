@@ -109,6 +109,12 @@ def _run_arguments() -> None:
     _expect("_parse_dict_args()._validate" in configure, "it is not what is called first")
 
 
+def _saved_samples() -> None:
+    kind = import_module("lm_eval.loggers.evaluation_tracker").EvaluationTracker
+    found = [*inspect.signature(inspect.unwrap(kind.save_results_samples)).parameters]
+    _expect(found == ["self", "task_name", "samples"], f"save_results_samples takes {found}")
+
+
 def _standard_errors() -> None:
     metrics, users = import_module("lm_eval.api.metrics"), import_module("lm_eval.evaluator_utils")
     stock = inspect.unwrap(metrics.stderr_for_metric)
@@ -224,6 +230,7 @@ SEAMS = (
     Seam("get_model", _get_model),
     Seam("how a model is made of --model_args", _model_arguments),
     Seam("where a run's arguments are read", _run_arguments),
+    Seam("how samples are saved", _saved_samples),
     Seam("stderr_for_metric", _standard_errors),
     Seam("TaskManager and its index", _task_index),
     Seam("how its own tasks are read", _index_reading),

@@ -268,7 +268,10 @@
     return node;
   };
 
-  const samples = (row) => `${data.view}/index.html#task=${encodeURIComponent(row.contest.task)}&run=${encodeURIComponent(row.run.run_id)}`;
+  const samples = (row) => {
+    const task = row.contest.group ? "" : `task=${encodeURIComponent(row.contest.task)}&`;
+    return `${data.view}#${task}run=${encodeURIComponent(row.run.run_id)}`;
+  };
 
   let found = [];
   const renderTable = () => {

@@ -22,6 +22,7 @@ from harness.reports.page import (
     source_hash,
     template,
 )
+from harness.reports.sample_links import address
 
 _ROOM = "harness.leaderboard"
 
@@ -79,7 +80,7 @@ def write_html(
     Raises:
         HarnessError: the file cannot be written; what was there before is untouched.
     """
-    page = _render(table, title, "" if view is None else folder_from(path, view))
+    page = _render(table, title, "" if view is None else address(folder_from(path, view)))
     with replacing_text(path) as file:
         file.write(page)
 

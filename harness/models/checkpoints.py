@@ -13,7 +13,7 @@ from harness.artefacts.adapters import Adapter, adapter_in
 from harness.artefacts.checksums import fingerprint
 from harness.artefacts.hub import adapter_on_hub, unopened
 from harness.artefacts.layers import check_layers
-from harness.errors import ArtefactError, HarnessError, one_line
+from harness.errors import ArtefactError, HarnessError, meant, one_line
 from harness.testbed import resolve
 
 
@@ -110,6 +110,15 @@ def load_tokenizer(
         raise ValueError(f"its tokenizer's files are damaged ({one_line(cause, 200)})") from cause
 
 
+def _check_dtype(dtype: Any) -> None:
+    import torch
+
+    named = isinstance(dtype, str) and dtype != "auto"
+    if named and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        known = ("auto", "float32", "bfloat16", "float16", "float64")
+        raise HarnessError(f"dtype {dtype}: {meant(dtype, known)}")
+
+
 def open_causal(
     role: str,
     pretrained: str,
@@ -135,6 +144,7 @@ def open_causal(
     """
     from transformers import AutoModelForCausalLM
 
+    _check_dtype(dtype)
     try:
         found = checkpoint_of(pretrained, revision)
     except ArtefactError as cause:

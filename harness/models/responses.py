@@ -7,8 +7,10 @@ also carries a ``trace``: accepted tokens, steering factor, deciding chunk, seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+_WINDOW = 12
 
 
 class Completion(str):
@@ -85,3 +87,28 @@ def traced(answer: Any, **more: Any) -> Any:
     if isinstance(answer, (tuple, list)):
         return Score(float(answer[0]), bool(answer[1]), trace)
     return answer
+
+
+def pieces(ids: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
+    """The text that each token adds; put together they are the text of all.
+
+    A token alone is often decoded without the space before it, so each is read behind some before
+    it. One that ends within a character adds nothing, the one that ends the character adds it.
+
+    Args:
+        ids: Token ids.
+        decode: Token ids → text.
+    """
+    found: list[str] = []
+    start, shown = 0, ""
+    for end in range(1, len(ids) + 1):
+        text = decode(list(ids[start:end]))
+        if text.endswith("\ufffd") and end < len(ids):
+            found.append("")
+            continue
+        found.append(text[len(shown) :])
+        shown = text
+        if end - start >= _WINDOW:
+            start = end - 1
+            shown = decode(list(ids[start:end]))
+    return found

@@ -38,6 +38,15 @@ def printable(text: str) -> str:
     return shown(" ".join(text.split()))
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def number(value: object) -> float | int | None:
     """A finite number, or None for anything else: text such as "N/A", NaN, infinity."""
     if isinstance(value, bool):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness._version import __version__
 from harness.comparing import Comparisons, compare
 from harness.comparing import write_csv as write_comparisons
 from harness.errors import ArtefactError, HarnessError
@@ -17,6 +20,7 @@ from harness.studies.report import Failure, StudyCell, View, costs_of, write_rep
 from harness.studies.report.places import Places
 from harness.studies.running import failure
 from harness.studies.units import Cell
+from harness.view import key_of, write_view
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Closed:
         headlines: The headline rows of each cell by its name; of a tag several.
         compared: Differences from the baseline; None where there is none, or nothing of it is done.
         files: What was written, last the report.
+        samples: The page with the samples; None where none are saved.
         damaged: A line on each finished cell whose files cannot be read; nothing else holds them.
     """
 
@@ -35,6 +40,7 @@ class Closed:
     headlines: Mapping[str, Sequence[Row]]
     compared: Comparisons | None
     files: Sequence[Path]
+    samples: Path | None = None
     damaged: Sequence[str] = ()
 
 
@@ -58,13 +64,37 @@ def close(plan: Plan) -> Closed | None:
     files = [out / name for name in ("leaderboard.csv", "leaderboard_wide.csv", "leaderboard.html")]
     write_csv(table, files[0])
     write_wide(table, files[1])
-    write_html(table, files[2], title=plan.study.name)
+    samples = _samples(plan, table, cells)
+    pages = samples.parent if samples else None
+    write_html(table, files[2], title=plan.study.name, view=pages)
     if compared := _compared(plan, cells):
         files.append(out / "comparisons.csv")
         write_comparisons(compared, files[-1])
     files.append(out / "report.html")
-    write_report(files[-1], _view(plan, table, compared, damaged))
-    return Closed(table, _headlines(table, cells), compared, files, list(damaged.values()))
+    folder = pages.name if pages else ""
+    write_report(files[-1], replace(_view(plan, table, compared, damaged), samples=folder))
+    headlines = _headlines(table, cells)
+    return Closed(table, headlines, compared, files, samples, list(damaged.values()))
+
+
+def _samples(plan: Plan, table: Table, cells: Sequence[Cell]) -> Path | None:
+    """Write the samples of finished cells as pages, unless that was done; None where none is saved.
+
+    Raises:
+        HarnessError: The folder holds something else, or cannot be written.
+    """
+    places = Places(map(_shown, cells))
+    names = {os.path.realpath(run.file): places.cell(run.file).run for run in table.runs}
+    if not any(next(cell.folder.rglob("samples_*.jsonl"), None) for cell in cells):
+        return None
+    made_of = [__version__, plan.study.name]
+    made_of += sorted(f"{run.run_id} {names[os.path.realpath(run.file)]}" for run in table.runs)
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    out = plan.study.out / "view"
+    if key_of(out) != key:
+        folders = [cell.folder for cell in cells]
+        write_view(folders, out, title=plan.study.name, names=names, key=key)
+    return out / "index.html"
 
 
 def _damage(cell: Cell) -> str | None:

@@ -2,12 +2,12 @@
 
 ``lines`` reads files, ``samples`` what a line says, ``hiding`` takes texts out, ``facts`` finds
 what a page filters by, ``drawing`` what traces draw on texts, ``documents`` brings runs together,
-``shards`` and ``folder`` write, ``serving`` serves.
+``shards``, ``writing`` and ``folder`` write, ``serving`` serves.
 """
 
 from __future__ import annotations
 
-from harness.view.folder import Written, write_view
+from harness.view.folder import Written, key_of, write_view
 from harness.view.serving import serve
 
-__all__ = ["Written", "serve", "write_view"]
+__all__ = ["Written", "key_of", "serve", "write_view"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 from harness.view.facts import METHOD_KEYS
 from harness.view.samples import Plain, Sample
 
-_VALUES = 500
+_VALUES, _FEW = 500, 60
+"""Values of a name that can be chosen from: of one of ``_FIRST``, and of another."""
 _LONGEST = 80
-_FACETS = 6
+_FACETS = 12
 _FIRST = ("concept", "category", "subject", "dataset", "group", "style", "persuasion", "split")
 
 
@@ -48,6 +50,7 @@ class Documents:
         self._found: dict[tuple[Any, ...], Document] = {}
         self._values: dict[str, dict[str, int]] = {}
         self._dropped: set[str] = set()
+        self._often: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -73,9 +76,10 @@ class Documents:
                 continue
             words = str(value)
             known = self._values.setdefault(name, {})
-            if len(words) > _LONGEST or len(known) > _VALUES:
+            if len(words) > _LONGEST or len(known) > (_VALUES if name in _FIRST else _FEW):
                 self._dropped.add(name)
                 continue
+            self._often[name] += 1
             yield name, known.setdefault(words, len(known))
 
     def facets(self) -> dict[str, list[str]]:
@@ -83,10 +87,11 @@ class Documents:
         found = {
             name: list(values)
             for name, values in self._values.items()
-            if name not in self._dropped and 1 < len(values) <= max(12, len(self) // 2)
+            if name not in self._dropped and 1 < len(values) <= self._often[name] // 2
         }
         plain = [name for name in found if name.removesuffix("_id") not in found.keys() - {name}]
-        ordered = sorted(plain, key=lambda name: (name not in _FIRST, len(found[name])))
+        first = {name: place for place, name in enumerate(_FIRST)}
+        ordered = sorted(plain, key=lambda name: (first.get(name, len(first)), len(found[name])))
         return {name: found[name] for name in ordered[:_FACETS]}
 
 

@@ -76,7 +76,7 @@ def _of(part: dict[str, Plain], path: str, sample: Sample) -> Iterator[Plain]:
     if isinstance(tokens, list) and tokens and all(isinstance(one, str) for one in tokens):
         lines = {key: one for key, one in part.items() if _are_numbers(one, len(tokens))}
         if lines:
-            yield {"kind": "shades", "title": path, "tokens": tokens, "lines": lines}
+            yield {"kind": "shades", "title": "each token", "tokens": tokens, "lines": lines}
     passage = part.get("deciding_text")
     if isinstance(passage, str) and len(passage) >= _LEAST:
         claim = part.get("text")

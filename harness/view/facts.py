@@ -1,19 +1,19 @@
 """Small facts of a sample that a page filters and sorts by, without its texts.
 
 A sample's score is its value of the task's headline metric; where that is an object, the number in
-it that is named so, else whether a ``margin`` is on the side of a 0/1 ``label``, else the mean of
+it that is named so, else whether a ``margin`` is on the side of a 0/1 ``label``, else the worst of
 the judge's ratings. It is wrong where that is the worst there is: 0 where more is better, 1 where
-less is; of several ratings, any of them.
+less is.
 """
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.reports.values import real
 from harness.view.samples import Sample
 
 METHOD_KEYS = ("factor", "steering_prompt")
@@ -63,7 +63,7 @@ def facts_of(sample: Sample, headline: Headline | None) -> Facts:
     unscored = unscored or (known and sample.metrics[headline.metric] is None)  # type: ignore[union-attr]
     flags = UNSCORED * unscored
     if headline is not None and score is not None and not unscored:
-        flags |= WRONG * _worst(sample, score, headline.up)
+        flags |= WRONG * (score == (1 if headline.up is False else 0))
     return Facts(
         score, flags, zlib.crc32(answer_of(sample).encode()), _number(sample.row, "factor")
     )
@@ -91,26 +91,23 @@ def _score(sample: Sample, headline: Headline) -> float | None:
     if sample.filter != headline.filter or value is None:
         return None
     if isinstance(value, (bool, int, float)):
-        return round(float(value), 6)
+        return _rounded(real(value))
     if isinstance(value, dict):
         if (own := _number(value, headline.metric)) is not None:
-            return round(own, 6)
+            return _rounded(own)
         margin, label = _number(value, "margin"), value.get("label")
         if margin is not None and label in (0, 1):
             return float((margin > 0) == (label == 1))
     given = [one for one in sample.ratings.values() if one is not None]
     if given:
-        return round(math.fsum(given) / len(given), 6)
-    own = _number(value, "score") if isinstance(value, dict) else None
-    return None if own is None else round(own, 6)
+        return max(given) if headline.up is False else min(given)
+    return _rounded(_number(value, "score")) if isinstance(value, dict) else None
 
 
-def _worst(sample: Sample, score: float, up: bool | None) -> bool:
-    given = [one for one in sample.ratings.values() if one is not None]
-    return max(given or [score]) == 1 if up is False else min(given or [score]) == 0
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None  # type: ignore[arg-type]
+    return None if isinstance(value, (bool, str)) else real(value)

@@ -101,4 +101,4 @@ const addressed = () => {
 const meant = (asked) => (document) => document.samples.some((sample) =>
   (!asked.task || tasks[sample[TASK]].name === asked.task)
   && (!asked.doc || String(sample[NUMBER]) === asked.doc)
-  && (!asked.run || runs[sample[RUN]].id === asked.run));
+  && (!asked.run || runs[sample[RUN]].ids.includes(asked.run)));

@@ -2,7 +2,7 @@
 
 Out means not written: what remains of such a sample are numbers, single words (a category, a style,
 a verdict) and the lengths of its texts. A task says that it is such a suite in its YAML, under
-``metadata``: ``texts: hidden``; some of lm-eval's are known by name.
+``metadata``: ``sensitive: true``; some of lm-eval's are known by name.
 """
 
 from __future__ import annotations
@@ -12,19 +12,31 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from harness.comparing.aggregations import plugin_tasks
+from harness.host.lm_eval_seams import load_yaml
+from harness.reports.values import mapping
 from harness.view.samples import Plain, Sample
 
-SUITES = frozenset({"astral_safety", "realtoxicityprompts", "toxigen"})
-"""Tasks whose results, of before they said so themselves, hold texts to be hidden."""
+_SUITES = frozenset({"realtoxicityprompts", "toxigen"})
+"""Such tasks of lm-eval's own."""
+_MARK = "sensitive"
 _WORD = re.compile(r"[\w.:-]{1,60}")
 _TEXTS = frozenset({"prompt", "text", "instruction", "question", "query", "input", "response"})
 
 
-def is_hidden(task: str, config: Mapping[str, Any]) -> bool:
-    """Whether a task's texts stay out."""
-    metadata = config.get("metadata")
-    said = isinstance(metadata, dict) and metadata.get("texts") == "hidden"
-    return said or task in SUITES
+def is_sensitive(task: str, config: Mapping[str, Any]) -> bool:
+    """Whether a task's texts are shown only to whom asks: safety suites, mostly.
+
+    It says so in its metadata, ``sensitive: true``: in the results, or as it is installed here.
+
+    Args:
+        task: The task's name.
+        config: Its configuration in the results.
+    """
+    if task in _SUITES or mapping(config.get("metadata")).get(_MARK) is True:
+        return True
+    path = plugin_tasks().get(task)
+    return path is not None and mapping(load_yaml(path).get("metadata")).get(_MARK) is True
 
 
 def hidden(sample: Sample) -> Sample:

@@ -10,10 +10,10 @@ const rowOf = (found, place) => {
   const seen = new Map();
   for (const sample of found.samples) {
     const { kind } = verdict(sample), known = seen.get(sample[RUN]);
-    if (!known || kind === "wrong" || known === "none") seen.set(sample[RUN], kind);
+    seen.set(sample[RUN], !known || known === "none" || known === kind ? kind : kind === "none" ? known : "mixed");
   }
   for (const kind of [...seen.values()].slice(0, 10)) dots.append(make("i", kind));
-  node.append(make("span", "words", found.snippet || "texts are hidden"), make("span", "under", `${tasks[found.task].name} ${found.number}`), dots);
+  node.append(make("span", "words", found.snippet || (tasks[found.task].hidden && data.left_out.hidden ? "texts are hidden" : "—")), make("span", "under", `${tasks[found.task].name} ${found.number}`), dots);
   node.addEventListener("click", () => choose(found, "", true));
   return node;
 };
@@ -34,8 +34,22 @@ const tell = () => {
   by("count").textContent = parts.join(" · ");
   by("reset").hidden = !filtered();
 };
+// Of the short values those that the chosen task has.
+const fitFacets = () => {
+  const task = by("task").value, unseen = new Set(facetNames.keys());
+  for (const found of documents) {
+    if (!unseen.size) break;
+    if (task !== "" && found.task !== Number(task)) continue;
+    for (const place of unseen) if (found.facets[place] >= 0) unseen.delete(place);
+  }
+  facetNames.forEach((name, place) => {
+    const select = by(`facet-${place}`);
+    select.closest("label").hidden = unseen.has(place) && select.value === "";
+  });
+};
 const refresh = (keep = true) => {
   filter();
+  fitFacets();
   tell();
   if (!keep || !state.chosen || (!state.listed.includes(state.chosen) && !state.asked)) {
     const next = state.listed[0] || null;
@@ -46,6 +60,7 @@ const refresh = (keep = true) => {
 const reveal = (found) => {
   const at = state.listed.indexOf(found);
   if (at < 0) return;
+  rowsBox.style.setProperty("height", `${Math.min(state.listed.length, MOST) * ROW}px`);
   if (at * ROW < list.scrollTop) list.scrollTop = at * ROW;
   else if ((at + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * ROW - list.clientHeight;
 };
@@ -78,6 +93,7 @@ const copyLink = async (button) => {
 // The address asks for a sample, which may not be loaded yet.
 const follow = () => {
   const asked = addressed();
+  if (asked.run && !tasks.some((task) => task.name === asked.task)) delete asked.task;  // a group of tasks
   if (!asked.task && !asked.doc && !asked.run) return;
   state.asked = true;
   const found = documents.find(meant(asked));
@@ -86,7 +102,7 @@ const follow = () => {
     return;
   }
   if (!asked.doc && asked.task) by("task").value = String(tasks.findIndex((task) => task.name === asked.task));
-  if (!asked.doc && asked.run) by("run").value = String(runs.findIndex((run) => run.id === asked.run));
+  if (!asked.doc && asked.run) by("run").value = String(runs.findIndex((run) => run.ids.includes(asked.run)));
   state.number = asked.doc ? Number(asked.doc) : undefined;
   filter();
   tell();

@@ -10,7 +10,7 @@ from harness.artefacts.writing import write_text
 from harness.reports.page import embedded_json, page_style, source, source_hash, template
 
 _ROOM = "harness.view"
-_SCRIPTS = ("store.js", "filters.js", "sample.js", "main.js")
+_SCRIPTS = ("store.js", "filters.js", "marks.js", "sample.js", "main.js")
 
 
 def write_page(path: Path, *, title: str, data: dict[str, Any]) -> None:

@@ -15,7 +15,10 @@ from harness.leaderboard import Table
 from harness.leaderboard.rows import Run
 from harness.reports.values import mapping, printable, text
 from harness.view.facts import Headline
-from harness.view.hiding import is_hidden
+from harness.view.hiding import is_sensitive
+
+_SHORT = 32
+"""Characters of a setting that is part of a name."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class SamplesFile:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run.
+    """A run: one results file, or several of the same model and method on other tasks.
 
     Args:
-        run: As the leaderboard knows it.
+        ids: The ids of its results files, as the leaderboard has them.
         name: What it is called.
         about: The model and what is done to it.
         files: Its samples.
@@ -50,7 +53,7 @@ class ShownRun:
         refused: Why a file of samples is not read.
     """
 
-    run: Run
+    ids: Sequence[str]
     name: str
     about: str
     files: Sequence[SamplesFile]
@@ -69,8 +72,9 @@ def runs_of(table: Table, names: Mapping[str, str]) -> list[ShownRun]:
     Raises:
         HarnessError: There are no samples.
     """
-    called = _names(table.runs, names)
-    found = [_run(run, called[run.run_id], table) for run in table.runs]
+    together = _together(table, names)
+    called = _names([own[0] for own in together], names)
+    found = [_run(own, called[own[0].run_id], table) for own in together]
     if not any(one.files for one in found):
         reasons = [reason for one in found for reason in one.refused]
         raise HarnessError(
@@ -81,32 +85,50 @@ def runs_of(table: Table, names: Mapping[str, str]) -> list[ShownRun]:
     return found
 
 
-def _run(run: Run, name: str, table: Table) -> ShownRun:
-    results = Path(run.file)
-    refused: list[str] = []
+def _together(table: Table, names: Mapping[str, str]) -> list[list[Run]]:
+    """Results files that are one run: alike in all but their tasks, of which none is repeated."""
+    tasks: dict[str, set[str]] = {}
+    for row in table.rows:
+        tasks.setdefault(row.run.run_id, set()).add(row.task.task)
+    found: dict[tuple[str, ...], list[list[Run]]] = {}
+    for run in table.runs:
+        given = names.get(os.path.realpath(run.file))
+        groups = found.setdefault(run.variant if given is None else (given,), [])
+        for own in groups:
+            if not any(tasks[run.run_id] & tasks[other.run_id] for other in own):
+                own.append(run)
+                break
+        else:
+            groups.append([run])
+    together = [own for groups in found.values() for own in groups]
+    return sorted(together, key=lambda own: bool(own[0].method))  # baselines first
+
+
+def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
     files: list[SamplesFile] = []
+    refused: list[str] = []
     missing = 0
-    try:
-        configs = run_files.read_results(results)["configs"]
-    except DataError as cause:
-        return ShownRun(run, name, _about(run), (), refused=[str(cause)])
-    headlines = {
-        row.task.task: Headline(row.metric, row.filter, row.higher_is_better)
-        for row in reversed(table.rows)
-        if row.run.run_id == run.run_id and row.headline
-    }
-    for task, config in configs.items():
+    for run in own:
         try:
-            path = run_files.samples_file(results, task)
-            size = path.stat().st_size
+            configs = run_files.read_results(Path(run.file))["configs"]
         except DataError as cause:
             refused.append(str(cause))
-        except OSError:
-            missing += 1
-        else:
-            hidden = is_hidden(task, mapping(config))
+            continue
+        headlines = {
+            row.task.task: Headline(row.metric, row.filter, row.higher_is_better)
+            for row in reversed(table.rows)
+            if row.run.run_id == run.run_id and row.headline
+        }
+        for task, config in configs.items():
+            path = run_files.samples_file(Path(run.file), task)
+            if not path.is_file():
+                missing += 1
+                continue
+            hidden = is_sensitive(task, mapping(config))
+            size = path.stat().st_size
             files.append(SamplesFile(task, path, headlines.get(task), hidden, size))
-    return ShownRun(run, name, _about(run), files, missing, refused)
+    ids = [run.run_id for run in own]
+    return ShownRun(ids, name, _about(own[0]), files, missing, refused)
 
 
 def _names(runs: Sequence[Run], given: Mapping[str, str]) -> dict[str, str]:
@@ -128,7 +150,7 @@ def _own_args(alike: Sequence[Run]) -> dict[str, str]:
     all_ = {run.run_id: [*_settings(run.method_args), *_settings(run.model_args)] for run in alike}
     often = Counter(one for settings in all_.values() for one in dict.fromkeys(settings))
     return {
-        key: ", ".join(dict.fromkeys(one for one in settings if often[one] < len(alike)))[:80]
+        key: ", ".join([*dict.fromkeys(one for one in settings if often[one] < len(alike))][:2])
         for key, settings in all_.items()
     }
 
@@ -149,7 +171,7 @@ def _settings(encoded: str) -> Iterator[str]:
         values = {}
     for key, value in values.items():
         shown = Path(value).name if isinstance(value, str) and value.startswith("/") else value
-        if not isinstance(shown, (dict, list)):
+        if not isinstance(shown, (dict, list)) and len(str(shown)) <= _SHORT:
             yield f"{text(key)} {text(shown)}"
 
 

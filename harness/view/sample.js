@@ -44,55 +44,13 @@ const pairs = (value) => {
   }
   return list;
 };
+// What is unfolded stays so from document to document.
+const unfolded = new Map();
 const fold = (title, inner, open = false) => {
   const node = make("details", "fold");
-  node.open = open;
+  node.open = unfolded.get(title) ?? open;
+  node.addEventListener("click", () => setTimeout(() => unfolded.set(title, node.open)));
   node.append(make("summary", "", title), inner);
-  return node;
-};
-
-// What traces draw on a text.
-const KINDS_SAID = { accepted: "draft, accepted", rejected: "draft, rejected", written: "written by the model itself", deciding: "what decided" };
-const pieces = (found) => {
-  const text = make("p", "drawn");
-  for (const [words, kind] of found) {
-    if (!kind) { text.append(words); continue; }
-    const node = make("span", `piece ${KINDS_SAID[kind] ? kind : "other"}`, words);
-    node.title = KINDS_SAID[kind] || kind;
-    text.append(node);
-  }
-  const legend = make("ul", "kinds");
-  for (const kind of new Set(found.map((one) => one[1]).filter(Boolean))) {
-    const item = make("li");
-    item.append(make("span", `piece ${KINDS_SAID[kind] ? kind : "other"}`, "abc"), ` ${KINDS_SAID[kind] || kind}`);
-    legend.append(item);
-  }
-  return [text, legend];
-};
-const SHADES = 8;
-const shades = (drawing) => {
-  const names = Object.keys(drawing.lines), text = make("p", "drawn"), choice = make("select", "choice"), note = make("p", "about");
-  choice.setAttribute("aria-label", "Figure that is drawn");
-  for (const name of names) choice.append(new Option(readable(name), name));
-  const nodes = drawing.tokens.map((words) => make("span", "token", words));
-  text.append(...nodes);
-  const paint = () => {
-    const line = drawing.lines[choice.value], known = line.filter((one) => one !== null);
-    const low = Math.min(...known), high = Math.max(...known), range = high - low || 1;
-    nodes.forEach((node, place) => {
-      const value = line[place];
-      node.className = value === null ? "token" : `token s${Math.min(SHADES - 1, Math.floor(((value - low) / range) * SHADES))}`;
-      node.title = `${readable(choice.value)} ${show(value)}`;
-    });
-    note.textContent = `darker: more; ${show(low)} to ${show(high)}, mean ${show(known.reduce((a, b) => a + b, 0) / known.length)}`;
-  };
-  choice.addEventListener("change", paint);
-  paint();
-  return names.length > 1 ? [choice, text, note] : [text, note];
-};
-const drawing = (found) => {
-  const node = make("div", "drawing");
-  node.append(make("h4", "", readable(found.title)), ...(found.kind === "shades" ? shades(found) : pieces(found.pieces)));
   return node;
 };
 
@@ -188,7 +146,7 @@ const answersOf = (texts) => {
 const cardOf = (card, loaded, common) => {
   const [sample] = card.group, run = runs[sample[RUN]], texts = loaded.get(sample);
   const node = make("section", "card"), head = make("header"), score = verdict(card.group.find((one) => one[SCORE] !== null || one[FLAGS]) || sample);
-  node.dataset.run = run.id;
+  node.dataset.run = run.place;
   const title = make("h3", "", run.name);
   title.title = run.about;
   head.append(title, make("span", `verdict ${score.kind}`, score.text));
@@ -267,7 +225,7 @@ const documentOf = (found, cards, loaded) => {
   const wanted = (card) => state.factor === null || !factors.includes(state.factor) || card.factors.includes(state.factor) || card.factors[0] === null;
   grid.append(...cards.filter(wanted).map((card) => {
     const node = cardOf(card, loaded, common);
-    if (state.run && node.dataset.run === state.run && card.group.some((one) => state.number === undefined || one[NUMBER] === state.number || card.factors.length > 1)) node.classList.add("asked");
+    if (state.run && runs[node.dataset.run].ids.includes(state.run) && card.group.some((one) => state.number === undefined || one[NUMBER] === state.number || card.factors.length > 1)) node.classList.add("asked");
     return node;
   }));
   nodes.push(grid);

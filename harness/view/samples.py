@@ -12,12 +12,12 @@ for (NaN) becomes None.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from harness.artefacts.reading import loads
+from harness.reports.values import number, real
 
 LONGEST = 50_000
 """Characters of a text that are kept."""
@@ -54,10 +54,8 @@ class Cutter:
 
     def plain(self, value: object, depth: int = 0) -> Plain:
         """A value as JSON has it."""
-        if value is None or isinstance(value, (bool, int)):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else None
+        if value is None or isinstance(value, (bool, int, float)):
+            return value if value is None or isinstance(value, bool) else number(value)
         if isinstance(value, (list, dict)) and depth >= _DEEPEST:
             self.cut += 1
             return "[…]"
@@ -169,11 +167,7 @@ def _likelihood(answer: object) -> float | None:
     """The log-probability in ``[["-1.5", "False"]]``."""
     while isinstance(answer, list) and answer:
         answer = answer[0]
-    try:
-        value = float(answer)  # type: ignore[arg-type]  # whatever it is
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
+    return real(answer)
 
 
 def _shown(value: object) -> str:
@@ -213,8 +207,7 @@ def _read_judgement(found: Sample, value: dict[str, Any], cutter: Cutter) -> Non
         found.traces.append(cutter.plain(value["trace"]))
     if isinstance(value["ratings"], dict):
         for name, rating in value["ratings"].items():
-            known = isinstance(rating, (int, float)) and math.isfinite(rating)
-            found.ratings[name[:200]] = float(rating) if known else None
+            found.ratings[name[:200]] = None if isinstance(rating, str) else real(rating)
     if isinstance(value["answers"], dict):
         for name, votes in value["answers"].items():
             found.reasons[name[:200]] = [cutter.text(v) for v in _list(votes) if v is not None]

@@ -8,7 +8,7 @@ const make = (tag, className, text) => {
   return node;
 };
 const whole = (value) => value.toLocaleString("en");
-const runs = data.runs.map(([id, name, about], place) => ({ id, name, about, place }));
+const runs = data.runs.map(([ids, name, about], place) => ({ ids, name, about, place }));
 const tasks = data.tasks.map(([name, metric, up, hidden], place) => ({ name, metric, up, hidden, place }));
 const facetNames = Object.keys(data.facets);
 const WRONG = 1, UNSCORED = 2, KEPT = 48;

@@ -75,6 +75,7 @@ def targets(folder: Path) -> list[Target]:
         of("axbench baseline", lambda: _baseline(file), "axbench_steer"),
         of("astral report", lambda: _astral(file), "astral_safety"),
         of("taid report", lambda: _taid(file)),
+        of("view", lambda: _view(file, out), *TASKS[:-1]),
     ]
 
 
@@ -133,6 +134,12 @@ def _taid(file: Path) -> None:
     from harness_taid.report.reading import read_comparisons
 
     render([], read_comparisons([file], []), title="title")
+
+
+def _view(file: Path, out: Path) -> None:
+    from harness.view import write_view
+
+    write_view([file], out / "view", show_text=True)
 
 
 def _value(given: str) -> Any:

@@ -112,6 +112,8 @@ def test_a_hostile_folder_under_every_command(
             (("axbench", "show", out / "f"), 0),
             (("axbench", "report", folder, "--out", out / "axbench"), 0),
             (("astral", "report", out / "f", "--out", out / "astral", "--show-text"), 0),
+            (("view", folder, "--out", out / "view", "--show-text"), 0),
+            (("view", folder / "results_link.json", "--out", out / "view2"), 1),
             (("taid", "report", folder, "--results", folder, "--out", out / "taid.html"), 1),
         ]
         capsys.readouterr()

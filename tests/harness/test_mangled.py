@@ -105,6 +105,7 @@ NAMES = (
     "axbench baseline",
     "astral report",
     "taid report",
+    "view",
 )
 
 
@@ -155,6 +156,7 @@ KNOWN: list[tuple[str, int, tuple[Any, ...], Any]] = [
     ("axbench baseline", FIRST, ("doc",), "x"),
     ("astral report", FIRST, ("filtered_resps", 0), NESTED),
     ("taid report", RESULTS, ("config", "model_args"), NESTED),
+    ("view", FIRST, ("auroc", "score"), 10**400),
 ]
 
 

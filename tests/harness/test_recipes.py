@@ -46,6 +46,11 @@ def test_other_data_are_not_overwritten(tmp_path: Path) -> None:
         recipes.kept(folder, RECIPE | {"seed": 2})
     with pytest.raises(ArtefactError, match=r"they differ in: a b, seed\)"):
         recipes.kept(folder, {"writer": RECIPE["writer"], "a\nb": 1})
+    words = recipes.Words(other="others ({unlike})", flags={"writer": "--judge"})
+    changed = {"seed": 2, "writer": "b", "top_k": 1, "rows_sha256": "c"}
+    said = r"others \(what --rows holds, --seed, --top-k, --judge\)"
+    with pytest.raises(ArtefactError, match=said):
+        recipes.kept(folder, changed, words=words)
     with pytest.raises(ArtefactError, match="data cannot be written"):
         make(folder)
     (folder / "rows.txt").write_text("a\n")

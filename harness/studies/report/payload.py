@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.comparing.difference import Difference
 from harness.leaderboard.rows import Contest, Row
+from harness.reports.sample_links import address
 from harness.reports.values import number, printable
 from harness.studies.report.columns import Column
 from harness.studies.report.matrix import Entry, Matrix, better, sure
@@ -26,6 +27,7 @@ def payload(view: View, matrix: Matrix) -> dict[str, Any]:
     entries = [
         {"run": runs[run], "column": place, "cell": cells[entry.cell.name]}
         | _entry(entry, digits[place], "" if alike else limit_of(entry.row))
+        | _samples(entry.row, view)
         for (run, place), entry in matrix.entries.items()
     ]
     return {
@@ -119,6 +121,14 @@ def _entry(entry: Entry, digits: int, limit: str) -> dict[str, Any]:
     if entry.difference is not None:
         found["difference"] = _difference(entry.difference, digits)
     return found
+
+
+def _samples(row: Row, view: View) -> dict[str, Any]:
+    """Where the samples behind a value can be read."""
+    if not view.samples:
+        return {}
+    task = "" if row.task.group else row.task.task
+    return {"samples": address(view.samples, task=task, run=row.run.run_id)}
 
 
 def limit_of(row: Row) -> str:

@@ -176,6 +176,12 @@
     if (entry) { fact("Seconds", seconds); fact("Tokens", tokens); fact("Judge calls", calls); }
     fact("Cell", cell.name);
     sheet.append(list);
+    if (entry && entry.samples) {
+      const link = make("a", "", "Read the samples"), line = make("p", "samples");
+      link.href = entry.samples;
+      line.append(link);
+      sheet.append(line);
+    }
     if (cell.failure) sheet.append(make("p", "failure", cell.failure[0]), make("p", "about", cell.failure[1]));
     if (cell.command) sheet.append(make("pre", "", cell.command));
     const holder = make("td");

@@ -83,6 +83,7 @@ class View:
         failed: Cells and artefacts that failed.
         missing: Names of those that were not run.
         costs: By name of the cell.
+        samples: The folder of pages with the samples, as seen from the page; empty for none.
     """
 
     title: str
@@ -99,3 +100,4 @@ class View:
     failed: Sequence[Failure] = ()
     missing: Sequence[str] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    samples: str = ""

@@ -9,7 +9,7 @@ import typer
 
 from harness import DataError
 from harness.host.completing import one_of, some_of
-from harness.reports.values import printable
+from harness.reports.values import counted, printable
 
 if TYPE_CHECKING:
     from harness_axbench.dictionary.folder import Dictionary
@@ -479,16 +479,28 @@ def report(
         Path, typer.Option(metavar="FOLDER", help="Folder of report.html and its CSV files.")
     ],
     title: Annotated[str, typer.Option(help="The page's heading.")] = "AxBench",
+    view: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Link runs to their samples in this folder of harness view.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw runs: methods compared, ROC curves, factor curves, concepts; from their samples.
 
     Example: harness axbench report results/ --out report
     """
+    from harness.reports.page import check_view
     from harness_axbench.report import read_runs, write_report
 
+    if view is not None:
+        check_view(view)
     found = read_runs(runs)
     for reason in found.left_out:
         typer.echo(printable(f"left out: {reason}"), err=True)
-    page = write_report(found, out, title=title)
+    page = write_report(found, out, title=title, view=view)
     series = sum(len(section.series) for section in found.sections)
-    typer.echo(f"{page}: {series} methods in {len(found.sections)} sections")
+    told = f"{counted(series, 'method')} in {counted(len(found.sections), 'section')}"
+    typer.echo(f"{page}: {told}")

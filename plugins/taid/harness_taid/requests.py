@@ -18,6 +18,8 @@ COMPARED = "taid_teacher_answer"
 
 FIDELITY = "fidelity"
 """Of the trace: for each of the texts, the figures of each token."""
+PIECES = "fidelity_tokens"
+"""Of the trace: for each of the texts, what each token adds to it."""
 TEACHER_ANSWER = "teacher_answer"
 """Of the trace: the teacher's answer to the same prompt."""
 

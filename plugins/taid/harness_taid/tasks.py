@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import HarnessError, SourcedTask, trace_of
 from harness_taid.metrics import Measured, answer_figures
-from harness_taid.requests import ALONG, FIDELITY, REFERENCE, TEACHER_ANSWER
+from harness_taid.requests import ALONG, FIDELITY, PIECES, REFERENCE, TEACHER_ANSWER
 
 _PAIRED = ("forward_kl", "reverse_kl")
 
@@ -37,7 +37,10 @@ class FidelityTask(SourcedTask):
         if along != REFERENCE and REFERENCE in trace:
             figures |= {f"reference_{name}": trace[REFERENCE][name] for name in _PAIRED}
         found: dict[str, Any] = dict.fromkeys(self.aggregation(), Measured(figures))
-        found[self.config.metadata["headline"]] = figures | {"along": along, "cut": trace["cut"]}
+        told = {"along": along, "cut": trace["cut"]}
+        if words := trace_of(results[0]).get(PIECES, {}).get(along):
+            told["tokens"] = words
+        found[self.config.metadata["headline"]] = figures | told
         return found
 
 

@@ -69,14 +69,14 @@ def test_equal_recipes_make_equal_suites(tmp_path: Path, monkeypatch: pytest.Mon
     assert later.manifest["sha256"] == one.manifest["sha256"] == two.manifest["sha256"]
     assert generate(options(tmp_path / "one")).already_there
     for changes, differs in (
-        ({"seed": 7}, "seed"),
-        ({"replicates": 2}, "replicates"),
-        ({"variant": "rag"}, "variant"),
-        ({"benign": True}, "benign"),
-        ({"verify": WRITER}, "classifier"),
-        ({"seeds": "placeholder"}, "seeds"),
+        ({"seed": 7}, "--seed"),
+        ({"replicates": 2}, "--replicates"),
+        ({"variant": "rag"}, "--variant"),
+        ({"benign": True}, "--benign"),
+        ({"verify": WRITER}, "--verify"),
+        ({"seeds": "placeholder"}, "--seeds"),
     ):
-        with pytest.raises(ArtefactError, match=rf"holds other data \(they differ in: {differs}\)"):
+        with pytest.raises(ArtefactError, match=rf"another suite \(it differs in: {differs}\)"):
             generate(options(tmp_path / "one", **changes))
 
 
@@ -91,12 +91,12 @@ def test_another_seed_draws_other_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"strength": "4"}, "--strength is one of full, 1, 2, 3, not 4"),
+        ({"strength": "4"}, "--strength 4: use one of full, 1, 2, 3"),
         ({"replicates": 0}, "--replicates is at least 1"),
-        ({"variant": "rag_ts"}, "--variant is one of rag, rag_fs, rag_fs_ts, not rag_ts"),
+        ({"variant": "rag_ts"}, "--variant rag_ts: did you mean rag_fs or rag_fs_ts?"),
         ({"variant": "rag_fs_ts"}, "allow it with --web tavily or --web ddgs, or give --snippets"),
         ({"web": "ddgs"}, "--web and --snippets are for --variant rag_fs_ts"),
-        ({"variant": "rag_fs_ts", "web": "bing"}, "--web is one of tavily, ddgs, not bing"),
+        ({"variant": "rag_fs_ts", "web": "bing"}, "--web bing: use one of tavily, ddgs"),
         ({"variant": "rag_fs_ts", "web": "ddgs", "snippets": Path("x")}, "give one of the two"),
         ({"variant": "rag_fs_ts", "snippets": Path("x.jsonl")}, "x.jsonl: no such file"),
         ({"retries": 100}, "--retries is from 0 to 99"),
@@ -184,10 +184,13 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert command("coverage", "--strength", "full") == 0
     assert "420 cells (the bound) × 3 = 1260 inputs" in capsys.readouterr().out
     for wrong, says in (
-        (("generate", *given[:-1], tmp_path / "x", "--variant", "bag"), "--variant is one of"),
+        (
+            ("generate", *given[:-1], tmp_path / "x", "--variant", "bag"),
+            "--variant bag: use one of rag",
+        ),
         (("generate", *given[:-1], tmp_path / "x", "--generator", "{"), "nor valid JSON"),
         (("show", tmp_path), "no suite there"),
-        (("coverage", "--strength", "9"), "--strength is one of"),
+        (("coverage", "--strength", "9"), "--strength 9: use one of full, 1"),
     ):
         assert command(*wrong) == 1
         (line,) = [own for own in capsys.readouterr().err.splitlines() if "error" in own]

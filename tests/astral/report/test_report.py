@@ -355,6 +355,16 @@ def test_the_command(tmp_path: Path) -> None:
     assert "model-a against b: +60.0 points unsafe" in result.output
     assert (out / "comparison.csv").is_file()
     assert CliRunner().invoke(app, call).exit_code != 0
+    call[-1] = str(tmp_path / "linked")
+    absent = CliRunner().invoke(app, [*call, "--view", str(tmp_path / "view")])
+    assert "there is no index.html in it" in str(absent.exception)
+    assert not (tmp_path / "linked").exists()
+    (tmp_path / "view").mkdir()
+    (tmp_path / "view" / "index.html").touch()
+    assert CliRunner().invoke(app, [*call, "--view", str(tmp_path / "view")]).exit_code == 0
+    page = (tmp_path / "linked" / "report.html").read_text(encoding="utf-8")
+    linked = re.findall(r'href="\.\./view/index\.html#task=astral_safety&amp;run=(\w+)"', page)
+    assert len(set(linked)) == 2
     assert not any(secret in result.output for secret in SECRETS.values())
 
 

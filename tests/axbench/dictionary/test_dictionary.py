@@ -101,7 +101,7 @@ def test_the_same_recipe_keeps_what_is_there(steering: Path, make_dictionary: Ma
 
 
 def test_another_recipe_is_refused(steering: Path, make_dictionary: Make, tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="differs in: layer, methods"):
+    with pytest.raises(ArtefactError, match="differs in: --layer, --methods"):
         make_dictionary(steering, layer=0, methods=("diffmean",))
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(HarnessError, match="is no dictionary"):

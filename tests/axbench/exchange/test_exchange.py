@@ -164,7 +164,7 @@ def test_an_equal_one_is_kept_and_another_refused(llama: str, tmp_path: Path) ->
     before = (out / "dictionary.json").stat().st_mtime_ns
     imported(source, out, llama, method="reft_r1")
     assert (out / "dictionary.json").stat().st_mtime_ns == before
-    with pytest.raises(ArtefactError, match="differs in: methods"):
+    with pytest.raises(ArtefactError, match="differs in: --methods"):
         imported(source, out, llama, method="other")
 
 

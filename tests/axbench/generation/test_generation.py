@@ -344,12 +344,12 @@ def test_equal_data_are_kept_and_others_refused(sources: Path, llama: str) -> No
         again = generate(replace(wanted, writer=writer_spec(json.dumps(faster))))
         assert again.already_there, "how a model is run changes no data"
         for changes, differs in (
-            ({"seed": 7}, "seed"),
-            ({"writer": {"temperature": 0.5}}, "writer"),
-            ({"sizes": replace(SMALL, train_per_concept=5)}, "sizes"),
-            ({"steering_instructions": None}, "steering_instructions"),
+            ({"seed": 7}, "--seed"),
+            ({"writer": {"temperature": 0.5}}, "--writer"),
+            ({"sizes": replace(SMALL, train_per_concept=5)}, "the numbers of rows or tokens"),
+            ({"steering_instructions": None}, "--steering-instructions"),
         ):
-            with pytest.raises(ArtefactError, match=rf"holds other data \(.*in: {differs}\)"):
+            with pytest.raises(ArtefactError, match=rf"other concept data \(.*in: {differs}\)"):
                 generate(options(server, sources, llama, **changes))
         assert server.total == before
     (made.folder / "metadata.jsonl").write_text("")

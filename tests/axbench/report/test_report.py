@@ -531,7 +531,21 @@ def test_the_command(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = CliRunner().invoke(app, ["report", str(runs), "--out", str(out)], catch_exceptions=False)
     assert "8 methods in 3 sections" in made.output
-    assert (out / "report.html").is_file()
+    assert "samples</a>" not in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_runs_are_linked_to_their_samples(runs: Path, tmp_path: Path) -> None:
+    call = ["report", str(runs), "--out", str(tmp_path / "out"), "--view", str(tmp_path / "view")]
+    refused = CliRunner().invoke(app, call)
+    assert "there is no index.html in it" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "view").mkdir()
+    (tmp_path / "view" / "index.html").touch()
+    CliRunner().invoke(app, call, catch_exceptions=False)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    found = re.findall(r'href="\.\./view/index\.html#task=(\w+)&amp;run=(\w+)">samples<', page)
+    series = [one for section in read_runs([runs]).sections for one in section.series]
+    assert set(found) == {(one.task, one.run.run_id) for one in series}
 
 
 def test_samples_as_lm_eval_writes_them(llama: str, steering_runs: Path, tmp_path: Path) -> None:

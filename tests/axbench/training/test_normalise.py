@@ -80,7 +80,7 @@ def test_an_equal_one_is_kept_and_another_refused(
     sha256 = dictionary.read(made).sha256
     make_dictionary(made, methods=METHODS, normalise=kind)
     assert dictionary.read(made).sha256 == sha256
-    with pytest.raises(ArtefactError, match=r"another dictionary \(it differs in: normalise\)"):
+    with pytest.raises(ArtefactError, match=r"another dictionary \(it differs in: --normalise\)"):
         make_dictionary(made, methods=METHODS)
 
 

@@ -92,7 +92,7 @@ def test_neither_shards_nor_a_rerun_change_it(
         torch.testing.assert_close(*cosines, rtol=0, atol=1e-4)
         assert second["auroc"] == pytest.approx(first["auroc"], abs=0.1)  # ties, by rounding
     assert make_dictionary(several, **same, seeds=3) == several
-    with pytest.raises(ArtefactError, match="it differs in: seeds"):
+    with pytest.raises(ArtefactError, match="it differs in: --seeds"):
         make_dictionary(several, **same, seeds=2)
 
 

@@ -186,7 +186,7 @@ def test_a_finished_dictionary_is_kept_and_another_refused(
 
     monkeypatch.setattr(ShardTrainer, "train", never)
     assert make_dictionary(tmp_path / "d", methods=("diffmean",)) == made
-    with pytest.raises(ArtefactError, match="it differs in: seed"):
+    with pytest.raises(ArtefactError, match="it differs in: --seed"):
         make_dictionary(tmp_path / "d", methods=("diffmean",), seed=7)
 
 
@@ -225,7 +225,7 @@ def test_options_that_make_no_sense(make_dictionary: Callable[..., Path], tmp_pa
     for changes, message in (
         ({"methods": ()}, "--methods names no method"),
         ({"shard_size": 0}, "--shard-size is at least 1"),
-        ({"executor": "slurm"}, "--executor is one of local, ray"),
+        ({"executor": "slurm"}, "--executor slurm: use one of local, ray"),
         ({"layer": 3}, "layer 3 does not exist: the model has 0 … 2"),
         ({"model": None}, "diffmean needs --model and --layer"),
         ({"settings": {"pca": {"k": 1}}}, "pca is not among --methods"),

@@ -88,13 +88,13 @@ def test_equal_recipes_make_equal_pairs_and_other_items_change_none(tmp_path: Pa
     more = rows_of(tmp_path / "more", items=90)
     assert more[: len(cg2c.read(one.file))] == cg2c.read(one.file)
     for changes, differs in (
-        ({"seed": 7}, "items, seed"),
-        ({"hops": (3,)}, "hops"),
-        ({"per_document": 2}, "per_document"),
-        ({"kind": "mhqa"}, "hops, items, kind, per_document"),
-        ({"hard_filter": "testbed:checker"}, "hard_filter"),
+        ({"seed": 7}, "--items or the rows of --source, --seed"),
+        ({"hops": (3,)}, "--hops"),
+        ({"per_document": 2}, "--per-document"),
+        ({"kind": "mhqa"}, "--hops, --items or the rows of --source, --kind, --per-document"),
+        ({"hard_filter": "testbed:checker"}, "--hard-filter"),
     ):
-        with pytest.raises(ArtefactError, match=rf"holds other data \(they differ in: {differs}\)"):
+        with pytest.raises(ArtefactError, match=rf"other pairs \(they differ in: {differs}\)"):
             generate(options(tmp_path / "one", **changes))
 
 
@@ -192,7 +192,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert command(*given, "--hops", "3", "--per-document", "2") == 0
     assert "(already there)" in capsys.readouterr().out
     for wrong, says in (
-        (("--kind", "docs"), "--kind is doc or mhqa, not docs"),
+        (("--kind", "docs"), "--kind docs: did you mean doc?"),
         (("--hops", "2;3"), "--hops are numbers such as 2,3"),
         (("--writer", "no-such-model"), "no-such-model"),
     ):

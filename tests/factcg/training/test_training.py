@@ -353,7 +353,7 @@ def test_a_finished_training_is_kept_and_another_refused(tmp_path, data):
     made = train.train(chosen)
     again = train.train(replace(chosen, device_batch_size=4))
     assert (made.present, again.present) == (False, True)
-    with pytest.raises(ArtefactError, match=r"holds other data \(they differ in: rate\)"):
+    with pytest.raises(ArtefactError, match=r"holds another checker \(it differs in: --lr\)"):
         train.train(replace(chosen, rate=2e-3))
     (made.folder / "config.json").write_text("{}")
     with pytest.raises(ArtefactError, match=r"config.json is missing or was changed"):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 from forking import Forking
 
-from harness.cli import doctor
+from harness import HarnessError, __version__
+from harness.cli import doctor, plugins
+from harness.host import checking, discovery
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -110,3 +115,57 @@ def test_doctor_notices_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(doctor, "_version", lambda n: None if n == "lm_eval" else known(n))
     finding = doctor._versions()
     assert finding.level == "fail" and "lm_eval" in finding.state
+
+
+@pytest.mark.parametrize("level", ["ok", "note", "fail"])
+def test_doctor_for_machines(
+    level: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(doctor.CHECKS) == ["versions", "lm_eval", "link", "plugins", "gpu", "vllm", "hub"]
+    finding = doctor.Finding("GPU", "none: […]", level, "buy one")
+    monkeypatch.setattr(doctor, "CHECKS", {"gpu": lambda: finding})
+    with pytest.raises(typer.Exit) if level == "fail" else nullcontext() as end:
+        doctor.doctor(json=True)
+    if level == "fail":
+        assert end.value.exit_code == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": level != "fail",
+        "paperharness": __version__,
+        "checks": {"gpu": {"level": level, "state": "none: […]", "advice": "buy one"}},
+    }
+
+
+GROUP = "group: sums\ntask:\n" + "".join(f"  - sums_{k}\n" for k in range(9))
+
+
+@pytest.fixture
+def many_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's plugin with a group, a tag and a task that is in neither."""
+    (tmp_path / "group.yaml").write_text(GROUP)
+    for k in range(12):
+        tag = "tag: odd_ones\n" if k in (9, 10) else ""
+        (tmp_path / f"sums_{k}.yaml").write_text(f"task: sums_{k}\n{tag}")
+    found = discovery.Plugin("counting", "paperharness-counting", "1.0")
+    discovery.PluginRegistrar(found, {}).tasks(tmp_path)
+    monkeypatch.setattr(discovery, "plugins", lambda: (found,))
+    monkeypatch.setattr(checking, "refuse_lm_evals_names", lambda: None)
+    monkeypatch.setattr(checking, "faults", lambda plugin: [])
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.usefixtures("many_tasks")
+def test_long_lists_of_tasks_are_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    plugins.plugins()
+    folded = " ".join(capsys.readouterr().out.split())
+    assert "tasks: odd_ones (and its 2), sums (and its 9), sums_11 " in folded
+    assert "sums_3" not in folded
+    for whole in ({"everything": True}, {"names": ["counting"]}):
+        plugins.plugins(**whole)  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert all(f"sums_{k}" in shown for k in range(12)) and "and its" not in shown
+
+
+@pytest.mark.usefixtures("many_tasks")
+def test_a_plugin_that_there_is_not() -> None:
+    with pytest.raises(HarnessError, match=r"^no plugin is called 'countin'; did you mean coun"):
+        plugins.plugins(["countin"])

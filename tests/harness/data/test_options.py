@@ -42,7 +42,7 @@ def test_values_come_as_the_command_line_gives_them() -> None:
     [
         ({"fruit_count": "x"}, r"^--metadata fruit_count=x: Input should be a valid integer"),
         ({"fruit_cuont": 1}, r"^--metadata fruit_cuont=…: .* did you mean fruit_count\?$"),
-        ({"fruit_colour": 1}, r"did you mean fruit_ripe, fruit_count, fruit_share, steering\?$"),
+        ({"fruit_colour": 1}, r"there are fruit_ripe, fruit_count, fruit_share, steering$"),
         ({"sterring": "x"}, r"did you mean steering\?$"),
         ({"fruit_share": 2}, r"^fruit_share=2 is not a share$"),
     ],

@@ -203,10 +203,11 @@ def test_results_lead_to_their_samples(browser: Chrome, tmp_path: Path) -> None:
     browser.get((tmp_path / "a.html").as_uri())
     link = browser.find_element("css selector", "#matrix-body a.value")
     run = next(row.run.run_id for row in table.rows if row.run.model == "org/alpha")
-    assert link.get_attribute("href") == (
-        (tmp_path / "javascript%3Amy%20view" / "index.html").as_uri().replace("%25", "%")
-        + f"#task=pets&run={run}"
+    assert link.get_attribute("href") == (  # a group has no samples of its own: its run is opened
+        f"{tmp_path.as_uri()}/javascript:my%20view/index.html#run={run}"
     )
+    letters = browser.find_element("css selector", "#matrix-body td:last-child a.value")
+    assert letters.get_attribute("href").endswith(f"#task=letters&run={run}")
     browser.find_element("css selector", ".entry .open").click()
     assert texts(browser, ".details a") == ["Read its samples"]
     quiet(browser)

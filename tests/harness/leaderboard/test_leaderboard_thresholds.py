@@ -135,7 +135,7 @@ def test_samples_are_linked_from_a_page_and_a_folder_of_view(tmp_path: Path) -> 
     (tmp_path / "view").mkdir()
     (tmp_path / "view" / "index.html").write_text("", encoding="utf-8")
     assert run(tmp_path / "r", "--html", out, "--view", tmp_path / "view").exit_code == 0
-    assert '"view":"view"' in out.read_text(encoding="utf-8")
+    assert '"view":"view/index.html"' in out.read_text(encoding="utf-8")
 
 
 def test_the_terminal_shows_groups_first_and_says_what_it_leaves_out(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import copy
 import json
 from pathlib import Path
 
+import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.filters import build_filter_ensemble
 from sqlitedict import SqliteDict
 
 from harness import Completion, Score
-from harness.models.responses import margin, trace_of
+from harness.models.responses import margin, pieces, trace_of
 
 
 def test_they_are_what_lm_eval_expects() -> None:
@@ -48,3 +49,11 @@ def test_a_stock_answer_has_an_empty_trace() -> None:
 
 def test_margin_is_the_log_odds() -> None:
     assert margin(no=(-2.0, False), yes=(-0.5, True)) == 1.5
+
+
+@pytest.mark.parametrize("words", [" a b", "a é b 𝄞 c" * 9])
+def test_pieces_of_tokens_make_up_the_text(words: str) -> None:
+    """Tokens here are bytes, and a decoder drops the space that a text begins with."""
+    ids = list(words.encode())
+    found = pieces(ids, lambda some: bytes(some).decode(errors="replace").removeprefix(" "))
+    assert len(found) == len(ids) and "".join(found) == words.removeprefix(" ")

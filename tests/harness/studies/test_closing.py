@@ -51,3 +51,27 @@ def test_samples_that_are_cut_are_damage(tmp_path: Path) -> None:
     samples.write_text('{"doc_id": 0, "doc": {}, "resps"')
     with pytest.raises(HarnessError, match=r"samples_.*remove .* and run the study again"):
         close(plan)
+
+
+def test_samples_become_pages_once_and_the_report_leads_there(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    for number, cell in enumerate(plan.cells[:2]):
+        file = finish(cell, 0.1 * number)
+        row = {"doc_id": 0, "doc": {"q": "a"}, "resps": [["b"]], "filtered_resps": ["b"]}
+        row |= {"filter": "none", "metrics": ["acc"], "acc": 1.0, "target": "b", "arguments": {}}
+        samples = file.with_name(f"samples_{cell.task}_2026-01-01T00-00-00.0.jsonl")
+        samples.write_text(json.dumps(row) + "\n")
+    closed = close(plan)
+    out = plan.study.out
+    assert closed is not None and closed.samples == out / "view" / "index.html"
+    report = (out / "report.html").read_text()
+    first = str(plan.cells[0].folder)
+    (run,) = {one.run_id for one in closed.table.runs if one.file.startswith(first)}
+    assert f"view/index.html#task={plan.cells[0].task}\\u0026run={run}" in report
+    assert '"view":"view"' in (out / "leaderboard.html").read_text()
+    made = (out / "view").stat().st_ino
+    close(plan)
+    assert (out / "view").stat().st_ino == made, "nothing has changed"
+    finish(plan.cells[2], 0.3)
+    close(plan)
+    assert (out / "view").stat().st_ino != made

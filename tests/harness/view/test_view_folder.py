@@ -93,7 +93,7 @@ def test_options_are_shown_with_their_likelihoods(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "metadata"), [("astral_safety", {}), ("own", {"texts": "hidden"})]
+    ("task", "metadata"), [("astral_safety", {}), ("own", {"sensitive": True})]
 )
 def test_texts_of_safety_suites_are_not_written(
     task: str, metadata: dict[str, str], tmp_path: Path

@@ -117,7 +117,11 @@ def test_texts_are_searched_and_found_words_marked(page: Chrome) -> None:
 def test_the_keyboard(page: Chrome) -> None:
     press(page, "j", "j")
     assert page.execute_script("return location.hash") == "#task=quiz&doc=2"
-    press(page, "k", "G")
+    page.find_element("xpath", "//summary[text()='All fields of the document']").click()
+    time.sleep(0.1)
+    press(page, "k")
+    assert page.find_elements("css selector", ".document > details[open]"), "it stays unfolded"
+    press(page, "G")
     assert texts(page, ".document h2") == ["astral_safety 0"]
     press(page, "g", "/", "j")
     assert page.execute_script("return document.getElementById('text').value") == "j"
@@ -131,7 +135,7 @@ def test_an_address_leads_to_one_sample(view: Path, page: Chrome) -> None:
     rows = page.execute_script(
         "return JSON.parse(document.getElementById('data').textContent).runs"
     )
-    second = next(one[0] for one in rows if "second" in one[1])
+    second = next(one[0][0] for one in rows if "second" in one[1])
     opened(page, view, f"#task=quiz&doc=1&run={second}")
     assert texts(page, ".document h2") == ["quiz 1"]
     assert texts(page, ".card.asked h3") == ["org/<b>second</b>"]

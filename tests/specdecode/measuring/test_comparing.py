@@ -44,7 +44,7 @@ def test_names_and_the_plain_way():
         ({"gamma": 0}, "gamma=0: give at least 1, or drafter=none"),
         ({"gamma": True}, "gamma=True: give at least 1"),
         ({"batch_size": 0}, "batch_size=0: give at least 1"),
-        ({"scheme": "best"}, "scheme=best: give one of gumbel, minhash, leviathan"),
+        ({"scheme": "best"}, "scheme=best: use one of gumbel, minhash, leviathan"),
     ],
 )
 def test_values_out_of_range(options, words):

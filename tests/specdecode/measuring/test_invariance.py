@@ -254,7 +254,7 @@ def test_lists_of_the_metadata():
         ({"invariance_drafters": "own++ngram"}, "give names, as in own"),
         ({"invariance_gamma": 3}, "invariance_gamma=…: there is no such key; did you mean inv"),
         ({"invarience_drafters": 3}, "did you mean invariance_drafters"),
-        ({"invariance_seed": 3}, "did you mean invariance_drafters, invariance_gammas, inv"),
+        ({"invariance_seed": 3}, "no such key; there are invariance_drafters, invariance_ga"),
     ],
 )
 def test_bad_keys_are_refused(metadata, words):

@@ -132,8 +132,12 @@ def test_a_trace_says_how_it_was_decoded(models):
         trace = trace_of(answer)["speculation"]
         assert set(trace) == {
             "accepted", "proposed", "accepted_at", "target_calls", "drafter_calls", "tokens",
-            "seconds", "near_ties",
+            "seconds", "near_ties", "marks",
         }  # fmt: skip
+        kept = [piece for piece, kind in trace["marks"] if kind != "rejected"]
+        assert "".join(kept) == str(answer), "the pieces are the answer"
+        right = sum(kind == "accepted" for _, kind in trace["marks"])
+        assert 0 < right <= trace["accepted"], "a token within a character adds no piece"
         ended = trace["accepted"] + trace["target_calls"] - trace["tokens"]
         assert ended in (0, 1)  # an end among the accepted leaves out the token after it
         assert 0 < trace["accepted"] <= trace["proposed"] <= 5 * trace["target_calls"]
@@ -315,7 +319,7 @@ def test_ends_that_a_models_own_files_set(said, warned, tmp_path, caplog):
     [
         ({"gamma": 0}, "gamma=0: give at least 1, or drafter=none"),
         ({"gamma": 2.5}, "gamma=2.5: give at least 1"),
-        ({"scheme": "best"}, "scheme=best: give one of gumbel, minhash, leviathan"),
+        ({"scheme": "best"}, "scheme=best: use one of gumbel, minhash, leviathan"),
         ({"exact": True, "dtype": "bfloat16"}, "exact=true needs dtype=float32 or float64"),
         ({"drafter": "early:x"}, "drafter=early:x: give a number of layers"),
         ({"drafter": "early:4"}, "early:4: give 1 to 3 layers of 4"),

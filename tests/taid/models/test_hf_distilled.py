@@ -429,7 +429,7 @@ def test_rows_are_first_exchanges(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"along": "self"}, "along=self: give one of reference, student, teacher"),
+        ({"along": "self"}, "along=self: use one of reference, student, teacher"),
         ({"rows": 0}, "rows=0: give a whole number of at least 1"),
         ({"sample_seed": "x"}, "sample_seed=x: give a whole number"),
         ({"taid_dta": "hub"}, "did you mean taid_data"),

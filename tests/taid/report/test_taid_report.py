@@ -151,6 +151,19 @@ def test_the_command(room):
     assert (room / "a" / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_runs_are_linked_to_their_samples(room):
+    (room / "view").mkdir()
+    given = (room / "students", "--results", room / "r", "--view", room / "view")
+    absent = run(*given, "--out", room / "a.html")
+    assert "there is no index.html in it" in str(absent.exception)
+    assert not (room / "a.html").exists()
+    (room / "view" / "index.html").touch()
+    assert run(*given, "--out", room / "a.html").exit_code == 0
+    page = (room / "a.html").read_text(encoding="utf-8")
+    linked = re.findall(r'href="view/index\.html#task=(\w+)&amp;run=(\w+)">([^<]+)<', page)
+    assert {task for task, _, _ in linked} == {"taid_fidelity"} and len(linked) > 1
+
+
 def test_what_cannot_be_drawn_is_one_line(room, tmp_path):
     def refused(kind: type[Exception], words: str, *args: object) -> None:
         done = run(*args, "--out", tmp_path / "x.html")

@@ -277,7 +277,7 @@ def test_a_finished_distillation_is_kept_and_another_refused(base):
     made = distill.distill(replace(base, epochs=1))
     assert distill.distill(replace(base, epochs=1, device_batch_size=3)).present
     assert "fkl, " in distill.summary(made)
-    with pytest.raises(ArtefactError, match=r"differ in: rate"):
+    with pytest.raises(ArtefactError, match=r"another student \(it differs in: --lr\)"):
         distill.distill(replace(base, epochs=1, rate=2e-3))
 
 
@@ -375,7 +375,7 @@ def test_options_are_checked_without_torch(tmp_path):
         "except Exception as e: print(e, 'torch' in sys.modules, 'transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("data none.jsonl: no such file")
+    assert done.stdout.startswith("--data none.jsonl: no such file")
     assert done.stdout.strip().endswith("False False")
 
 

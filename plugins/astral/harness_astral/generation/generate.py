@@ -51,6 +51,14 @@ from harness_astral.suites.factors import Factors, read_factors
 from harness_astral.suites.suite import MANIFEST, Input, read_suite, write_suite
 
 LABELS = "labels.jsonl"
+_WORDS = recipes.Words(
+    other="another suite (it differs in: {unlike})",
+    flags={
+        "classifier": "--verify",
+        "web": "--web, --snippets, --found, --shown",
+        "wording": "the questions' wording",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def generate(options: Options, say: Callable[[str], None] = lambda text: None) -
     recipe = _recipe(options, factors, seeds, desk, classifier)
     recipe["web"] = _web_recipe(options, provider, given)
     file = _run_file(options, recipe)
-    if recipes.kept(options.out, recipe, name=MANIFEST) is not None:
+    if recipes.kept(options.out, recipe, name=MANIFEST, words=_WORDS) is not None:
         file.unlink(missing_ok=True)  # a kill may have left it
         inputs, manifest = read_suite(options.out)
         return Made(options.out, inputs, manifest, already_there=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import HarnessError
 from harness.artefacts.writing import appearing, check_writable, write_text
 from harness.reports.files import Cell, write_cells
+from harness.reports.page import folder_from
 from harness_astral.report.reading import Answer, Run
 from harness_astral.report.report import Report
 from harness_astral.report.tables import Rate, all_cells
@@ -27,13 +28,16 @@ def check_free(folder: Path) -> None:
     check_writable(folder)
 
 
-def write_report(report: Report, folder: Path, *, title: str = "ASTRAL") -> Path:
+def write_report(
+    report: Report, folder: Path, *, title: str = "ASTRAL", view: Path | None = None
+) -> Path:
     """Write the folder.
 
     Args:
         report: What to show.
         folder: Where; nothing may be there.
         title: The page's heading.
+        view: The folder that ``harness view`` wrote of the same runs, to link samples there.
 
     Returns:
         The page.
@@ -44,12 +48,13 @@ def write_report(report: Report, folder: Path, *, title: str = "ASTRAL") -> Path
     from harness_astral.report.page import render
 
     check_free(folder)
+    place = "" if view is None else folder_from(folder / PAGE, view)
     with appearing(folder) as draft:
         write_cells(draft / ROWS, *_rows(report))
         write_cells(draft / CELLS, *_cells(report))
         if report.comparisons:
             write_cells(draft / COMPARISON, *_comparison(report))
-        write_text(draft / PAGE, render(report, title))
+        write_text(draft / PAGE, render(report, title, place))
     return folder / PAGE
 
 

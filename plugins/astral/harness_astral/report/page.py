@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isnan
 from typing import Any
 
-from harness.reports.page import embedded_json, report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import mapping, text
 from harness_astral.report.facts import calibrations, costs, coverages, judgings
 from harness_astral.report.pictures import MOST, by_level
@@ -104,18 +103,20 @@ def told(cell: Cell) -> str:
     return f"{cell.name}: {shown if rate.n else 'none decided'}; of {cell.tally.n}: {counts}"
 
 
-def render(report: Report, title: str) -> str:
+def render(report: Report, title: str, view: str = "") -> str:
     """The page.
 
     Args:
         report: What to show.
         title: Its heading.
+        view: The folder of ``harness view`` as seen from the page; empty for none.
     """
-    style, script = report_style(_ROOM), source(_ROOM, "report.js")
     runs = report.runs
     levels = {factor: _by_rate(runs[0], factor, report.levels[factor]) for factor in FACTORS}
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=text(title),
+        view=view,
         report=report,
         runs=runs,
         tallies=[(run, tally(run.probes), refused(run.twins)) for run in runs],
@@ -140,12 +141,7 @@ def render(report: Report, title: str) -> str:
         heat=heat,
         told=told,
         spaced=spaced,
-        style=style,
-        style_hash=source_hash(style),
-        script=script,
-        script_hash=source_hash(script),
-        data=embedded_json(payload(report)),
-        made=datetime.now(UTC),
+        data=payload(report),
     )
 
 

@@ -43,6 +43,13 @@ _WORDS = Words(
     missing="is missing; remove its folder and train again",
     changed="is damaged or was replaced (its SHA-256 is not the one in the manifest); remove its "
     "folder and train again",
+    flags={
+        "numerics": "this version's numerics",
+        "settings": "--set",
+        "imported": "--format",
+        "files": "the files of --from",
+        "concepts": "the concepts of --from",
+    },
 )
 
 

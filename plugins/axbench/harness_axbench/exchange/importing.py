@@ -63,7 +63,7 @@ def located(options: Options) -> Path:
     if path.exists():
         return path
     if options.source.count("/") != 1 or options.source.startswith((".", "/", "~")):
-        raise ArtefactError(f"{options.source}: no such file or folder")
+        raise ArtefactError(f"--from {options.source}: no such file or folder")
     from huggingface_hub import snapshot_download
 
     place = "" if options.layer is None else f"l{options.layer}/"

@@ -32,6 +32,14 @@ FORMAT = "axbench-data/1"
 TRAIN, EVAL = "train_data", "latent_eval_data"
 _SHOWN = 20
 _LIBRARIES = ("lm_eval", "transformers", "pyarrow")
+_WORDS = recipes.Words(
+    other="other concept data (they differ in: {unlike})",
+    flags={
+        "sizes": "the numbers of rows or tokens",
+        "training_negatives": "--target, --negatives-from",
+        "wording": "the questions' wording",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
     Raises:
         ArtefactError: Something else is there; the message says in what it differs.
     """
-    manifest = recipes.kept(folder, recipe)
+    manifest = recipes.kept(folder, recipe, words=_WORDS)
     if manifest is None:
         return None
     fitting(_Manifest, manifest, folder / MANIFEST, ArtefactError)

@@ -7,14 +7,13 @@ run: nothing is loaded, no style but the page's own holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import HarnessError
 from harness.artefacts.reading import loads
 from harness.artefacts.writing import replacing_text
 from harness.reports.files import write_cells
-from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.page import folder_from, report_page
 from harness.reports.values import mapping, printable, text
 from harness_axbench.report.curves import Standing, standings
 from harness_axbench.report.pictures import Picture, headline_of, pictures
@@ -37,13 +36,16 @@ class _Shown:
     pictures: list[Picture]
 
 
-def write_report(runs: Runs, folder: Path, *, title: str = "AxBench") -> Path:
+def write_report(
+    runs: Runs, folder: Path, *, title: str = "AxBench", view: Path | None = None
+) -> Path:
     """Write the page and the pictures' data.
 
     Args:
         runs: What ``read_runs`` returned.
         folder: Where; each file appears only when complete.
         title: The page's heading.
+        view: The folder that ``harness view`` wrote of the same runs, to link samples there.
 
     Returns:
         The page.
@@ -68,7 +70,8 @@ def write_report(runs: Runs, folder: Path, *, title: str = "AxBench") -> Path:
     for part in shown:
         for picture in part.pictures:
             write_cells(folder / f"{picture.name}.csv", picture.header, picture.rows)
-    page = _render(shown, left_out, title)
+    place = "" if view is None else folder_from(folder / PAGE, view)
+    page = _render(shown, left_out, title, place)
     with replacing_text(folder / PAGE) as file:
         file.write(page)
     return folder / PAGE
@@ -96,17 +99,15 @@ def _judge(judge: str) -> str:
     return printable(named or judge)
 
 
-def _render(shown: list[_Shown], left_out: list[str], title: str) -> str:
-    style = report_style(_ROOM)
+def _render(shown: list[_Shown], left_out: list[str], title: str, view: str) -> str:
     series = [one for part in shown for one in part.section.series]
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=title,
-        style=style,
-        style_hash=source_hash(style),
+        view=view,
         shown=shown,
         left_out=left_out,
         n_runs=len({one.run.run_id for one in series}),
         models=sorted({one.run.model for one in series}),
         versions=sorted({one.run.lm_eval_version for one in series} - {""}),
-        made=datetime.now(UTC),
     )

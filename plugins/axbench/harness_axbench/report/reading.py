@@ -218,7 +218,7 @@ def _item(row: Row, number: int, path: Path, task: str) -> Item:
 def _label(run: Run, task: str, facts: Mapping[str, Any]) -> str:
     if not run.method:
         return _STOCK[task]
-    name = METHODS.get(run.method, run.method)
+    name = METHODS.get(run.method, run.label if "(" in run.method else run.method)
     more = [text(facts.get(key)) for key, usual in (("intervention", "add"), ("positions", "all"))
             if facts.get(key) not in (None, usual)]  # fmt: skip
     if TASKS[task] == DETECTION or not more:

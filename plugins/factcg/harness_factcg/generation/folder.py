@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 FORMAT = "cg2c/1"
 FILE = "cg2c.jsonl"
+_WORDS = recipes.Words(
+    other="other pairs (they differ in: {unlike})",
+    flags={"items": "--items or the rows of --source", "wording": "the questions' wording"},
+)
 _LIBRARIES = ("lm_eval", "networkx", "pydantic")
 
 
@@ -50,7 +54,7 @@ def kept(folder: Path, recipe: Mapping[str, Any]) -> Generated | None:
     Raises:
         ArtefactError: Something else is there.
     """
-    manifest = recipes.kept(folder, recipe)
+    manifest = recipes.kept(folder, recipe, words=_WORDS)
     if manifest is None:
         return None
     fitting(_Facts, manifest, folder / recipes.MANIFEST, ArtefactError)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from harness.reports.page import embedded_json, report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import text
 from harness_factcg.assessing.assessment import Assessment, Part
 from harness_factcg.report.pictures import reliability, spread
@@ -36,21 +35,16 @@ def render(found: Sequence[Assessment], about: About, title: str) -> str:
         about: How they were assessed.
         title: The page's heading.
     """
-    style, script = report_style(_ROOM), source(_ROOM, "report.js")
     labelled = [one for one in found if one.claim.label is not None]
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=text(title),
         about=about,
         summary=summarise(found, about.threshold),
         spread=spread(found, about.threshold),
         reliability=reliability(items_of(labelled)) if labelled else "",
         shortened=_too_long(found),
-        style=style,
-        style_hash=source_hash(style),
-        script=script,
-        script_hash=source_hash(script),
-        data=embedded_json(payload(found)),
-        made=datetime.now(UTC),
+        data=payload(found),
     )
 
 

@@ -52,11 +52,12 @@ class Source:
     withheld: int | None = None
 
     @classmethod
-    def of(cls, path: Path, *, skip_withheld: bool = False) -> Source:
+    def of(cls, path: Path, *, option: str, skip_withheld: bool = False) -> Source:
         """A file to be read.
 
         Args:
             path: The file.
+            option: What it was given by, for messages.
             skip_withheld: Whether released rows without their document are left out.
 
         Raises:
@@ -64,7 +65,7 @@ class Source:
         """
         place = path.expanduser()
         if not place.is_file():
-            raise DataError(f"{path}: no such file; {', '.join(FORMATS)} are read")
+            raise DataError(f"{option} {path}: no such file; {', '.join(FORMATS)} are read")
         lacking = sum(map(cg2c.withheld, read_table(place))) if skip_withheld else None
         return cls(place, digest(place), lacking)
 

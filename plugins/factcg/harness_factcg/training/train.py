@@ -51,6 +51,10 @@ METRICS = "metrics.jsonl"
 FORM = "harness-factcg-checker-1"
 DTYPES = ("float32", "bfloat16")
 _LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
+_WORDS = recipes.Words(
+    other="another checker (it differs in: {unlike})",
+    flags={"rate": "--lr", "data": "--stage1, --stage2"},
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,14 @@ def train(options: Options) -> Made:
     out = options.out.expanduser().absolute()
     _check(options)
     files = {
-        name: [Source.of(path, skip_withheld=options.skip_withheld) for path in paths]
+        name: [_source(options, path, f"--{name}") for path in paths]
         for name, paths in (("stage1", options.stage1), ("stage2", options.stage2))
         if paths
     }
-    dev_files = [Source.of(path, skip_withheld=options.skip_withheld) for path in options.dev]
+    dev_files = [_source(options, path, "--dev") for path in options.dev]
     recipe = _recipe(options, files, dev_files)
     work = out.with_name(f".{out.name}.training-{key_of(**recipe)[:12]}")
-    present = recipes.kept(out, recipe, name=MANIFEST)
+    present = recipes.kept(out, recipe, name=MANIFEST, words=_WORDS)
     if present is not None:
         shutil.rmtree(work, ignore_errors=True)  # a kill may have left it
         return Made(out, present, True, in_charge())
@@ -100,7 +104,7 @@ def train(options: Options) -> Made:
             _write(out, work, recipe, rows, done)
             shutil.rmtree(work)
         settle()
-    manifest = recipes.kept(out, recipe, name=MANIFEST)
+    manifest = recipes.kept(out, recipe, name=MANIFEST, words=_WORDS)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
 
@@ -181,6 +185,10 @@ def _check(options: Options) -> None:
             raise HarnessError(f"--{name.replace('_', '-')} lies between 0 and 1")
     if options.model.startswith(scratch.PREFIX):
         scratch.shape_of(options.model)
+
+
+def _source(options: Options, path: Path, option: str) -> Source:
+    return Source.of(path, skip_withheld=options.skip_withheld, option=option)
 
 
 def _recipe(

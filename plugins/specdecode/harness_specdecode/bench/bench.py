@@ -19,7 +19,7 @@ from harness import HarnessError, compose
 from harness.artefacts.making import making
 from harness.artefacts.recipes import kept
 from harness.asking.store import Store, key_of
-from harness_specdecode.bench.options import Options
+from harness_specdecode.bench.options import WORDS, Options
 from harness_specdecode.data.prompts import coupling_prompts
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.rounds import Request
@@ -47,7 +47,7 @@ def run(options: Options) -> Result:
     recipe = options.recipe(prompts)
     place = options.out.absolute()
     store = Store(place.with_name(f".{place.name}.units.jsonl"))
-    manifest = kept(options.out, recipe, name=MANIFEST)
+    manifest = kept(options.out, recipe, name=MANIFEST, words=WORDS)
     if manifest is not None:
         store.path.unlink(missing_ok=True)  # a kill may have left it
         lines = [Line(**line) for line in manifest["lines"]]

@@ -10,11 +10,14 @@ from typing import Any
 
 from harness import HarnessError
 from harness.artefacts.checksums import fingerprint
+from harness.artefacts.recipes import Words
 from harness.errors import meant
 from harness.testbed import resolve
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.schemes import NAMES
 from harness_specdecode.measuring.comparing import Decoding
+
+WORDS = Words(other="another bench (it differs in: {unlike})", flags={})
 
 
 @dataclass(frozen=True, kw_only=True)

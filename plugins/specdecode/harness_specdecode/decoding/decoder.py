@@ -269,6 +269,8 @@ class Decoder:
             answer.drafter_calls += drafter_calls
             answer.proposed += proposed + (len(draft.beside[row]) if draft.beside else 0)
             taken = row in verdict.taken
+            unread = draft.tokens[row, accepted - taken : proposed]
+            answer.rounds.append((len(answer.tokens), accepted, unread))
             wrong = taken or accepted < proposed
             answer.beside += taken
             answer.wrong += wrong

@@ -47,6 +47,8 @@ class Answer:
         drafter_calls: Forward passes of the drafter, likewise.
         near_tie_at: Places in ``tokens`` whose choice was within rounding.
         seconds: From entering the batch to leaving it.
+        rounds: Of each round how many tokens were written before it, how many of its draft were
+            accepted, and the ids of what was drafted after those.
     """
 
     request: Request
@@ -58,6 +60,7 @@ class Answer:
     drafter_calls: int = 0
     near_tie_at: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    rounds: list[tuple[int, int, Tensor]] = field(default_factory=list)
     text: list[int] = field(default_factory=list)  # prompt and answer
     wrong: int = 0  # drafts in which a token was
     beside: int = 0  # accepted tokens that stood beside a draft

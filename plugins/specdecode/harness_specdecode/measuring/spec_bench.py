@@ -36,7 +36,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from harness import Completion, HarnessError, Prompt
+from harness import Completion, HarnessError, Prompt, trace_of
 from harness_specdecode.decoding.drafter_sources import NONE
 from harness_specdecode.decoding.rounds import Request
 from harness_specdecode.decoding.settings import Settings
@@ -108,9 +108,11 @@ def _hold(model: Any, talks: Sequence[_Talk], clock: _Clock) -> None:
         own, plain = clock.both(requests, settings)
         figures = [_figures(run) for run in (own, plain)]
         for k, talk in enumerate(asked):
+            answer = model.completion(own.answers[k], settings)
             talk.turns.append(
                 {
-                    "answer": str(model.completion(own.answers[k], settings)),
+                    "answer": str(answer),
+                    "marks": trace_of(answer)["speculation"].get("marks", []),
                     "identical": own.answers[k].tokens == plain.answers[k].tokens,
                     "speculative": figures[0][k],
                     "plain": figures[1][k],

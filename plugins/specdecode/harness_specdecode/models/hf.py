@@ -42,6 +42,7 @@ from harness_specdecode.decoding.settings import Settings, ended, settings_of, s
 from harness_specdecode.decoding.slots import SlotModel, supported
 from harness_specdecode.measuring import coupling, invariance, spec_bench
 from harness_specdecode.measuring.comparing import Decoding, alike
+from harness_specdecode.models.marks import marks_of
 from harness_specdecode.requests import DRAFTERS, DRAWS, TURNS
 
 _AUTO_BATCH = 8
@@ -294,7 +295,10 @@ class SpeculativeMixin(HFWrapper):
         }  # fmt: skip
         trace |= {"tokens": len(answer.tokens), "seconds": answer.seconds}
         self._totals.update({"answers": 1} | {k: v for k, v in trace.items() if isinstance(v, int)})
-        return Completion(self.text(answer, settings), {"speculation": trace})
+        text = self.text(answer, settings)
+        if marks := marks_of(answer, text, self.tok_decode):
+            trace["marks"] = marks
+        return Completion(text, {"speculation": trace})
 
     def text(self, answer: Answer, settings: Settings) -> str:
         """An answer's text, cut as ``hf`` cuts it."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.page import report_page
 from harness.reports.values import text
 from harness_specdecode.report.pictures import agreement, colours, speed_ups, tokens
 from harness_specdecode.report.table import Line, Result
@@ -35,13 +34,14 @@ def render(recipe: Mapping[str, Any], result: Result) -> str:
         recipe: What the bench follows from.
         result: What it found.
     """
-    style, lines = report_style(_ROOM), result.lines
+    lines = result.lines
     colour = colours(lines)
     drawn = [speed_ups(lines, colour), tokens(lines, colour)]
     if result.along:
         draws = 0 if recipe["temperature"] == 0 else recipe["draws"]
         drawn.append(agreement(result.along, draws, colour))
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title="Speculative decoding",
         recipe=recipe,
         target=text(recipe["target"]),
@@ -55,9 +55,6 @@ def render(recipe: Mapping[str, Any], result: Result) -> str:
         prices=prices(result.facts["prices"]),
         shapes=result.facts["prices"],
         figure=figure,
-        style=style,
-        style_hash=source_hash(style),
-        made=datetime.now(UTC),
     )
 
 

@@ -34,15 +34,19 @@ class Source:
         files: The tables of ``train`` and perhaps ``dev``; none for the hub and the testbed.
         split: The split on the hub; by default the first of ``TRAIN_NAMES`` that is there.
         revision: The revision on the hub.
+        option: What the user gave it by, for messages.
     """
 
     name: str
     files: Mapping[str, Path]
     split: str = ""
     revision: str = "main"
+    option: str = "data"
 
     @classmethod
-    def of(cls, name: str, *, split: str = "", revision: str = "main") -> Source:
+    def of(
+        cls, name: str, *, split: str = "", revision: str = "main", option: str = "data"
+    ) -> Source:
         """Find a data set without reading it.
 
         Raises:
@@ -50,18 +54,18 @@ class Source:
         """
         place = Path(name).expanduser()
         if name == TESTBED:
-            return cls(name, {})
+            return cls(name, {}, option=option)
         if place.is_file():
-            return cls(name, {"train": place})
+            return cls(name, {"train": place}, option=option)
         if place.is_dir():
-            return cls(name, _tables(place))
+            return cls(name, _tables(place, option), option=option)
         looks_local = place.suffix[1:] in FORMATS or name.startswith(("/", ".", "~"))
         if looks_local or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             raise DataError(
-                f"data {name}: no such file or folder; give testbed, a table "
+                f"{option} {name}: no such file or folder; give testbed, a table "
                 f"({', '.join(FORMATS)}), a folder with train.jsonl, or owner/name on the hub"
             )
-        return cls(name, {}, split, revision)
+        return cls(name, {}, split, revision, option)
 
     def as_dict(self) -> dict[str, Any]:
         """For the record: names without their folders, and contents' hashes."""
@@ -90,7 +94,7 @@ class Source:
             names = (self.split,) if self.split else TRAIN_NAMES
             found = _from_hub(self, names, limit)
         if not found:
-            raise DataError(f"data {self.name}: there are no rows")
+            raise DataError(f"{self.option} {self.name}: there are no rows")
         return found
 
     def dev_rows(self, limit: int) -> list[Row]:
@@ -106,11 +110,11 @@ class Source:
         return _from_hub(self, DEV_NAMES, limit, needed=False)
 
 
-def _tables(folder: Path) -> dict[str, Path]:
+def _tables(folder: Path, option: str) -> dict[str, Path]:
     train, dev = find_table(folder, TRAIN_NAMES), find_table(folder, DEV_NAMES)
     if train is None:
         names = ", ".join(TRAIN_NAMES)
-        raise DataError(f"data {folder}: no table of {names} (.{', .'.join(FORMATS)}) is in it")
+        raise DataError(f"{option} {folder}: no table of {names} (.{', .'.join(FORMATS)}) is in it")
     return {"train": train} | ({"dev": dev} if dev else {})
 
 
@@ -139,7 +143,8 @@ def _from_hub(
             return []
         if split is None:
             raise DataError(
-                f"data {source.name}: no split {' or '.join(names)}; there are {', '.join(there)}"
+                f"{source.option} {source.name}: no split {' or '.join(names)}; "
+                f"there are {', '.join(there)}"
             )
         part = split if limit is None else f"{split}[:{limit}]"
         return list(datasets.load_dataset(source.name, split=part, revision=source.revision))
@@ -148,6 +153,6 @@ def _from_hub(
     except Exception as cause:  # the hub's clients raise dozens of types
         said = reason(cause, source.name, kind="dataset")
         raise DataError(
-            f"data {source.name} cannot be read from the hub: {said}. Or give testbed, or a table "
-            "of your own"
+            f"{source.option} {source.name} cannot be read from the hub: {said}. Or give testbed, "
+            "or a table of your own"
         ) from cause

@@ -17,9 +17,10 @@ import torch
 from tqdm import tqdm
 
 from harness import Completion, HarnessError, Prompt
+from harness.models.responses import pieces
 from harness_taid.metrics.fidelity import logits_behind, token_figures
 from harness_taid.models.own_samples import own_samples
-from harness_taid.requests import ALONG, FIDELITY, REFERENCE, SEED, STUDENT
+from harness_taid.requests import ALONG, FIDELITY, PIECES, REFERENCE, SEED, STUDENT
 
 _CELLS = 1 << 28
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
@@ -144,22 +145,24 @@ def measured(
 def _batch(pair: Pair, rows: Sequence[Asked], decode: Any) -> list[Completion]:
     """Rows that are alike in all but their texts."""
     traces: list[dict[str, Any]] = [{"cut": False} for _ in rows]
+    read: list[dict[str, list[str]]] = [{} for _ in rows]
     answers: list[list[int]] = []
     for kind in rows[0].along:
         texts = _texts(pair, rows, kind)
         answers = answers or [answer for _, answer in texts]
-        for row, trace, (prompt, answer), figures in zip(
-            rows, traces, texts, _compared(pair, rows, texts), strict=True
+        for row, trace, words, (prompt, answer), figures in zip(
+            rows, traces, read, texts, _compared(pair, rows, texts), strict=True
         ):
             trace[kind] = figures
+            words[kind] = pieces(answer, decode)
             trace["cut"] |= len(prompt) < len(row.prompt)
             trace["cut"] |= kind == REFERENCE and len(answer) < len(row.response)
     cut = sum(trace["cut"] for trace in traces)
     if cut:
         log.warning("%d texts are cut: both models can read %d tokens", cut, pair.room)
     return [
-        Completion(decode(answer), {FIDELITY: trace})
-        for answer, trace in zip(answers, traces, strict=True)
+        Completion(decode(answer), {FIDELITY: trace, PIECES: words})
+        for answer, trace, words in zip(answers, traces, read, strict=True)
     ]
 
 

@@ -14,10 +14,11 @@ from harness.reports.figures import (
     SMALL,
     SOFT,
     draw,
-    fitted,
     panel,
     write,
 )
+from harness.reports.names import write_name
+from harness.reports.values import counted
 from harness_taid.report.pictures import WIDTH, Picture
 from harness_taid.report.reading import SHOWN, Comparison, Scored
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEFT, _RIGHT, _TOP, _ROW = 290.0, 110.0, 6.0, 34.0
+_LEFT, _RIGHT, _TOP, _ROW = 290.0, 200.0, 6.0, 34.0
 _SPREAD = 0.56
 
 
@@ -47,11 +48,21 @@ def fidelity(comparison: Comparison, name: str) -> Picture:
             for k, one in enumerate(runs):
                 shift = 0.0 if len(runs) == 1 else _SPREAD * (k / (len(runs) - 1) - 0.5)
                 _dot(axes, one, place + shift)
-            write(figure, fitted(label, _LEFT - 30), left=0, top=middle, color=INK)
-            mean = f"{_mean(runs):.3f}"
-            write(figure, mean, left=WIDTH - _RIGHT + 40, top=middle, color=SOFT, size=SMALL)
+            write_name(figure, label, width=_LEFT - 30, left=0, top=middle, color=INK)
+            write(figure, f"{_mean(runs):.3f}", left=WIDTH - _RIGHT + 34, top=middle, color=INK)
+            between = _between(runs)
+            write(figure, between, left=WIDTH - _RIGHT + 84, top=middle, color=SOFT, size=SMALL)
+        # from end to end of the metric's range; to where the data go where it has no end
+        rows = [one.row for one in comparison.runs]
+        axes.set_xlim(
+            left=next((row.lowest for row in rows if row.lowest is not None), None),
+            right=next((row.highest for row in rows if row.highest is not None), None),
+        )
 
-    words = ["Dots are students, lines their 95 % intervals; right: the mean of a method."]
+    words = [
+        "Dots are students, lines their 95 % intervals; right: the mean of a method, of its only "
+        "student with the interval."
+    ]
     better = _direction(comparison)
     words += [] if better is None else ["More is better." if better else "Less is better."]
     words += ["Only a part of the data was evaluated."] if comparison.limited else []
@@ -65,7 +76,7 @@ def fidelity(comparison: Comparison, name: str) -> Picture:
             build,
             name=name,
             title=f"{what} of each method",
-            description=f"{len(groups)} methods; the first is {next(iter(groups))}.",
+            description=f"{counted(len(groups), 'method')}; the first is {next(iter(groups))}.",
             width=WIDTH,
             height=_TOP + _ROW * len(groups) + 44,
         ),
@@ -81,6 +92,14 @@ def _direction(comparison: Comparison) -> bool | None:
 def _mean(runs: list[Scored]) -> float:
     values = [one.row.value for one in runs if one.row.value is not None]
     return sum(values) / len(values) if values else math.nan
+
+
+def _between(runs: list[Scored]) -> str:
+    """The interval of a method's only student."""
+    row = runs[0].row
+    if len(runs) > 1 or row.ci95_low is None or row.ci95_high is None:
+        return ""
+    return f"{row.ci95_low:.3f} to {row.ci95_high:.3f}"
 
 
 def _ordered(comparison: Comparison) -> dict[str, list[Scored]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.artefacts.writing import replacing_text
-from harness.reports.page import report_style, source, source_hash, template
+from harness.reports.page import folder_from, report_page
 from harness.reports.values import mapping, number, text
 from harness_taid.report.fidelity_pictures import fidelity
 from harness_taid.report.pictures import pictures
@@ -18,7 +17,12 @@ _ROOM = "harness_taid.report"
 
 
 def write_report(
-    students: Sequence[Student], comparisons: Sequence[Comparison], file: Path, *, title: str
+    students: Sequence[Student],
+    comparisons: Sequence[Comparison],
+    file: Path,
+    *,
+    title: str,
+    view: Path | None = None,
 ) -> None:
     """Write the page.
 
@@ -27,33 +31,35 @@ def write_report(
         comparisons: What ``read_comparisons`` returned.
         file: Where; it appears only when complete.
         title: The page's heading.
+        view: The folder that ``harness view`` wrote of the same runs, to link samples there.
 
     Raises:
         HarnessError: The file cannot be written.
     """
-    page = render(students, comparisons, title)
-    with replacing_text(file) as place:
-        place.write(page)
+    place = "" if view is None else folder_from(file, view)
+    page = render(students, comparisons, title, place)
+    with replacing_text(file) as page_file:
+        page_file.write(page)
 
 
-def render(students: Sequence[Student], comparisons: Sequence[Comparison], title: str) -> str:
+def render(
+    students: Sequence[Student], comparisons: Sequence[Comparison], title: str, view: str = ""
+) -> str:
     """The page."""
-    style = report_style(_ROOM)
     drawn = [
         (one, fidelity(one, f"fidelity-{k}"))
         for k, one in enumerate(comparisons, start=1)
         if any(run.row.value is not None for run in one.runs)
     ]
-    return template(source(_ROOM, "report.html.j2")).render(
+    return report_page(
+        _ROOM,
         title=text(title),
-        style=style,
-        style_hash=source_hash(style),
+        view=view,
         students=[_line(one) for one in students],
         n_methods=len({one.label for one in students}),
         teachers=sorted({text(one.made.recipe.get("teacher")) for one in students} - {""}),
         training=pictures(students),
         sections=_sections(drawn),
-        made=datetime.now(UTC),
     )
 
 
@@ -73,8 +79,10 @@ def _sections(drawn: Sequence[tuple[Comparison, Any]]) -> list[dict[str, Any]]:
                 "split": contest.split,
                 "rows": text(count),
                 "pictures": [],
+                "runs": {},
             },
         )
+        section["runs"] |= {run.row.run.run_id: text(run.label) for run in one.runs}
         section["pictures"].append(picture)
     return list(found.values())
 

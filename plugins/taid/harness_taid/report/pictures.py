@@ -20,6 +20,7 @@ from harness.reports.figures import (
     panel,
     write,
 )
+from harness.reports.values import counted
 from harness_taid.report.reading import Student
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def schedule(students: Sequence[Student], colours: Colours) -> Picture:
         _framed(
             "schedule",
             "t over steps, and its floor",
-            f"{len(students)} students; t ends at "
+            f"{counted(len(students), 'student')}; t ends at "
             + ", ".join(f"{one.steps[-1]['t']:.3f}" for one in students)
             + ".",
             {one.label: colours[one.label] for one in students},
@@ -117,7 +118,7 @@ def validation(students: Sequence[Student], name: str, what: str, colours: Colou
         _framed(
             name.replace("_", "-"),
             f"{what} on held-out exchanges over steps",
-            f"{len(students)} students.",
+            f"{counted(len(students), 'student')}.",
             {one.label: colours[one.label] for one in students},
             lines,
         ),
@@ -160,7 +161,7 @@ def losses(students: Sequence[Student]) -> Picture:
             build,
             name="losses",
             title="Loss and parts over steps, for each method",
-            description=f"{len(groups)} panels: {', '.join(groups)}.",
+            description=f"{counted(len(groups), 'panel')}: {', '.join(groups)}.",
             width=WIDTH,
             height=44 + rows * (_PANEL + 60),
         ),

@@ -35,7 +35,7 @@ from harness_taid.network.captures import FORM, MANIFEST
 from harness_taid.network.head import Head
 from harness_taid.network.network import LiveTeacher
 from harness_taid.network.offline_teacher import reduced
-from harness_taid.training.options import CaptureOptions, check_capture
+from harness_taid.training.options import CAPTURES, CaptureOptions, check_capture
 
 SHARD = 256
 """Exchanges a shard."""
@@ -64,12 +64,12 @@ def capture(options: CaptureOptions) -> Captured:
     sources = check_capture(options)
     recipe = _recipe(options, sources)
     work = out.with_name(f".{out.name}.capturing-{key_of(**recipe)[:12]}")
-    present = recipes.kept(out, recipe, name=MANIFEST)
+    present = recipes.kept(out, recipe, name=MANIFEST, words=CAPTURES)
     if present is not None:
         return Captured(out, present, True)
     with alone(out, "capture", lambda: _told(work)):
         told = _captured(options, sources, recipe, work)
-    manifest = recipes.kept(out, recipe, name=MANIFEST)
+    manifest = recipes.kept(out, recipe, name=MANIFEST, words=CAPTURES)
     assert manifest is not None
     return Captured(out, manifest, False, told)
 

@@ -44,7 +44,7 @@ from harness_taid.training.checkpoints import CHECKPOINTS, Checkpoints
 from harness_taid.training.course import Course
 from harness_taid.training.loop import Loop
 from harness_taid.training.optimisation import optimiser_for
-from harness_taid.training.options import Options, check, recipe_of
+from harness_taid.training.options import STUDENTS, Options, check, recipe_of
 from harness_taid.training.provenance import MANIFEST
 from harness_taid.training.result import Recipe, curve, described, write
 from harness_taid.training.student_outputs import Sampler, Writer
@@ -81,7 +81,7 @@ def distill(options: Options, say: Say = print) -> Made:
     _objective(options, steps=1, per_epoch=1)
     recipe = recipe_of(options, sources)
     work = out.with_name(f".{out.name}.distilling-{key_of(**recipe)[:12]}")
-    present = recipes.kept(out, recipe, name=MANIFEST)
+    present = recipes.kept(out, recipe, name=MANIFEST, words=STUDENTS)
     if present is not None:
         shutil.rmtree(work, ignore_errors=True)  # a kill may have left it
         return Made(out, present, True, in_charge())
@@ -90,7 +90,7 @@ def distill(options: Options, say: Say = print) -> Made:
         settle()
         if in_charge():
             shutil.rmtree(work, ignore_errors=True)
-    manifest = recipes.kept(out, recipe, name=MANIFEST)
+    manifest = recipes.kept(out, recipe, name=MANIFEST, words=STUDENTS)
     assert manifest is not None
     return Made(out, manifest, False, in_charge())
 
@@ -191,7 +191,7 @@ def _exchanges(
         held = Encoded([])
         train, dev = split(found.items, options.dev_rows, options.seed)
     if not train:
-        raise HarnessError(f"data {source.name}: no exchange is left to train on")
+        raise HarnessError(f"{source.option} {source.name}: no exchange is left to train on")
     for part, what in ((found, source.name), (held, "dev")):
         line = part.told(what)
         if line:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import ArtefactError, HarnessError
 from harness.artefacts.checksums import digest, fingerprint
+from harness.artefacts.recipes import Words
 from harness.errors import meant
 from harness.models.checkpoints import checkpoint_of, content_of, place_of
 from harness_taid.data.exchanges import LOSS_ON, Limits
@@ -27,6 +28,13 @@ _RATES = {MINILLM: 5e-6}
 _RATE = 1e-4
 _SHARING = ("device", "device_batch_size", "packing", "gradient_checkpointing")
 _KEEPING = ("out", "save_every", "save_seconds", "track")
+_SHARED = {"limits": "--max-length, --max-prompt, --max-response", "data": "--data, --dev"}
+STUDENTS = Words(
+    other="another student (it differs in: {unlike})",
+    flags=_SHARED | {"rate": "--lr", "settings": "--objective-args"},
+)
+CAPTURES = Words(other="another capture (it differs in: {unlike})", flags=_SHARED)
+"""What messages say of a folder that holds another student, or another capture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +155,12 @@ def check(options: Options) -> list[Source]:
     captured = options.teacher_logits is not None
     check_name(options.student, teacher=options.teacher, captured=captured)
     _check_sampling(options)
-    names = [options.data, *([options.dev] if options.dev else [])]
-    return [Source.of(name, split=options.split) for name in names]
+    return _sources(options)
+
+
+def _sources(options: Options | CaptureOptions) -> list[Source]:
+    given = {"--data": options.data} | ({"--dev": options.dev} if options.dev else {})
+    return [Source.of(name, split=options.split, option=own) for own, name in given.items()]
 
 
 def _check_numbers(options: Options) -> None:
@@ -283,5 +295,4 @@ def check_capture(options: CaptureOptions) -> list[Source]:
     if options.loss_on not in LOSS_ON:
         raise HarnessError(f"--loss-on {options.loss_on}: {meant(options.loss_on, LOSS_ON)}")
     checkpoint_of(options.teacher)
-    names = [options.data, options.dev] if options.dev else [options.data]
-    return [Source.of(name, split=options.split) for name in names]
+    return _sources(options)

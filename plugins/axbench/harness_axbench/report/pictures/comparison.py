@@ -15,13 +15,14 @@ from harness.reports.figures import (
     SMALL,
     SOFT,
     draw,
-    fitted,
     nice_ticks,
     panel,
     write,
 )
 from harness.reports.files import Cell
-from harness_axbench.report.curves import Estimate, Standing
+from harness.reports.names import write_name
+from harness.reports.values import counted
+from harness_axbench.report.curves import Standing
 from harness_axbench.report.pictures.parts import (
     WHO,
     WIDTH,
@@ -62,7 +63,7 @@ def comparison(section: Section, order: Sequence[Standing], name: str) -> Pictur
         build,
         name=name,
         title=f"{section.family}: {what} of each method",
-        description=f"{len(order)} methods; the first is {best.series.label} with "
+        description=f"{counted(len(order), 'method')}; the first is {best.series.label} with "
         f"{best.headline.value:.3f}.",
         width=WIDTH,
         height=_TOP + _ROW * len(order) + 44,
@@ -73,7 +74,7 @@ def comparison(section: Section, order: Sequence[Standing], name: str) -> Pictur
 
 
 def _axes(figure: Figure, section: Section, order: Sequence[Standing]) -> Axes:
-    low, high, ticks = _span(section, [one.headline for one in order])
+    low, high, ticks = _span(section)
     across, down = WIDTH - _LEFT - _RIGHT, _ROW * len(order)
     axes = panel(figure, left=_LEFT, top=_TOP, width=across, height=down)
     axes.set(xlim=(low, high), ylim=(len(order) - 0.5, -0.5), yticks=[], xticks=ticks)
@@ -84,14 +85,10 @@ def _axes(figure: Figure, section: Section, order: Sequence[Standing]) -> Axes:
     return axes
 
 
-def _span(section: Section, found: Sequence[Estimate]) -> tuple[float, float, list[float]]:
-    """Limits and ticks of the axis."""
-    values = [x for one in found for x in (one.value, one.low, one.high) if not math.isnan(x)]
-    if section.family == DETECTION:
-        ticks = [float(tick) for tick in nice_ticks(min(0.5, *values), 1.0) if tick <= 1.0]
-        return ticks[0], 1.005, ticks
-    ticks = [float(tick) for tick in nice_ticks(0.0, max(0.1, *values)) if tick <= 2.0]
-    return -0.005 * ticks[-1], max(ticks[-1], *values), ticks
+def _span(section: Section) -> tuple[float, float, list[float]]:
+    """Limits and ticks of the axis: the metric's range."""
+    high = 1.0 if section.family == DETECTION else 2.0
+    return -0.005 * high, 1.005 * high, [float(tick) for tick in nice_ticks(0.0, high)]
 
 
 def _dot(axes: Axes, one: Standing, place: int) -> None:
@@ -118,9 +115,12 @@ def _words(figure: Figure, one: Standing, place: int) -> None:
     """Name, value and interval of a method, left and right of its line."""
     middle, right = _TOP + _ROW * (place + 0.5), WIDTH - _RIGHT
     first = place == 0 and not one.series.limited
-    how = {"color": SOFT if one.series.limited else INK, "weight": "bold" if first else "normal"}
+    how: dict[str, Any] = {
+        "color": SOFT if one.series.limited else INK,
+        "weight": "bold" if first else "normal",
+    }
     head = one.headline
-    write(figure, fitted(name_of(one), _LEFT - 24), left=0, top=middle, **how)
+    write_name(figure, name_of(one), width=_LEFT - 24, left=0, top=middle, **how)
     write(figure, f"{head.value:.3f}", left=right + 34, top=middle, **how)
     if not math.isnan(head.low):
         between = f"{head.low:.3f} to {head.high:.3f}"

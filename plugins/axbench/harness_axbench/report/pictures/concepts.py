@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.reports.figures import BASE, SMALL, draw, fitted, panel, write
 from harness.reports.files import Cell
+from harness.reports.names import write_name
+from harness.reports.values import counted
 from harness_axbench.report.curves import Standing, per_concept
 from harness_axbench.report.pictures.parts import (
     WHO,
@@ -96,7 +98,8 @@ def concepts(section: Section, order: Sequence[Standing], name: str) -> Picture:
         build,
         name=name,
         title=f"{section.family}: {what} of each concept by each method",
-        description=f"{len(table)} concepts in rows, {len(order)} methods in columns.",
+        description=f"{counted(len(table), 'concept')} in rows, "
+        f"{counted(len(order), 'method')} in columns.",
         width=WIDTH,
         height=grid.top + grid.tall * len(table) + 8,
     )
@@ -107,11 +110,11 @@ def concepts(section: Section, order: Sequence[Standing], name: str) -> Picture:
 def _head(figure: Figure, grid: _Grid, column: int, name: str) -> None:
     at = grid.centre(column)
     if grid.wide >= _UPRIGHT:
-        label = fitted(name, grid.wide - 8, SMALL)
-        write(figure, label, left=at, top=14, align="center", size=SMALL, weight="bold")
+        how: dict[str, Any] = {"align": "center", "size": SMALL, "weight": "bold"}
+        write_name(figure, name, width=grid.wide - 8, left=at, top=14, **how)
         return
     label, top = fitted(name, grid.top - 12, SMALL), grid.top - 6
-    how: dict[str, Any] = {"size": SMALL, "weight": "bold", "rotation": 90, "va": "bottom"}
+    how = {"size": SMALL, "weight": "bold", "rotation": 90, "va": "bottom"}
     write(figure, label, left=at, top=top, align="center", **how)
 
 

@@ -12,12 +12,12 @@ from harness.reports.figures import (
     SMALL,
     SOFT,
     draw,
-    fitted,
     nice_ticks,
     panel,
     write,
 )
 from harness.reports.files import Cell
+from harness.reports.names import write_name
 from harness_axbench.metrics import factors_in
 from harness_axbench.metrics.steering import is_judged
 from harness_axbench.report.curves import OVERALL, Estimate, Standing, factor_curves, kinds_of
@@ -49,7 +49,7 @@ def factors(section: Section, order: Sequence[Standing], name: str) -> Picture:
             write(figure, title, left=_LEFT + column * (_SIDE + _GAP), top=10, color=SOFT)
         for place, (one, curves) in enumerate(found):
             top = _TOP + place * (_TALL + _BETWEEN)
-            write(figure, fitted(name_of(one), _LEFT - 40), left=0, top=top + 7, weight="bold")
+            write_name(figure, name_of(one), width=_LEFT - 40, left=0, top=top + 7, weight="bold")
             overall = f"{one.headline.value:.3f}"
             write(figure, overall, left=0, top=top + 25, color=SOFT, size=SMALL)
             flat = flats[id(one)]

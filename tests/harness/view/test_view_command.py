@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import _thread
+import threading
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from seen_runs import line, run
+
+from harness.cli.view import view
+from harness.errors import HarnessError
+from harness.view import serve
+
+
+def test_it_says_what_was_written_and_what_was_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "a", {"quiz": [line(0), line(1), "{"], "astral_safety": [line(0)]})
+    view([tmp_path], out=tmp_path / "view")
+    assert capsys.readouterr().out == (
+        f"wrote {tmp_path}/view/index.html\n"
+        "3 samples, 3 documents, 2 tasks, 1 run, 1 sample without texts "
+        "(safety suites; --show-text shows them), 1 broken line left out\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "out", "serving", "said"),
+    [
+        (None, None, False, "give results"),
+        (None, "view", False, "give results"),
+        (["a"], None, False, "--out FOLDER"),
+        (["a"], None, True, "holds no pages"),
+        (["nowhere"], "view", False, "no such file or folder"),
+    ],
+)
+def test_what_is_missing_is_one_line(
+    results: list[str] | None, out: str | None, serving: bool, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    given = None if results is None else [tmp_path / one for one in results]
+    with pytest.raises(HarnessError, match=said):
+        view(given, out=None if out is None else tmp_path / out, serve=serving, port=0)
+
+
+def test_pages_are_served_to_this_machine_until_ctrl_c(tmp_path: Path) -> None:
+    run(tmp_path / "a", {"quiz": [line(0)]})
+    view([tmp_path], out=tmp_path / "view")
+    (tmp_path / "secret").write_text("secret")
+    found: dict[str, int] = {}
+
+    def fetch(place: str) -> None:
+        for name in ("", "data/texts-0.js", "data/", "../secret", "%2e%2e/secret"):
+            try:
+                with urlopen(f"{place}{name}") as answer:
+                    found[name] = answer.status
+            except HTTPError as error:
+                with error:
+                    found[name] = error.code
+        _thread.interrupt_main()
+
+    serve(tmp_path / "view", 0, lambda place: threading.Thread(target=fetch, args=[place]).start())
+    assert found == {
+        "": 200, "data/texts-0.js": 200, "data/": 404, "../secret": 404, "%2e%2e/secret": 404
+    }  # fmt: skip
