@@ -3,6 +3,8 @@
 # make test   set up, then run the tests
 # make test-real   the tests that run on pretrained models, which it installs
 # make check  formatting, lint, types, the layers of rooms, declared dependencies
+# make docs   the documentation site, in site/; what pages show of commands is what these print
+# make test-docs   every command that a page prints, run
 # make bench  every claim, measured
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +16,7 @@ WORKERS ?= 2
 # which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
 NOT_ON_CPU := torchvision torchaudio torchcodec
 
-.PHONY: demo real test test-real check bench setup clean
+.PHONY: demo real test test-real test-docs docs check bench setup clean
 
 setup: $(VENV)/.ready
 
@@ -49,9 +51,21 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry harness plugins
+	$(SITE)
+
+# Material tells of a successor at each start.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+
+docs: setup
+	$(BIN)/python -m tools.docs
+	$(SITE)
+
+test-docs: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) -m docs \
+	  tests/harness/test_printed_commands.py
 
 bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist demo real
+	rm -rf $(VENV) build dist demo real site

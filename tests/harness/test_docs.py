@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.host import hookspecs
+from harness.host import discovery, hookspecs
+from tools.docs import commands, places, reference
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_plugin"
@@ -108,4 +109,58 @@ def test_the_plugin_in_the_docs_is_the_plugin_that_is_tested() -> None:
 )
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page}: {target}"
+        place = page.parent / target
+        made = {(ROOT / "docs" / at).resolve() for at in reference.PAGES}
+        assert place.exists() or place.resolve() in made, f"{page}: {target}"
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    return reference.pages()
+
+
+def test_the_reference_names_all_that_plugins_bring(made: dict[str, str]) -> None:
+    for plugin in discovery.plugins():
+        for name in plugin.of_kind("model"):
+            assert f"\n## {name}\n" in made["reference/models.md"]
+        for name in plugin.of_kind("task"):
+            assert re.search(rf"(### |`){name}( \(a group\))?(`|\n)", made["reference/tasks.md"]), (
+                name
+            )
+    for words, command in commands.commands():
+        part = made["reference/commands.md"].partition(f"\n## {words}\n")[2].partition("\n## ")[0]
+        for option in (o for p in command.params for o in (*p.opts, *p.secondary_opts)):
+            assert not option.startswith("--") or f"`{option}`" in part, f"{words} {option}"
+
+
+def test_every_argument_in_the_reference_has_a_meaning(made: dict[str, str]) -> None:
+    for page in ("commands", "models", "options"):
+        for line in made[f"reference/{page}.md"].splitlines():
+            if line.startswith("| `"):
+                assert not line.endswith("|  |"), f"{page}: {line}"
+
+
+def test_links_lead_on_the_site_to_the_pages_of_the_files_they_lead_to() -> None:
+    needed: list[str] = []
+    text = (
+        "[a](../../docs/running.md#models) [b](../../harness/cli/demo.yaml) [c](#here) "
+        "[d](../axbench/README.md#steer) [e](https://example.org/x.md)\n```\n[f](../taid/README.md)\n```\n"
+    )
+    written = places.rewritten(
+        text,
+        ROOT / "plugins" / "taid" / "README.md",
+        "papers/taid.md",
+        lambda _, at: needed.append(at),
+    )
+    assert written == (
+        "[a](../running.md#models) [b](../files/harness/cli/demo.yaml) [c](#here) "
+        "[d](axbench.md#steer) [e](https://example.org/x.md)\n```\n[f](../taid/README.md)\n```\n"
+    )
+    assert needed == ["files/harness/cli/demo.yaml"]
+
+
+def test_nothing_of_the_site_comes_from_elsewhere() -> None:
+    loaded = "<script src=https://cdn.example/x.js>"
+    assert places.loaded_from_elsewhere(f"<p>{loaded}") == "https://cdn.example/x.js"
+    assert places.loaded_from_elsewhere('<link rel="stylesheet" href="http://a.example/b.css">')
+    assert not places.loaded_from_elsewhere('<a href="https://a.example">x</a><script src="b.js">')

@@ -1,0 +1,1 @@
+"""What makes the documentation site: its generated pages, and the commands that its pages print."""
