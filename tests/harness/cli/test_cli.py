@@ -13,6 +13,8 @@ from forking import Forking
 
 from harness.cli import doctor
 
+pytestmark = pytest.mark.long
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
