@@ -1,6 +1,7 @@
 # make demo   set up, then run the main job on the embedded testbed
 # make real   set up, then run such a study on a pretrained model, which comes as a package
 # make test   set up, then run the tests
+# make test-fast  those of them that take a minute in all
 # make test-real   the tests that run on pretrained models, which it installs
 # make check  formatting, lint, types, the layers of rooms, declared dependencies
 # make docs   the documentation site, in site/; what pages show of commands is what these print
@@ -16,7 +17,7 @@ WORKERS ?= 2
 # which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
 NOT_ON_CPU := torchvision torchaudio torchcodec
 
-.PHONY: demo real test test-real test-docs docs check bench setup clean
+.PHONY: demo real test test-fast test-real test-docs docs check bench setup clean
 
 setup: $(VENV)/.ready
 
@@ -39,8 +40,16 @@ $(VENV)/.real: $(VENV)/.ready
 real: $(VENV)/.real
 	$(BIN)/harness demo --real
 
+# Files as they are collected, the longest first; xdist would begin with those of the most tests.
+TEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+  --no-loadscope-reorder
+QUICK := not (slow or gpu or real or docs or vllm or wheel or browser or long)
+
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(TEST)
+
+test-fast: setup
+	$(TEST) -m "$(QUICK)"
 
 test-real: $(VENV)/.real
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m real

@@ -33,7 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """An engine of vLLM may compile its model first, which takes minutes on a busy machine."""
+    """What takes longest comes first, so that no process is left with it at the end.
+
+    An engine of vLLM may compile its model first, which takes minutes on a busy machine.
+    """
+    items.sort(
+        key=lambda item: [item.get_closest_marker(mark) is None for mark in ("vllm", "long")]
+    )
     for item in items:
         if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))

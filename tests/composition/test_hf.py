@@ -17,6 +17,8 @@ from composition.steering import GREEDY, POSITIONS, SAMPLED, TURNS, asked, at, i
 from harness import compose, trace_of
 from harness.errors import HarnessError
 
+pytestmark = pytest.mark.long
+
 DRAFTERS = ("testbed:student", "ngram", "early:1", "none")
 ARGUMENTS = {"device": "cpu", "dtype": "float64", "batch_size": 8}
 

@@ -13,6 +13,8 @@ from harness import HarnessError, Prompt, Wrapper, compose, trace_of
 from harness.host import discovery
 from harness.models import composing
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).parents[1] / "example_plugin"
 ARGUMENTS = {"device": "cpu", "dtype": "float64", "batch_size": 8}
 REGISTER = """

@@ -18,6 +18,8 @@ from mangling import Target
 
 from harness.errors import HarnessError
 
+pytestmark = pytest.mark.long
+
 STRANGE: list[Any] = [
     *(None, True, False, 0, 1, -1, 10**400, -(10**30), 1e308, -0.5, float("nan"), float("inf")),
     *("", "x", "\x1b]0;t\x07", "../../x", "\ud800", "a\x00b", "9" * 5000, "=1+1", "x" * 300),

@@ -24,6 +24,8 @@ from harness.statistics import (
     wilson,
 )
 
+pytestmark = pytest.mark.long
+
 SHARE = st.integers(0, 40)
 
 

@@ -14,6 +14,8 @@ from faulty_server import running
 from forking import Forking, Started
 from long_commands import content, make_inputs, words, write_inputs
 
+pytestmark = pytest.mark.long
+
 FOLDERS = (
     *("axbench train", "axbench generate", "factcg train", "factcg generate", "astral generate"),
     *("taid distill", "taid capture", "specdecode bench"),

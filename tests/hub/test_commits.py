@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from hub import content
 from hub.conftest import Command
 from hub.server import Hub
+
+pytestmark = pytest.mark.long
 
 
 def test_answers_of_another_commit_are_not_taken(run: Command, hub: Hub, tmp_path: Path) -> None:

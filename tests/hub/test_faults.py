@@ -15,6 +15,8 @@ from hub import content
 from hub.conftest import Command
 from hub.server import Fault, Hub
 
+pytestmark = pytest.mark.long
+
 SLOW = pytest.mark.slow
 TRAIN = f"harness axbench train --out out --model {content.STUDENT} --layer 1 --device cpu"
 DISTILL = (

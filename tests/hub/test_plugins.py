@@ -14,6 +14,8 @@ from hub import content
 from hub.conftest import Command, Ended
 from hub.server import Hub
 
+pytestmark = pytest.mark.long
+
 TIMED = ("per_second", "speedup", "acceptance_rate", "accepted_tokens")
 """Metrics that hang on the machine's speed; drafts grow with it."""
 

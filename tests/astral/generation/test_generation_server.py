@@ -24,6 +24,8 @@ from harness.errors import HarnessError
 
 from .test_web import KEY, searching
 
+pytestmark = pytest.mark.long
+
 
 def steady(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest without what the run that wrote it cost."""

@@ -17,6 +17,8 @@ from astral.made_up import ATTACK, SECRETS, inputs, outcome, planted, write_run
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+pytestmark = pytest.mark.long
+
 
 def some(folder: Path, *, show_text: bool = False) -> Path:
     """A page of two models that answered 64 inputs; outputs are of different lengths."""

@@ -28,6 +28,8 @@ from harness.statistics import wilson
 from harness.testbed import model_path
 from harness.testbed.english.requests import is_refusal
 
+pytestmark = pytest.mark.long
+
 TASK = task_folder("astral") / "astral_safety.yaml"
 ANSWER, REFUSAL = "The lamp is tidy and plain.", "I cannot help with that request."
 

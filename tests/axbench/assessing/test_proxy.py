@@ -30,6 +30,8 @@ from harness.leaderboard import read_results
 from harness.testbed.assistants.judge import rate
 from harness.testbed.english import corpus
 
+pytestmark = pytest.mark.long
+
 Manager = Callable[..., TaskManager]
 TEACHER: dict[str, Any] = {"pretrained": "testbed:teacher", "data": "testbed"}
 

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 
+pytestmark = pytest.mark.long
+
 WIDTH, CONCEPTS, REQUESTS, TOKENS = 6, 5, 8, 64
 
 

@@ -28,6 +28,8 @@ from harness.asking.desk import writer_spec
 from harness.asking.store import Store
 from harness.errors import ArtefactError, HarnessError
 
+pytestmark = pytest.mark.long
+
 SMALL = Sizes(
     train_per_concept=4, negatives_per_genre=5, eval_per_concept=3, hard_per_concept=2,
     kept_tokens=128, target_tokens=20,

@@ -24,6 +24,8 @@ from harness.testbed.assistants.judge import rate
 from harness.testbed.assistants.writer_model import TestbedWriter
 from harness.testbed.english.lexicon import CONCEPTS
 
+pytestmark = pytest.mark.long
+
 SteeredHF = compose("hf-steered")
 
 SMALL = (

@@ -33,6 +33,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemm
 from axbench.loader import loader_orders
 from harness.errors import HarnessError
 
+pytestmark = pytest.mark.long
+
 LAYER, SEED = 1, 7
 
 

@@ -18,6 +18,8 @@ from axbench.steered_runs import write_run
 from harness import compose
 from harness.models.responses import trace_of
 
+pytestmark = pytest.mark.long
+
 SteeredHF = compose("hf-steered")
 
 SELECTED = {0: 1.2, 1: 0.4, 2: 3.0}

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from forking import Forking
 from lm_eval.api.instance import Instance
 
 from harness import compose
+
+pytestmark = pytest.mark.long
 
 SteeredHF = compose("hf-steered")
 

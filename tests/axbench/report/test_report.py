@@ -33,6 +33,8 @@ from harness.errors import HarnessError, one_line
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+pytestmark = pytest.mark.long
+
 FACTORS = (0.5, 1.0, 2.0)
 ATTACK = '</text><script>window.planted=1</script><img src=x onerror="window.planted=2">'
 TEXTS = {0: "the sea", 1: f"=1+1 {ATTACK}", 2: "prices in $ and € 世界"}

@@ -23,6 +23,8 @@ from harness.testbed.english.answers import answer
 
 from .test_tasks import evaluate
 
+pytestmark = pytest.mark.long
+
 Manager = Callable[..., TaskManager]
 
 

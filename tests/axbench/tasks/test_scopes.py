@@ -27,6 +27,8 @@ from harness.testbed.english.answers import answer
 from .test_judged_tasks import Obedient
 from .test_tasks import evaluate
 
+pytestmark = pytest.mark.long
+
 Manager = Callable[..., TaskManager]
 COUNTED = {"alias", "name", "sample_len", "sample_count", "n_unscored"}
 

@@ -20,6 +20,8 @@ from harness import compose
 from harness.errors import HarnessError
 from harness.host import task_files
 
+pytestmark = pytest.mark.long
+
 SteeredHF = compose("hf-steered")
 
 Manager = Callable[..., TaskManager]

@@ -17,6 +17,8 @@ from lm_eval.tasks import TaskManager
 
 from harness import compose
 
+pytestmark = pytest.mark.long
+
 SteeredHF = compose("hf-steered")
 
 Manager = Callable[..., TaskManager]

@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 
 from harness.errors import ArtefactError, HarnessError
 
+pytestmark = pytest.mark.long
+
 METHODS = ("diffmean", "random", "bow")
 
 

@@ -9,6 +9,8 @@ from lm_eval.tasks import TaskManager
 
 from harness.host.task_files import task_folder
 
+pytestmark = pytest.mark.long
+
 
 def group_results(model: str, model_args: str) -> dict[str, dict[str, float]]:
     manager = TaskManager(

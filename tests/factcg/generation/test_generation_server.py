@@ -21,6 +21,8 @@ from harness.asking.store import Store
 from harness.errors import HarnessError
 from harness.testbed.english import chains
 
+pytestmark = pytest.mark.long
+
 REMOVAL = "The numbered sentences below"
 
 

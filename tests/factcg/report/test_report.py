@@ -26,6 +26,8 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+pytestmark = pytest.mark.long
+
 ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2"><!--'
 ABOUT = About(model="org/checker", sha="ab" * 20, family="factcg", threshold=0.5, explained=True)
 TEXT = "Oh! Anna lives in Rome. Ben owns a cat. It rains."

@@ -16,6 +16,8 @@ from factcg.made_up import document, write_jsonl
 from harness.errors import DataError, HarnessError
 from harness.testbed.english import corpus
 
+pytestmark = pytest.mark.long
+
 TEXT = "Anna lives in Rome. Ben plays chess. Clara owns a cat. It is warm in the evening."
 
 

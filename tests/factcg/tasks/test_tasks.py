@@ -22,6 +22,8 @@ from harness.errors import DataError, HarnessError
 from harness.host.task_files import task_folder
 from harness.models.responses import Score
 
+pytestmark = pytest.mark.long
+
 FOLDER = task_folder("factcg")
 
 

@@ -18,6 +18,8 @@ from harness.errors import ArtefactError, HarnessError
 
 from .test_training import options, pairs
 
+pytestmark = pytest.mark.long
+
 STATE = {"global_step": 4, "log_history": [{"step": 4, "eval_balanced_accuracy": 0.5}]}
 
 

@@ -27,6 +27,8 @@ from typer.testing import CliRunner
 from factcg.made_up import CITIES, NAMES, write_jsonl
 from harness.errors import ArtefactError, DataError, HarnessError
 
+pytestmark = pytest.mark.long
+
 
 def pairs(count, start=0):
     """Documents of three sentences; the claim's fact is stated in one of two."""

@@ -20,6 +20,8 @@ from harness.asking.store import Store
 from harness.errors import HarnessError, JudgeError
 from harness.judging.ratings import parse_rating
 
+pytestmark = pytest.mark.long
+
 FAULTS = (
     "429",
     "500",

@@ -10,6 +10,8 @@ import pytest
 from harness.asking import replies
 from harness.asking.replies import LONGEST, fenced, spoken
 
+pytestmark = pytest.mark.long
+
 
 def test_examples() -> None:
     found = doctest.testmod(replies)

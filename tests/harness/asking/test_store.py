@@ -20,6 +20,8 @@ from harness.artefacts.locks import shared_file
 from harness.asking.store import Store, key_of
 from harness.errors import ArtefactError
 
+pytestmark = pytest.mark.long
+
 
 def test_what_is_put_is_there_now_and_later(tmp_path):
     path = tmp_path / "deep" / "store.jsonl"

@@ -18,6 +18,8 @@ from harness import HarnessError, __version__
 from harness.cli import doctor, plugins
 from harness.host import checking, discovery
 
+pytestmark = pytest.mark.long
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

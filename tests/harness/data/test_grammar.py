@@ -9,6 +9,8 @@ from harness.data.grammar import PAIRS, pairs
 from harness.testbed import model_path
 from harness.testbed.english.language import is_sentence
 
+pytestmark = pytest.mark.long
+
 
 def test_one_of_each_pair_is_a_sentence_and_the_words_are_the_same() -> None:
     rows = pairs()

@@ -15,6 +15,8 @@ import harness
 from harness import PluginError, hookimpl
 from harness.host import discovery, joining
 
+pytestmark = pytest.mark.long
+
 ENTRY = "[paperharness]\n{name} = {module}\n"
 
 

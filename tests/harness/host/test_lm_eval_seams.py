@@ -14,6 +14,8 @@ import pytest
 from harness.cli import doctor
 from harness.host import discovery, joining, lm_eval_seams, seam_checks
 
+pytestmark = pytest.mark.long
+
 PYPROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
 
 

@@ -15,6 +15,8 @@ from test_host import Installer, Python, by_name
 from harness import PluginError
 from harness.host import checking, definitions, lm_eval_seams, task_files
 
+pytestmark = pytest.mark.long
+
 install, run_python = test_host.install, test_host.run_python  # the fixtures
 
 REGISTER = (

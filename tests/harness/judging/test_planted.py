@@ -12,6 +12,8 @@ from faulty_server import running
 from forking import Forking
 from judged_tasks import write_tasks
 
+pytestmark = pytest.mark.long
+
 PLANTED = "planted-Zq7vX2"
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from harness import cli
 
+pytestmark = pytest.mark.long
+
 TASK = "llm_aggrefact_wice"
 STUDY = f"""\
 study: small

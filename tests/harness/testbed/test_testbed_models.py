@@ -22,6 +22,8 @@ from harness.testbed.english import corpus
 from harness.testbed.english.sampling import generate
 from harness.testbed.making import quality
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def teacher():

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from selenium.webdriver import Chrome
 
+pytestmark = pytest.mark.long
+
 ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2"><!--'
 
 

@@ -15,6 +15,8 @@ from harness_specdecode.decoding.slots import SlotModel
 
 from specdecode.tiny import CONFIGS, V, decoder, requests, student, tiny, written
 
+pytestmark = pytest.mark.long
+
 ASKED = requests()
 
 

@@ -16,6 +16,8 @@ from harness.errors import HarnessError
 from harness.testbed import resolve
 from specdecode.tiny import CONFIGS, V, decoder, requests, student, tiny, written
 
+pytestmark = pytest.mark.long
+
 ASKED = requests()
 KINDS = ["model", "ngram", "random", "adversarial", "early"]
 

@@ -29,6 +29,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from harness.errors import HarnessError
 from specdecode.tiny import decoder, written
 
+pytestmark = pytest.mark.long
+
 V, LENGTH, DRAWS = 5, 3, 10_000
 PROMPT = [1, 3, 2, 1, 3]
 SAMPLING = Sampling(temperature=0.9, top_p=0.97, repetition_penalty=1.2)

@@ -22,6 +22,8 @@ from harness.errors import DataError, HarnessError
 from harness.host.task_files import task_folder
 from harness.testbed import model_path
 
+pytestmark = pytest.mark.long
+
 SpeculativeHF = compose("hf-speculative")
 
 GREEDY = {"until": [], "max_gen_toks": 10, "do_sample": False}

@@ -21,6 +21,8 @@ from harness.host.task_files import task_folder
 from harness.models.responses import trace_of
 from harness.testbed import model_path
 
+pytestmark = pytest.mark.long
+
 SpeculativeHF = compose("hf-speculative")
 
 TEXTS = (

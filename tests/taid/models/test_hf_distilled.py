@@ -26,6 +26,8 @@ from harness.host.task_files import task_folder
 from harness.models.checkpoints import content_of
 from harness.testbed import model_path
 
+pytestmark = pytest.mark.long
+
 DistilledHF = compose("hf-distilled")
 
 FOLDER = task_folder("taid")

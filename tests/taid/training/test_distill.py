@@ -20,6 +20,8 @@ from harness.errors import ArtefactError, HarnessError
 from taid import tiny
 from taid.killing import Killed, kill_at
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def base(tmp_path, models, data):

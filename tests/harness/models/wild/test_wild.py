@@ -32,6 +32,8 @@ from harness.models.checkpoints import content_of, open_causal, place_of
 
 from . import gguf_files, making
 
+pytestmark = pytest.mark.long
+
 TEXTS = ("Tell me about the old window.", "It is late.", "The lamp is near. " * 6)
 LENGTH = 8
 

@@ -16,6 +16,8 @@ from harness.errors import HarnessError
 from harness.studies.executing import LocalExecutor
 from harness.studies.units import Outcome
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def _task_functions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.studies.executing.networks import Networks, marks
 
+pytestmark = pytest.mark.long
+
 CONFIG = LlamaConfig(
     vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1, pad_token_id=2,
     num_attention_heads=1, num_key_value_heads=1, eos_token_id=1, bos_token_id=0,

@@ -21,6 +21,8 @@ from harness.studies.report import Cost, Failure, View, costs_of, write_report
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+pytestmark = pytest.mark.long
+
 ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2"><!--'
 
 
