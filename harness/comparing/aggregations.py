@@ -180,7 +180,7 @@ def _candidates(metric: str, config: Mapping[str, Any]) -> Iterator[Statistic]:
 
 
 @cache
-def _plugin_tasks() -> dict[str, Path]:
+def plugin_tasks() -> dict[str, Path]:
     """The YAML of each task that an installed plugin brings."""
     return {
         file.name: file.path
@@ -194,7 +194,7 @@ def _plugin_tasks() -> dict[str, Path]:
 @cache
 def _own_statistics(task: str) -> Mapping[str, Resampled] | None:
     """The statistics that a plugin's task names; None for a task of none."""
-    path = _plugin_tasks().get(task)
+    path = plugin_tasks().get(task)
     if path is None:
         return None
     listed = load_yaml(path).get("metric_list") or ()
