@@ -68,7 +68,7 @@ def test_samples_become_pages_once_and_the_report_leads_there(tmp_path: Path) ->
     first = str(plan.cells[0].folder)
     (run,) = {one.run_id for one in closed.table.runs if one.file.startswith(first)}
     assert f"view/index.html#task={plan.cells[0].task}\\u0026run={run}" in report
-    assert '"view":"view"' in (out / "leaderboard.html").read_text()
+    assert '"view":"view/index.html"' in (out / "leaderboard.html").read_text()
     made = (out / "view").stat().st_ino
     close(plan)
     assert (out / "view").stat().st_ino == made, "nothing has changed"
