@@ -125,7 +125,7 @@ def test_anything_else_is_asked_as_factcg():
     [
         ("factcg", "names no family"),
         ({"chunk_size": 5}, "names no family"),
-        ({"family": "fact"}, "family=fact: use one of factcg, minicheck, minicheck-7b, alignscore"),
+        ({"family": "fact"}, r"family=fact: did you mean factcg\?"),
         ({"family": "factcg", "chunks": 5}, "chunks: Extra inputs are not permitted"),
         ({"family": "factcg", "chunk_size": "5"}, "chunk_size: Input should be a valid integer"),
         ({"family": "factcg", "template": "{claim}"}, "a template needs {document} once"),

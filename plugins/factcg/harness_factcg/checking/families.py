@@ -85,7 +85,7 @@ class Family:
         for name, kinds in (("head", Head), ("chunk_unit", Unit), ("aggregation", Aggregation)):
             if getattr(self, name) not in get_args(kinds):
                 said = one_line(getattr(self, name), 80)
-                raise HarnessError(f"{name}={said}: {meant(said, get_args(kinds))}")
+                raise HarnessError(f"{name}={said}: use one of {', '.join(get_args(kinds))}")
         for name in ("chunk_size", "max_length"):
             size = getattr(self, name)
             absent = size is None and name == "chunk_size"
