@@ -80,7 +80,7 @@ def run(
     from harness.studies.running import at_work
 
     if executor not in _EXECUTORS:
-        raise HarnessError(f"--executor {executor}: {meant(executor, _EXECUTORS)}")
+        raise HarnessError(f"--executor {executor}: {meant(executor, _EXECUTORS, 'there are')}")
     if address is not None and executor != "ray":
         raise HarnessError("--address is that of Ray's cluster: give --executor ray too")
     tree = context.find_root().command

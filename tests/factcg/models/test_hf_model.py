@@ -175,7 +175,7 @@ def test_bad_requests(checker_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunksize": 5}, "has no argument chunksize; it takes pretrained"),
+        ({"chunksize": 5}, r"has no argument chunksize; did you mean chunk_size\?"),
         ({"overlong": "drop"}, "use split or cut"),
         ({"device": "gpu0"}, "device=gpu0: use cpu"),
         ({"chunk_size": 0}, "chunk_size=0: a whole number above 0"),

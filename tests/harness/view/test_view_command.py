@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -45,6 +47,15 @@ def test_what_is_missing_is_one_line(
         view(given, out=None if out is None else tmp_path / out, serve=serving, port=0)
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Shells switch Ctrl-C off for what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_pages_are_served_to_this_machine_until_ctrl_c(tmp_path: Path) -> None:
     run(tmp_path / "a", {"quiz": [line(0)]})
     view([tmp_path], out=tmp_path / "view")

@@ -52,7 +52,7 @@ class Source:
     withheld: int | None = None
 
     @classmethod
-    def of(cls, path: Path, *, option: str, skip_withheld: bool = False) -> Source:
+    def of(cls, path: Path, *, option: str = "data", skip_withheld: bool = False) -> Source:
         """A file to be read.
 
         Args:
