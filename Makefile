@@ -4,6 +4,8 @@
 # make test-fast  those of them that take a minute in all
 # make test-real   the tests that run on pretrained models, which it installs
 # make check  formatting, lint, types, the layers of rooms, declared dependencies
+# make package  wheel and sdist in dist/, as an index and its users check them
+# make test-lowest, make test-latest   the tests with the lowest and the newest dependencies
 # make docs   the documentation site, in site/; what pages show of commands is what these print
 # make test-docs   every command that a page prints, run
 # make bench  every claim, measured
@@ -17,7 +19,7 @@ WORKERS ?= 2
 # which transformers cannot be imported. pip has no way to leave a dependency out: take them away.
 NOT_ON_CPU := torchvision torchaudio torchcodec
 
-.PHONY: demo real test test-fast test-real test-docs docs check bench setup clean
+.PHONY: demo real test test-fast test-real test-docs test-lowest test-latest docs check package bench setup clean
 
 setup: $(VENV)/.ready
 
@@ -61,6 +63,29 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/deptry harness plugins
 	$(SITE)
+	$(PACKAGE)
+
+PACKAGE = rm -rf dist && $(BIN)/python -m build --no-isolation >/dev/null \
+  && $(BIN)/twine check --strict dist/* && $(BIN)/check-wheel-contents dist/*.whl
+
+package: setup
+	$(PACKAGE)
+
+# Without vLLM, which has versions of its own: its tests say so and are skipped.
+.venv-lowest/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable ".[test]"
+	touch $@
+
+.venv-latest/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-latest
+	.venv-latest/bin/python -m pip install --quiet --upgrade pip
+	.venv-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[test]"
+	touch $@
+
+test-lowest test-latest: test-%: .venv-%/.ready
+	$(subst $(VENV)/,.venv-$*/,$(TEST)) -m "not (slow or gpu or real or docs or vllm)"
 
 # Material tells of a successor at each start.
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
@@ -77,4 +102,4 @@ bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist demo real site
+	rm -rf $(VENV) .venv-lowest .venv-latest build dist demo real site
