@@ -6,6 +6,7 @@ some positions only, the others need not be computed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -56,6 +57,12 @@ def block(model: nn.Module, layer: int) -> nn.Module:
     if not 0 <= layer < len(every):
         raise HarnessError(f"layer {layer} does not exist: the model has 0 … {len(every) - 1}")
     return every[layer]
+
+
+def cache_name(model: nn.Module) -> str:
+    """What a model's forward pass calls its cache, which newer releases of transformers rename."""
+    there = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in there else "past_key_values"
 
 
 def hidden_of(output: Any) -> Tensor:

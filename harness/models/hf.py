@@ -208,7 +208,7 @@ def _starts(args: Any, kwargs: Any) -> list[int]:
     if given is None:
         given = kwargs["inputs_embeds"]
     rows, width = given.shape[:2]
-    mask, past = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+    mask, past = kwargs.get("attention_mask"), kwargs.get("cache", kwargs.get("past_key_values"))
     if isinstance(mask, Tensor) and mask.dim() == 2:
         own = mask[:, -width:]
         padded = (own.cumsum(-1) == 0).sum(-1)  # before the text, in this pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,10 @@ from harness.engine import parts, plugin, seams
 from harness.engine.parts import Asked, parts_of
 from harness.errors import HarnessError
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of vLLM's own imports
+pytestmark = [
+    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM, whose methods are followed"),
+    pytest.mark.filterwarnings("ignore"),  # of vLLM's own imports
+]
 
 
 class Part:

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from harness.errors import ArtefactError, HarnessError
-from harness.models.blocks import home_of_blocks
+from harness.models.blocks import cache_name, home_of_blocks
 from taid import tiny
 
 SIZES = {
@@ -94,8 +94,9 @@ def test_a_student_of_some_blocks_computes_what_those_blocks_compute(tmp_path, k
     assert again.config.num_hidden_layers == 3
     assert torch.allclose(logits(again), expected, atol=1e-5)
     with torch.no_grad():
-        cache = again(IDS[:, :15], use_cache=True).past_key_values
-        rest = again(IDS[:, 15:], past_key_values=cache, use_cache=True).logits
+        name = cache_name(again)
+        cache = again(IDS[:, :15], use_cache=True)[name]
+        rest = again(IDS[:, 15:], use_cache=True, **{name: cache}).logits
     assert torch.allclose(rest, expected[:, 15:], atol=1e-4)
     Head.of(again)
 

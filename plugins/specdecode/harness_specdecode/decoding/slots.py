@@ -32,7 +32,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from harness import HarnessError
-from harness.models.blocks import inputs_at
+from harness.models.blocks import cache_name, inputs_at
 from harness_specdecode.decoding.attention import groups, slot_attention
 from harness_specdecode.decoding.products import quick_layers, quick_products
 
@@ -145,6 +145,7 @@ class SlotModel:
         self._autocast = autocast
         self._place = _Place(rows, capacity)
         self._cache = Cache(layer_class_to_replicate=lambda: _SlotLayer(self._place))
+        self._cache_name = cache_name(model)
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last_position = int(self.config.max_position_embeddings) - 1
         self._kind = str(self.config.model_type)
@@ -235,8 +236,8 @@ class SlotModel:
                 input_ids=ids.to(device),
                 attention_mask=self._masks(slots, before, positions),
                 position_ids=positions.clamp(max=self._last_position),  # beyond it is padding alone
-                past_key_values=self._cache,
                 use_cache=True,
+                **{self._cache_name: self._cache},
                 **({"logits_to_keep": keep} if self._keeps else {}),
             )
         logits: Tensor = answer.logits

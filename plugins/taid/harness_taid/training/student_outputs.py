@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from harness.models.blocks import cache_name
 from harness_taid.data.exchanges import Item
 from harness_taid.network.students import bare
 
@@ -137,15 +138,16 @@ class Shared(LogitsProcessor):  # type: ignore[misc]  # transformers is skipped 
         mask = torch.nn.functional.pad(self._mask, (0, grown), value=1)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         new = ids if self._cache is None else ids[:, -1:]
+        name = cache_name(self._teacher)
         out = self._teacher(
             input_ids=new,
             attention_mask=mask,
             position_ids=positions[:, -new.shape[1] :],
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{name: self._cache},
         )
-        self._cache = out.past_key_values
+        self._cache = out[name]
         return out.logits[:, -1, : self._vocabulary].float()  # type: ignore[no-any-return]
 
 
