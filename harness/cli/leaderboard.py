@@ -166,7 +166,8 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     try:
         yield on_file
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else older releases of rich end a line that was never begun
+            bar.stop()
 
 
 def _summarise(table: Table, written: list[Path]) -> None:
