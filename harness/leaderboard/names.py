@@ -23,7 +23,7 @@ _PART = re.compile(r"(?<=\w)\(")
 def one_name(name: str) -> tuple[str, str]:
     """A model's one name, and its commit where the spelling has it.
 
-    >>> one_name("/root/.cache/huggingface/hub/models--org--m/snapshots/0a1b2c3d")
+    >>> one_name("/home/me/.cache/huggingface/hub/models--org--m/snapshots/0a1b2c3d")
     ('org/m', '0a1b2c3d')
     >>> one_name("./mine/"), one_name("org/m")
     (('mine', ''), ('org/m', ''))
