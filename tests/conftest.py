@@ -54,7 +54,7 @@ def unpacked_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
     """Starts commands that import the project and lm-eval anew."""
-    made = Forking(tmp_path_factory.mktemp("fresh"), bare=True, COLUMNS="200", NO_COLOR="1")
+    made = Forking(tmp_path_factory.mktemp("fresh"), bare=True)
     yield made
     made.close()
 

@@ -134,9 +134,10 @@ class Forking:
 
         Args:
             words: The command.
-            env: What is added to this process's environment.
+            env: What is added to this process's environment, and to that of a wide terminal.
         """
-        started = self.start(*words, cwd=Path.cwd(), **os.environ | env)
+        wide = {"COLUMNS": "200", "NO_COLOR": "1"}
+        started = self.start(*words, cwd=Path.cwd(), **os.environ | wide | env)
         status = started.wait()
         return subprocess.CompletedProcess(words, status, started.output, started.errors)
 
