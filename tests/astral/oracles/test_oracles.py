@@ -67,7 +67,10 @@ def test_keys_are_sealed_where_they_were_given():
     ("judge", "message"),
     [
         ([], "empty list"),
-        ({"model": "hf", "oracle": "oracle9"}, "no oracle 'oracle9'; .*or one of harmbench, judge"),
+        (
+            {"model": "hf", "oracle": "oracle9"},
+            "no oracle 'oracle9'; name a YAML file of your own, or one of harmbench, judge",
+        ),
         ({"model": "hf", "oracle": 3}, "is the name of an oracle"),
         ({"model": "hf", "orakel": "judge"}, "unknown key"),
         ([{"oracle": "judge"}], "must be a model's name"),
