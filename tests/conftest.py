@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forking import Forking
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -22,6 +23,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # waiting threads spin by default: slow on busy machines
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("busy", deadline=None)  # what hangs is ended by pytest-timeout
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:

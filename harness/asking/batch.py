@@ -8,7 +8,8 @@ asked again:
 - after an empty or unaccepted answer, in the next round, with another seed;
 - a question at most ``1 + retries`` times by itself;
 - until ``1 + retries`` rounds in a row brought no answer at all, with exponential back-off between
-  rounds; four calls in a row without an answer end a round.
+  rounds; four calls in a row without an answer end a round, eight that are refused mean that
+  everything is: some models refuse every third question, and those may come first.
 
 Wrong credentials, addresses and model names (HTTP 401, 403, 404, 405) fail at once.
 """
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _FATAL = frozenset({401, 403, 404, 405})
 _REFUSED = frozenset({400, 413, 422})
-_PATIENCE = 4
+_PATIENCE = 4  # calls in a row without an answer
+_REFUSALS = 8  # those where each was a refusal
 _DELAY = 2.0  # seconds without a bar
 _A_CALL = 32  # questions for each request that runs at once
 _TOKENS = {"prompt_tokens": "prompt_tokens", "completion_tokens": "answer_tokens"}  # OpenAI's
@@ -175,8 +177,8 @@ class Batch:
         first = self._open()
         self._random.shuffle(first)
         size = _call_size(self._model) or len(first)
-        waiting, idle = [first[i : i + size] for i in range(0, len(first), size)], 0
-        while waiting and idle < _PATIENCE:
+        waiting, idle, refused = [first[i : i + size] for i in range(0, len(first), size)], 0, False
+        while waiting and idle < (_REFUSALS if refused else _PATIENCE):
             batch = self._unknown(waiting.pop())
             if not batch:
                 continue
@@ -188,13 +190,14 @@ class Batch:
             refused = _status(error) in _REFUSED
             known = self._arrivals or self._proven
             idle = 0 if arrived or (refused and known) else idle + 1
-            self._note(error, everything_refused=refused and idle >= _PATIENCE)
             if len(batch) == 1:
                 self._tries[batch[0]] += self._spec.retries + 1 if refused else 1
-                continue
-            probe = [] if arrived or len(left) < 3 else [left.pop()]
-            middle = len(left) // 2
-            waiting += [part for part in (left[middle:], left[:middle], probe) if part]
+            else:
+                probe = [] if arrived or len(left) < 3 else [left.pop()]
+                middle = len(left) // 2
+                waiting += [part for part in (left[middle:], left[:middle], probe) if part]
+            enough = _REFUSALS if waiting else _PATIENCE
+            self._note(error, everything_refused=refused and idle >= enough)
 
     def _unknown(self, keys: Sequence[str]) -> list[str]:
         """Those that no other process has got an answer to meanwhile."""

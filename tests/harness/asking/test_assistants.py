@@ -234,6 +234,15 @@ def test_wrong_credentials_or_addresses_fail_at_once(status, says, concurrent):
         assert server.total <= 4 * 2 * concurrent
 
 
+def test_refusals_that_come_first_are_not_taken_for_all(monkeypatch):
+    """Asked in this order: all until 0 is refused, 19, half until 0 is, 8, a quarter until 0 is."""
+    monkeypatch.setattr("random.Random.shuffle", lambda self, items: None)
+    refused = {"Rate item 0", "Rate item 8", "Rate item 19"}
+    with running(lambda prompt: ["400"] * 1000 if prompt in refused else []) as server:
+        answers = Assistant(spec(server)).ask(prompts(20), accept)
+    assert {f"Rate item {n}" for n, answer in enumerate(answers) if answer is None} == refused
+
+
 def test_a_model_that_cannot_be_made_is_one_line():
     with pytest.raises(JudgeError, match="model 'no-such-model' cannot be loaded"):
         Assistant(AssistantSpec(model="no-such-model")).ask(prompts(1), accept)
