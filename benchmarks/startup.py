@@ -1,12 +1,14 @@
-"""What the import hook costs: Python's start, and ``lm_eval --help``, with it against without.
+"""What the import hook costs and saves: Python's start, and lm-eval, with it against without.
 
 Two virtual environments that borrow the same packages; one also has ``harness.pth``. Runs
 alternate, medians are compared. Claims: at most 2 ms more for Python's start, at most 5 % more for
-the help.
+``lm_eval --help``; ``lm_eval validate``, which needs the index of lm-eval's own tasks as every run
+does, in at most 0.7 of the time, as the index is kept.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -60,13 +62,17 @@ def main() -> int:
         }
         start = compare(pythons, 60, "-c", "pass")
         helped = compare(pythons, 15, "-m", "lm_eval", "--help")
+        os.environ["PAPERHARNESS_CACHE"] = folder
+        indexed = compare(pythons, 5, "-m", "lm_eval", "validate", "--tasks", "hellaswag")
     more = 1000 * (start["with"] - start["without"])
     ratio = helped["with"] / helped["without"]
     print(
         f"python -c pass:   {1000 * start['without']:.1f} ms without, {more:+.2f} ms with the hook"
     )
     print(f"lm_eval --help:   {helped['without']:.2f} s without, ratio {ratio:.3f} with the hook")
-    return int(more > 2 or ratio > 1.05)
+    saved = indexed["with"] / indexed["without"]
+    print(f"lm_eval validate: {indexed['without']:.2f} s without, ratio {saved:.3f} with the hook")
+    return int(more > 2 or ratio > 1.05 or saved > 0.7)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from engine_forking import EngineForking, engines_are_forked
 from forking import Forking
 from hypothesis import settings
 
@@ -29,7 +30,12 @@ settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Engines compile a kernel once in a run: ``compiling/g++``."""
+    """What takes long is done once a run: engines' kernels (``compiling/g++``), lm-eval's index."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shared = tempfile.mkdtemp(prefix="cache-")
+        Path(shared, "task_index").mkdir()
+        os.environ["PAPERHARNESS_CACHE"] = shared
+        config.add_cleanup(partial(shutil.rmtree, shared, True))
     if shutil.which("g++") and "CXX" not in os.environ:
         os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
         os.environ["PAPERHARNESS_TEST_COMPILED"] = tempfile.mkdtemp(prefix="compiled-")
@@ -63,14 +69,31 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineForking]:
+    """Starts commands that have imported vLLM."""
+    pytest.importorskip("vllm")
+    made = EngineForking(tmp_path_factory.mktemp("engines"))
+    with engines_are_forked():
+        yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forked_engines(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("vllm"):
+        request.getfixturevalue("vllm")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "task_index").symlink_to(Path(os.environ["PAPERHARNESS_CACHE"], "task_index"))
     monkeypatch.setenv("PAPERHARNESS_CACHE", str(cache))
     if request.node.get_closest_marker("real"):
-        cache.mkdir()
         (cache / "models").symlink_to(request.getfixturevalue("unpacked_models"))
 
 

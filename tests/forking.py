@@ -5,8 +5,7 @@ and no handlers but Python's own. A command is a process like any other: it has 
 status and signals.
 
 ``Forking(bare=True)`` lends imports of others alone: a command imports the project and lm-eval
-anew, as plugins are found then, and what it shares is the text of lm-eval's own task files, which
-each run reads first.
+anew, as plugins are found then.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -22,7 +22,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 MODULES = (
     *("torch", "transformers", "accelerate", "datasets", "pandas", "pyarrow.parquet", "scipy"),
@@ -122,7 +121,7 @@ class Forking:
         return answer
 
     def start(self, *words: str, cwd: Path, **env: str) -> Started:
-        """Start ``harness`` or ``lm_eval``, the first word, in a folder."""
+        """Start ``harness``, ``lm_eval``, ``-m`` and a module or ``-c`` and code in a folder."""
         self._count += 1
         name = f"{self._count:05d}"
         pid = self.ask(words=words, cwd=str(cwd), env=env, out=str(self.folder / name))
@@ -130,7 +129,7 @@ class Forking:
         return Started(self, pid, self.folder, name)
 
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run ``harness``, ``lm_eval`` or ``-c`` with code to its end, here, in this environment.
+        """Run such a command to its end, here, in this environment.
 
         Args:
             words: The command.
@@ -153,6 +152,9 @@ def _run(words: list[str]) -> int:
         if words[0] == "-c":
             sys.argv = words[:1]
             exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        elif words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         elif words[0] == "lm_eval":
             if "harness._autoload" in sys.modules:  # else it does so
                 from harness.host import edge
@@ -177,7 +179,8 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _child(order: dict[str, object]) -> None:
+def child(order: dict[str, object]) -> None:
+    """Be a command, from its streams to its end."""
     for descriptor, end in ((0, None), (1, "out"), (2, "err")):
         place = os.devnull if end is None else f"{order['out']}.{end}"
         flags = os.O_RDONLY if end is None else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -187,43 +190,23 @@ def _child(order: dict[str, object]) -> None:
         for name in _READ_ONCE:
             importlib.reload(sys.modules[name])
     os.chdir(order["cwd"])  # type: ignore[call-overload]
-    if BARE in sys.argv:
+    if order.get("bare") or BARE in sys.argv:
         sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         importlib.invalidate_caches()
         warnings.simplefilter("ignore")
     status = 1
     try:
-        status = _run(order["words"])  # type: ignore[arg-type]
+        status = _run(list(order["words"]))  # type: ignore[call-overload]
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def _read_task_files_once() -> None:
-    """The YAML of all of lm-eval's own tasks, which every run indexes."""
-    from lm_eval.tasks import TaskManager, _index, _yaml_loader
-
-    stock, own = _yaml_loader.load_yaml, str(Path(_yaml_loader.__file__).parent)
-    read: dict[str, dict[str, Any]] = {}
-
-    def load_yaml(path: str | Path, *, resolve_func: bool = True, **options: Any) -> Any:
-        key = str(path)
-        if resolve_func or options != {"recursive": True} or not key.startswith(own):
-            return stock(path, resolve_func=resolve_func, **options)
-        if key not in read:
-            read[key] = stock(path, resolve_func=False, **options)
-        return dict(read[key])
-
-    _yaml_loader.load_yaml = _index.load_yaml = load_yaml
-    TaskManager()
-
-
 def _forget_own() -> None:
-    """Take back the imports of lm-eval and of the project, but for the task files it has read."""
-    kept = "lm_eval.tasks._yaml_loader"
+    """Take back the imports of lm-eval and of the project."""
     for name in list(sys.modules):
-        if name.partition(".")[0] in _OWN and name != kept:
+        if name.partition(".")[0] in _OWN:
             del sys.modules[name]
     sys.excepthook = sys.__excepthook__
     sys.meta_path[:] = [
@@ -240,7 +223,6 @@ def _serve() -> None:
     for name in (*MODULES, *sys.argv[1:]):
         if name != BARE:
             importlib.import_module(name)
-    _read_task_files_once()
     if BARE in sys.argv:
         _forget_own()
     for line in sys.stdin:
@@ -248,7 +230,7 @@ def _serve() -> None:
         if "words" in order:
             answer = os.fork()
             if answer == 0:
-                _child(order)
+                child(order)
         elif order:
             pid = order.get("poll") or order["wait"]
             ended, status = os.waitpid(pid, os.WNOHANG if "poll" in order else 0)

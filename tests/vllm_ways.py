@@ -4,20 +4,37 @@
                     −1 in their place, though what runs on a CPU has run when a call returns
     v2              model runner V2, whose Triton kernels run in Triton's own interpreter
 
-Both must be called before vLLM is imported, in a process of their own.
+Both must be called before an engine starts, in a process of their own; V2 before vLLM is imported.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from engine_forking import EngineForking
 
 
 def take(*ways: str) -> None:
     """Let the engines of this process run in some ways; each is one of this module's functions."""
     for way in ways:
         {"asynchronous": asynchronous, "v2": v2}[way]()
+
+
+def started(vllm: EngineForking, module: str, *words: str) -> None:
+    """Run a module that takes ways as its last words, to its end."""
+    if "v2" in words:
+        command = [sys.executable, "-m", module, *words]
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    else:
+        done = vllm.run("-m", module, *words)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def v2() -> None:

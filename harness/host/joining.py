@@ -5,7 +5,8 @@ index it wraps some functions of lm-eval: ``stderr_for_metric``, so that an aggr
 its own standard error; ``_process_results``, so that what our statistics leave undefined is null in
 the results, not NaN; ``get_model``, ``TaskManager.match_tasks`` and ``TaskManager.load``, so that a
 name nobody provides, and one that leads nowhere, is explained; ``LM.create_from_arg_…``, so that a
-misspelt argument is told before a model is loaded; and ``EvaluatorConfig._parse_dict_args``, so
+misspelt argument is told before a model is loaded; ``TaskIndex.build``, so that lm-eval's own tasks
+are not parsed at each start; and ``EvaluatorConfig._parse_dict_args``, so
 that secrets among the arguments are sealed before anything is printed or saved; and
 ``EvaluationTracker.save_results_samples``, so that samples keep the traces of answers.
 """
@@ -21,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, PluginError, UnknownNameError
-from harness.host import arguments, checking, traces
+from harness.host import arguments, checking, task_index, traces
 from harness.host import discovery as host
 from harness.host import lm_eval_seams as seams
 from harness.host.edge import show_own_errors_in_one_line
@@ -135,6 +136,7 @@ def join_tasks(module: ModuleType) -> None:
     from lm_eval.api import registry
 
     _enter_all("filter")
+    seams.read_own_tasks_by(functools.partial(task_index.kept, seams.own_folder() / "tasks"))
     _complete_index(module.TaskManager)
     _check_tasks(module.TaskManager)
     _explain_models(registry)

@@ -237,13 +237,15 @@ def yaml_function(reference: str, folder: Path) -> Any:
     return import_module("lm_eval.tasks._yaml_loader")._import_func_in_yml(reference, folder)
 
 
-@contextmanager
-def own_tasks_read_by(read: Callable[[Callable[[], Any]], Any]) -> Iterator[None]:
-    """A context in which a function says what lm-eval's own tasks are.
+def read_own_tasks_by(read: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
+    """From now on a function says what lm-eval's own tasks are.
 
     Args:
         read: Gets a function that reads their 14 000 files; returns the index, which it may have
             kept: what is in it is copied where it is changed.
+
+    Returns:
+        What takes this back.
     """
     kind = import_module("lm_eval.tasks._index").TaskIndex
     stock, own = kind.build, [own_folder() / "tasks"]
@@ -257,10 +259,17 @@ def own_tasks_read_by(read: Callable[[Callable[[], Any]], Any]) -> Iterator[None
         return index | stock(more)  # the later ones go before lm-eval's
 
     kind.build = staticmethod(build)
+    return lambda: setattr(kind, "build", staticmethod(stock))
+
+
+@contextmanager
+def own_tasks_read_by(read: Callable[[Callable[[], Any]], Any]) -> Iterator[None]:
+    """A context in which ``read_own_tasks_by`` holds."""
+    restore = read_own_tasks_by(read)
     try:
         yield
     finally:
-        kind.build = staticmethod(stock)
+        restore()
 
 
 ARGUMENTS = ("model_args", "metadata")

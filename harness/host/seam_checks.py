@@ -10,13 +10,13 @@ import json
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from harness.errors import one_line
-from harness.host import definitions
+from harness.host import definitions, task_index
 from harness.host import lm_eval_seams as seams
 
 
@@ -156,6 +156,8 @@ def _index_reading() -> None:
         "deepcopy(entry.cfg)"
     )
     _expect(used and "entry.tags." not in source, "what is in an index is changed in its place")
+    found = [field.name for field in fields(index.Entry)]
+    _expect(found == task_index.FIELDS, f"an entry has {found}")
 
 
 def _task_folder() -> None:

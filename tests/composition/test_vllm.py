@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_forking import EngineForking
 from specdecode.wide_student import wide_student
+from vllm_ways import started
 
 from composition.steering import GREEDY, POSITIONS, SAMPLED, asked, at, interventions
 from composition.vllm_engines import SEED
@@ -25,20 +25,18 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(of_teacher: Path, student: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return answered(of_teacher, student, tmp_path_factory.mktemp("answers") / "answers.json")
+def engines(
+    vllm: EngineForking,
+    of_teacher: Path,
+    student: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Found:
+    out = tmp_path_factory.mktemp("answers") / "answers.json"
+    return answered(vllm, of_teacher, student, out)
 
 
-def answered(dictionary: Path, student: Path, out: Path, *ways: str) -> Found:
-    command = [sys.executable, "-m", "composition.vllm_engines"]
-    done = subprocess.run(
-        [*command, str(dictionary), str(student), str(out), *ways],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def answered(vllm: EngineForking, dictionary: Path, student: Path, out: Path, *ways: str) -> Found:
+    started(vllm, "composition.vllm_engines", str(dictionary), str(student), str(out), *ways)
     found: Found = json.loads(out.read_text())
     return found
 
@@ -76,10 +74,15 @@ WAYS: list[Any] = [
 
 @pytest.mark.parametrize("ways", WAYS, ids="+".join)
 def test_nor_on_how_the_engine_runs(
-    engines: Found, of_teacher: Path, student: Path, tmp_path: Path, ways: list[str]
+    vllm: EngineForking,
+    engines: Found,
+    of_teacher: Path,
+    student: Path,
+    tmp_path: Path,
+    ways: list[str],
 ) -> None:
     """Where the host lays out a step before it knows the last one, or on another model runner."""
-    found = answered(of_teacher, student, tmp_path / "answers.json", *ways)
+    found = answered(vllm, of_teacher, student, tmp_path / "answers.json", *ways)
     assert set(found) == set(engines) - {"ngram"}
     for name, own in found.items():
         for kind in own.keys() - {"trace", "info"}:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from engine_forking import EngineForking
 from harness_axbench.engine.edits import Edit
 from harness_axbench.engine.serving import plan_of, salted
 from harness_axbench.models.served import SteeredChat, SteeredCompletions
@@ -198,7 +197,9 @@ def _asking(row: Any, prompt: Any) -> Any:
     )
 
 
-def test_the_stock_command_asks_a_server(server: Server, steering: Path, tmp_path: Path) -> None:
+def test_the_stock_command_asks_a_server(
+    vllm: EngineForking, server: Server, steering: Path, tmp_path: Path
+) -> None:
     settings = {
         "model": MODEL,
         "tokenizer": TEACHER,
@@ -208,13 +209,13 @@ def test_the_stock_command_asks_a_server(server: Server, steering: Path, tmp_pat
         "num_concurrent": 8,
     }
     command = [
-        *(sys.executable, "-m", "lm_eval", "run", "--model", "steered-completions"),
+        *("lm_eval", "run", "--model", "steered-completions"),
         *("--model_args", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--tasks", "axbench_steer", "--metadata", "data=testbed", "--limit", "6"),
         *("--gen_kwargs", "max_gen_toks=8", "--apply_chat_template"),
         *("--output_path", str(tmp_path), "--log_samples"),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = vllm.run(*command)
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(next(tmp_path.rglob("results_*.json")).read_text())
     assert results["config"]["method"] == "diffmean"

@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_forking import EngineForking
+from forking import Forking
 from harness_axbench.methods import editor_for
 from harness_axbench.steering.plan import choose
 from harness_axbench.steering.positions import Positions
@@ -490,7 +489,7 @@ def test_engines_of_another_kind_are_refused(
         SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
 
 
-def test_without_vllm_a_line_says_what_to_install() -> None:
+def test_without_vllm_a_line_says_what_to_install(fresh: Forking) -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
@@ -498,23 +497,22 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
         "try:\n    compose('vllm-steered')\n"
         "except HarnessError as problem:\n    print(problem)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = fresh.run("-c", code)
     assert done.stdout.startswith("vllm-steered needs vLLM: pip install 'paperharness[vllm]'")
 
 
-def test_the_stock_command_steers_on_vllm(steering: Path, tmp_path: Path) -> None:
+def test_the_stock_command_steers_on_vllm(
+    vllm: EngineForking, steering: Path, tmp_path: Path
+) -> None:
     settings = {"pretrained": TEACHER, "steering": steering, "method": "diffmean"} | ENGINE
     command = [
-        *(sys.executable, "-m", "lm_eval", "run", "--model", "vllm-steered"),
+        *("lm_eval", "run", "--model", "vllm-steered"),
         *("--model_args", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--tasks", "axbench_steer", "--metadata", "data=testbed", "--limit", "3"),
         *("--gen_kwargs", "max_gen_toks=8", "--apply_chat_template"),
         *("--output_path", str(tmp_path), "--log_samples"),
     ]
-    one_process = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # starts sooner
-    done = subprocess.run(
-        command, cwd=tmp_path, env=one_process, capture_output=True, text=True, check=False
-    )
+    done = vllm.run(*command, VLLM_ENABLE_V1_MULTIPROCESSING="0")
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(next(tmp_path.rglob("results_*.json")).read_text())
     assert results["config"]["method"] == "diffmean"

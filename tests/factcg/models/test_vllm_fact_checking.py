@@ -6,10 +6,7 @@ import copy
 import gc
 import json
 import math
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +15,8 @@ from typing import Any
 
 import pytest
 import torch
+from engine_forking import EngineForking
+from forking import Forking
 from harness_factcg.checking import families
 from harness_factcg.checking.chunking import split_sentences
 from harness_factcg.checking.verdicts import log_sigmoid, prompt
@@ -442,7 +441,7 @@ def test_what_is_refused_before_an_engine_starts(arguments: dict[str, Any], mess
     assert "\n" not in str(refused.value)
 
 
-def test_without_vllm_a_line_says_what_to_install() -> None:
+def test_without_vllm_a_line_says_what_to_install(fresh: Forking) -> None:
     code = (
         "import sys; sys.modules['vllm'] = None\n"
         "from harness.errors import HarnessError\n"
@@ -450,22 +449,19 @@ def test_without_vllm_a_line_says_what_to_install() -> None:
         "try:\n    compose('vllm-fact-checker')\n"
         "except HarnessError as problem:\n    print(problem)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = fresh.run("-c", code)
     assert done.stdout.startswith("vllm-fact-checker needs vLLM: pip install 'paperharness[vllm]'")
 
 
-def test_the_stock_command_checks_facts_on_vllm(tmp_path: Path) -> None:
+def test_the_stock_command_checks_facts_on_vllm(vllm: EngineForking, tmp_path: Path) -> None:
     settings = {"pretrained": TEACHER, "family": "minicheck-7b"} | ENGINE
     command = [
-        *(sys.executable, "-m", "lm_eval", "run", "--model", "vllm-fact-checker"),
+        *("lm_eval", "run", "--model", "vllm-fact-checker"),
         *("--model_args", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--tasks", "llm_aggrefact_wice", "--metadata", "data=testbed"),
         *("--apply_chat_template", "--output_path", str(tmp_path), "--log_samples"),
     ]
-    one_process = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # starts sooner
-    done = subprocess.run(
-        command, cwd=tmp_path, env=one_process, capture_output=True, text=True, check=False
-    )
+    done = vllm.run(*command, VLLM_ENABLE_V1_MULTIPROCESSING="0")
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(next(tmp_path.rglob("results_*.json")).read_text())
     assert results["config"]["method_args"]["family"] == "minicheck-7b"

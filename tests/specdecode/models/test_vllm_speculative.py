@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 from scipy.stats import chisquare
+from vllm_ways import started
 
 from harness import compose
 from harness.models.responses import Completion, trace_of
@@ -46,18 +43,13 @@ def student(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engines(student, tmp_path_factory):
+def engines(vllm, student, tmp_path_factory):
     """Answers of an engine without a drafter, one with a model, one with n-grams."""
-    return answered(student, tmp_path_factory.mktemp("answers") / "answers.json")
+    return answered(vllm, student, tmp_path_factory.mktemp("answers") / "answers.json")
 
 
-def answered(student, answers, *ways):
-    command = [sys.executable, "-m", "specdecode.vllm_engines", str(student), str(answers), *ways]
-    root, quiet = Path(__file__).parents[2], {"TQDM_DISABLE": "1"} if ways else {}
-    done = subprocess.run(
-        command, cwd=root, env=os.environ | quiet, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def answered(vllm, student, answers, *ways):
+    started(vllm, "specdecode.vllm_engines", str(student), str(answers), *ways)
     return {
         name: {kind: restored(value) for kind, value in found.items()}
         for name, found in json.loads(answers.read_text()).items()
@@ -78,12 +70,12 @@ WAYS = [
 
 
 @pytest.mark.parametrize("ways", WAYS, ids="+".join)
-def test_answers_do_not_depend_on_how_the_engine_runs(student, hf, tmp_path, ways):
+def test_answers_do_not_depend_on_how_the_engine_runs(vllm, student, hf, tmp_path, ways):
     """The next step is laid out before the last one is known; or another model runner has it.
 
     The cache holds one text of the longest kind: some requests give way, and are computed again.
     """
-    found = answered(student, tmp_path / "answers.json", *ways)
+    found = answered(vllm, student, tmp_path / "answers.json", *ways)
     for name in ("none", "model"):
         kind, is_asynchronous = found[name]["runner"]
         assert kind.endswith("cpu.model_runner") == ("v2" in ways)
