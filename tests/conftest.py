@@ -14,6 +14,7 @@ import pytest
 from engine_forking import EngineForking, engines_are_forked
 from forking import Forking
 from hypothesis import settings
+from once import ENVIRONMENT, shared
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -32,14 +33,13 @@ settings.load_profile("busy")
 def pytest_configure(config: pytest.Config) -> None:
     """What takes long is done once a run: engines' kernels (``compiling/g++``), lm-eval's index."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        shared = tempfile.mkdtemp(prefix="cache-")
-        Path(shared, "task_index").mkdir()
-        os.environ["PAPERHARNESS_CACHE"] = shared
-        config.add_cleanup(partial(shutil.rmtree, shared, True))
-    if shutil.which("g++") and "CXX" not in os.environ:
-        os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
-        os.environ["PAPERHARNESS_TEST_COMPILED"] = tempfile.mkdtemp(prefix="compiled-")
-        config.add_cleanup(partial(shutil.rmtree, os.environ["PAPERHARNESS_TEST_COMPILED"], True))
+        os.environ[ENVIRONMENT] = tempfile.mkdtemp(prefix="shared-")
+        config.add_cleanup(partial(shutil.rmtree, shared(), True))
+        for name in ("task_index", "compiled"):
+            (shared() / name).mkdir()
+        os.environ["PAPERHARNESS_CACHE"] = str(shared())
+        if shutil.which("g++"):
+            os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,7 +91,7 @@ def _own_cache(
 ) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "task_index").symlink_to(Path(os.environ["PAPERHARNESS_CACHE"], "task_index"))
+    (cache / "task_index").symlink_to(shared() / "task_index")
     monkeypatch.setenv("PAPERHARNESS_CACHE", str(cache))
     if request.node.get_closest_marker("real"):
         (cache / "models").symlink_to(request.getfixturevalue("unpacked_models"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -56,8 +57,11 @@ class EngineForking(Forking):
         return process.exitcode
 
     def close(self) -> None:
-        """End the process that forks."""
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        """End the process that forks; by itself it would take down all that it has imported."""
+        server = forkserver._forkserver  # type: ignore[attr-defined]
+        if server._forkserver_pid is not None:
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
 
 
 @contextmanager

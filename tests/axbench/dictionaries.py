@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from harness_axbench.options import run_options
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
+from once import once
 
 
-def trained(folder: Path, *methods: str) -> Path:
-    """A dictionary of block 1, with these methods."""
+def trained(*methods: str) -> Path:
+    """A dictionary of block 1, with these methods; no test may change it."""
+    return once(f"teacher-1-{'-'.join(methods)}", partial(_train, methods))
+
+
+def _train(methods: Sequence[str], folder: Path) -> None:
     options = Options(
         methods=list(methods),
         model="testbed:teacher",
@@ -22,4 +29,4 @@ def trained(folder: Path, *methods: str) -> Path:
         dtype="float32",
         out=folder,
     )
-    return train(options).folder
+    train(options)

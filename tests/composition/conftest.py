@@ -8,14 +8,18 @@ import pytest
 
 from composition.steering import trained
 
-ALL = ("diffmean", "lora", "loreft")
+
+@pytest.fixture(scope="session")
+def of_teacher() -> Path:
+    return trained("testbed:teacher", "diffmean", "random", layer=2)
 
 
 @pytest.fixture(scope="session")
-def of_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("teacher") / "d", "testbed:teacher", ALL, layer=2)
+def that_edits() -> Path:
+    """Of methods whose edits are no vectors, too."""
+    return trained("testbed:teacher", "diffmean", "lora", "loreft", layer=2)
 
 
 @pytest.fixture(scope="session")
-def of_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("student") / "d", "testbed:student", ALL[:1], layer=1)
+def of_student() -> Path:
+    return trained("testbed:student", "diffmean", layer=1)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+from harness_axbench.data.concepts import ConceptData, load
 from harness_axbench.methods import editor_for
 from harness_axbench.options import run_options
 from harness_axbench.requests import STEERING
 from harness_axbench.training.options import Options
 from harness_axbench.training.train import train
 from lm_eval.api.instance import Instance
+from once import once
 
 PLACES = ("theater", "workshop", "harbour", "market", "garden", "window", "river", "old mill")
 TURNS = [
@@ -26,11 +30,17 @@ LENGTH = 14
 GREEDY = {"until": [], "max_gen_toks": LENGTH, "do_sample": False}
 SAMPLED = {"until": [], "max_gen_toks": LENGTH, "do_sample": True, "temperature": 1.0, "top_k": 0}
 KINDS = ("add", "clamp", "min_clamp", "null_out")
+CONCEPTS = (0, 3, 5)
 POSITIONS = ("all", "prompt", "generated", "2:5", "4:")
 
 
-def trained(folder: Path, model: str, methods: tuple[str, ...], *, layer: int) -> Path:
-    """A dictionary of three concepts; the edits of ``lora`` and ``loreft`` are crude."""
+def trained(model: str, *methods: str, layer: int) -> Path:
+    """A dictionary of three concepts, which no test may change; edits of the model are crude."""
+    name = "-".join((model.removeprefix("testbed:"), str(layer), *methods))
+    return once(f"composed-{name}", partial(_train, model, methods, layer))
+
+
+def _train(model: str, methods: Sequence[str], layer: int, folder: Path) -> None:
     settings = {
         "lora": {"epochs": "1", "lr": "0.02", "layers": "0,1"},
         "loreft": {"epochs": "1", "lr": "0.05", "layers": "0,1"},
@@ -41,12 +51,23 @@ def trained(folder: Path, model: str, methods: tuple[str, ...], *, layer: int) -
         settings={name: own for name, own in settings.items() if name in methods},
         model=model,
         layer=layer,
-        run=run_options({"axbench_data": "testbed", "axbench_concepts": [0, 3, 5]}),
+        run=run_options({"axbench_data": "testbed"}),
         batch_size=32,
         device="cpu",
         dtype="float32",
     )
-    return train(options).folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness_axbench.training.train.load", lambda run: _few(load(run)))
+        train(options)
+
+
+def _few(found: ConceptData) -> ConceptData:
+    kept = (*CONCEPTS, -1)  # negatives are of no concept
+    rows = [
+        [r for r in table if r["concept_id"] in kept] for table in (found.train, found.evaluation)
+    ]
+    concepts = tuple(concept for concept in found.concepts if concept.id in CONCEPTS)
+    return replace(found, concepts=concepts, train=rows[0], evaluation=rows[1])
 
 
 def asked(options: dict[str, Any], texts: list[str] = TURNS, *, factored: bool = True) -> list[Any]:
@@ -55,7 +76,7 @@ def asked(options: dict[str, Any], texts: list[str] = TURNS, *, factored: bool =
     for k, text in enumerate(texts):
         doc: dict[str, Any] = {}
         if k % 4 != 3:
-            doc = {"concept_id": (0, 3, 5)[k % 3]}
+            doc = {"concept_id": CONCEPTS[k % 3]}
             doc |= {"factor": (0.4, 1.0, 2.5)[k // 2 % 3]} if factored else {}
         found.append(Instance("generate_until", doc, (text, dict(options)), k, ("t", k, 1)))
     return found

@@ -24,12 +24,12 @@ ARGUMENTS = {"device": "cpu", "dtype": "float64", "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
-def both(of_teacher: Path) -> Any:
+def both(that_edits: Path) -> Any:
     """One loaded teacher, steered and decoded speculatively."""
     model = compose("hf-steered+speculative")
     return model(
         "testbed:teacher",
-        steering=str(of_teacher),
+        steering=str(that_edits),
         method="diffmean",
         drafter="testbed:student",
         drafter_dtype="float64",
@@ -41,9 +41,9 @@ def both(of_teacher: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def steered(of_teacher: Path) -> Any:
+def steered(that_edits: Path) -> Any:
     model = compose("hf-steered")
-    return model("testbed:teacher", steering=str(of_teacher), method="diffmean", **ARGUMENTS)
+    return model("testbed:teacher", steering=str(that_edits), method="diffmean", **ARGUMENTS)
 
 
 def answers(lm: Any, options: dict[str, Any], **how: Any) -> list[str]:

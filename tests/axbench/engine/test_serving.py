@@ -46,8 +46,8 @@ CLIENTS = 64
 
 
 @pytest.fixture(scope="module")
-def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("steering") / "teacher", "diffmean", "random")
+def steering() -> Path:
+    return trained("diffmean", "bow", "random")
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ PADDING = 0  # token id
 
 
 @pytest.fixture(scope="module")
-def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("steering") / "teacher", "diffmean", "bow")
+def steering() -> Path:
+    return trained("diffmean", "bow", "random")
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,18 @@ def stopping(lm: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def lm(steering: Path) -> Iterator[Any]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where vLLM keeps what it has compiled."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def lm(steering: Path, compiled: Path) -> Iterator[Any]:
     SteeredVLLM = compose("vllm-steered")
 
-    made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CACHE_ROOT", str(compiled))
+        made = SteeredVLLM(TEACHER, steering=str(steering), method="diffmean", **ENGINE)
     with stopping(made):
         yield made
 
@@ -313,23 +321,30 @@ def test_engines_of_two_ranks(
         assert each_its_own(made, crossed()) == each_its_own(lm, crossed())
 
 
-def test_what_was_compiled_without_steering_is_not_taken(
-    hf: SteeredHF, steering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_compiled_with_steering_is_not_taken_without(
+    lm: Any,
+    hf: SteeredHF,
+    plain: Any,
+    steering: Path,
+    compiled: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nor the other way round; the same settings, one cache of compiled models."""
-    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path))
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(compiled))
     from lm_eval.models.vllm_causallms import VLLM
 
-    compiled = tmp_path / "torch_compile_cache" / "torch_aot_compile"
+    kept = compiled / "torch_compile_cache" / "torch_aot_compile"
     asked = [generation(None, None, one) for one in ASKED]
-    with stopping(VLLM(str(model_path("teacher")), **ENGINE)) as plain:
-        before = tokens(plain, asked)
-    assert len(list(compiled.iterdir())) == 1
+    expected = tokens(plain, asked)
+    assert len(list(kept.iterdir())) == 1
+    with stopping(VLLM(str(model_path("teacher")), **ENGINE)) as made:
+        assert tokens(made, asked) == expected
+    assert len(list(kept.iterdir())) == 2
     steered = compose("vllm-steered")
     with stopping(steered(TEACHER, steering=str(steering), method="diffmean", **ENGINE)) as made:
         assert tokens(made, mixed()) == tokens(hf, mixed())
-        assert tokens(made, asked) == before
-    assert len(list(compiled.iterdir())) == 2
+        assert tokens(made, asked) == expected
+    assert len(list(kept.iterdir())) == 2
 
 
 def scored(kind: str, concept: int | None, factor: float | None, *words: str) -> Any:
@@ -502,7 +517,7 @@ def test_without_vllm_a_line_says_what_to_install(fresh: Forking) -> None:
 
 
 def test_the_stock_command_steers_on_vllm(
-    vllm: EngineForking, steering: Path, tmp_path: Path
+    vllm: EngineForking, steering: Path, compiled: Path, tmp_path: Path
 ) -> None:
     settings = {"pretrained": TEACHER, "steering": steering, "method": "diffmean"} | ENGINE
     command = [
@@ -512,7 +527,7 @@ def test_the_stock_command_steers_on_vllm(
         *("--gen_kwargs", "max_gen_toks=8", "--apply_chat_template"),
         *("--output_path", str(tmp_path), "--log_samples"),
     ]
-    done = vllm.run(*command, VLLM_ENABLE_V1_MULTIPROCESSING="0")
+    done = vllm.run(*command, VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CACHE_ROOT=str(compiled))
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(next(tmp_path.rglob("results_*.json")).read_text())
     assert results["config"]["method"] == "diffmean"
