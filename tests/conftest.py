@@ -14,7 +14,7 @@ import pytest
 from engine_forking import EngineForking, engines_are_forked
 from forking import Forking
 from hypothesis import settings
-from once import ENVIRONMENT, shared
+from once import ENVIRONMENT, own_cache, shared
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -89,9 +89,7 @@ def _forked_engines(request: pytest.FixtureRequest) -> None:
 def _own_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "task_index").symlink_to(shared() / "task_index")
+    cache = own_cache(tmp_path.with_name(f"{tmp_path.name}-cache"))
     monkeypatch.setenv("PAPERHARNESS_CACHE", str(cache))
     if request.node.get_closest_marker("real"):
         (cache / "models").symlink_to(request.getfixturevalue("unpacked_models"))

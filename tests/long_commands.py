@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from forking import Forking
+from once import own_cache
 
 from harness.testbed import model_path
 
@@ -99,7 +100,10 @@ def make_inputs(folder: Path, forking: Forking, *names: str) -> None:
         work.mkdir()
         more = ("--steering-instructions", "testbed") if place == "concepts" else ()
         started = forking.start(
-            *words(makers[place], folder), *more, cwd=work, PAPERHARNESS_CACHE=str(work / "cache")
+            *words(makers[place], folder),
+            *more,
+            cwd=work,
+            PAPERHARNESS_CACHE=str(own_cache(work / "cache")),
         )
         assert started.wait() == 0, started.errors[-3000:]
         (work / "out").rename(folder / place)

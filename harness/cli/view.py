@@ -54,20 +54,25 @@ def view(
 
     Example: harness view results --out view
     """
+    from harness.view import check_port, write_view
     from harness.view import serve as serve_pages
-    from harness.view import write_view
 
     given = results or []
     if not given and (out is None or not serve):
         raise HarnessError(
             "give results of lm_eval --log_samples: harness view RESULTS --out FOLDER"
         )
+    for path in given:
+        if not path.exists():
+            raise HarnessError(f"{path}: no such file or folder")
     folder = out
     if given and out is None:
         if not serve or len(given) > 1:
             raise HarnessError("--out FOLDER says where the pages are written")
         folder = given[0]
     elif given and out is not None:
+        if serve:
+            check_port(port)
         with _progress() as on_bytes:
             _tell(write_view(given, out, show_text=show_text, title=title, on_bytes=on_bytes))
     if serve and folder is not None:
@@ -77,6 +82,8 @@ def view(
 def _tell(made: Written) -> None:
     for reason in made.refused:
         print(printable(f"skipped {reason}"), file=sys.stderr)
+    for reason in made.incomplete:
+        print(printable(f"warning: {reason}"), file=sys.stderr)
     print(shown(f"wrote {made.page}"))
     counts = [
         _counted(made.samples, "sample"),
@@ -90,6 +97,7 @@ def _tell(made: Written) -> None:
         (made.repeated, "repeated sample", " left out"),
         (made.cut, "text or list", " cut"),
         (made.missing, "task", " without samples"),
+        (made.lost, "sample", " missing"),
     )
     counts += [_counted(count, noun) + what for count, noun, what in left if count]
     print(", ".join(counts))

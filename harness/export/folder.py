@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from harness.artefacts.making import making
@@ -23,6 +24,7 @@ _WRITERS = {
     "hub": "harness.export.repository",
 }
 """Of each form, the module whose ``check`` and ``write`` make it."""
+_TO_LOOK = {"inspect": "to look: inspect view --log-dir {}"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def write_folder(
         found = read(results, show_text=show_text, on_skip=on_skip)
         with appearing(out) as draft:
             told = writer.write(found, draft, **more)
-    return Made(found, (f"wrote {out}: {told[0]}", *told[1:], *left_out(found)))
+    look = [_TO_LOOK[form].format(quote(str(out)))] if form in _TO_LOOK else []
+    return Made(found, (f"wrote {out}: {told[0]}", *told[1:], *left_out(found), *look))
 
 
 def left_out(found: Evaluations) -> Iterator[str]:

@@ -75,8 +75,7 @@ def write(found: Evaluations, folder: Path) -> list[str]:
         stamp = log.eval.created.replace(":", "-")
         place = folder / f"{stamp}_{task.name}_{task.run.run_id}.eval"
         write_eval_log(log, place, "eval")
-    logs = counted(len(found.tasks), "log")
-    return [f"{logs} of {counted(documents, 'sample')}; to look: inspect view --log-dir FOLDER"]
+    return [f"{counted(len(found.tasks), 'log')} of {counted(documents, 'sample')}"]
 
 
 def _log(task: Evaluated) -> EvalLog:

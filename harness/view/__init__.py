@@ -8,6 +8,6 @@ what a page filters by, ``drawing`` what traces draw on texts, ``documents`` bri
 from __future__ import annotations
 
 from harness.view.folder import Written, key_of, write_view
-from harness.view.serving import serve
+from harness.view.serving import check_port, serve
 
-__all__ = ["Written", "key_of", "serve", "write_view"]
+__all__ = ["Written", "check_port", "key_of", "serve", "write_view"]

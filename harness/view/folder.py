@@ -36,6 +36,8 @@ class Written:
         cut: Texts and lists that were too long.
         repeated: Samples of a document that the same file has already.
         missing: Tasks of runs without samples.
+        lost: Samples that the results speak of and no file has.
+        incomplete: Which files lack them.
         refused: Why files were not read.
     """
 
@@ -49,6 +51,8 @@ class Written:
     cut: int
     repeated: int
     missing: int
+    lost: int
+    incomplete: tuple[str, ...]
     refused: tuple[str, ...]
 
 

@@ -31,6 +31,7 @@ class SamplesFile:
         headline: The task's headline metric; None where the results have none.
         hidden: Whether its texts stay out unless a person asks for them.
         size: Bytes.
+        documents: How many documents the results speak of; None if they do not say.
     """
 
     task: str
@@ -38,6 +39,7 @@ class SamplesFile:
     headline: Headline | None
     hidden: bool
     size: int
+    documents: int | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
     missing = 0
     for run in own:
         try:
-            configs = run_files.read_results(Path(run.file))["configs"]
+            saved = run_files.read_results(Path(run.file))
         except DataError as cause:
             refused.append(str(cause))
             continue
@@ -119,14 +121,16 @@ def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
             for row in reversed(table.rows)
             if row.run.run_id == run.run_id and row.headline
         }
-        for task, config in configs.items():
+        for task, config in saved["configs"].items():
             path = run_files.samples_file(Path(run.file), task)
             if not path.is_file():
                 missing += 1
                 continue
             hidden = is_sensitive(task, mapping(config))
             size = path.stat().st_size
-            files.append(SamplesFile(task, path, headlines.get(task), hidden, size))
+            count = mapping(mapping(saved.get("n-samples")).get(task)).get("effective")
+            known = count if isinstance(count, int) else None
+            files.append(SamplesFile(task, path, headlines.get(task), hidden, size, known))
     ids = [run.run_id for run in own]
     return ShownRun(ids, name, _about(own[0]), files, missing, refused)
 

@@ -29,6 +29,24 @@ class _Quiet(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
+def check_port(port: int) -> None:
+    """See that a port can be served on, before any work is done.
+
+    Raises:
+        HarnessError: It cannot.
+    """
+    _server(port, _Quiet).server_close()
+
+
+def _server(port: int, handler: Callable[..., _Quiet]) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer((HOST, port), handler)
+    except OSError as cause:
+        raise HarnessError(
+            f"port {port} cannot be served on ({cause.strerror}); give another with --port"
+        ) from cause
+
+
 def serve(folder: Path, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve pages to this machine alone; returns at Ctrl-C.
 
@@ -42,13 +60,7 @@ def serve(folder: Path, port: int, on_ready: Callable[[str], None]) -> None:
     """
     if not is_view(folder):
         raise HarnessError(f"{folder} holds no pages of samples; write them with harness view")
-    try:
-        server = ThreadingHTTPServer((HOST, port), partial(_Quiet, directory=str(folder)))
-    except OSError as cause:
-        raise HarnessError(
-            f"port {port} cannot be served on ({cause.strerror}); give another with --port"
-        ) from cause
-    with server:
+    with _server(port, partial(_Quiet, directory=str(folder))) as server:
         on_ready(f"http://{HOST}:{server.server_address[1]}/")
         try:
             server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -54,7 +55,8 @@ class Writing:
         self.shards = Shards(self.data)
         self.tasks: dict[str, int] = {}
         self.filters: dict[str, int] = {}
-        self.samples = self.hidden = self.broken = self.repeated = 0
+        self.samples = self.hidden = self.broken = self.repeated = self.lost = 0
+        self.incomplete: list[str] = []
 
     def write(self, title: str, out: Path) -> dict[str, Any]:
         """Write all.
@@ -89,6 +91,8 @@ class Writing:
             "cut": self.cutter.cut,
             "repeated": self.repeated,
             "missing": self.missing,
+            "lost": self.lost,
+            "incomplete": tuple(self.incomplete),
         }
 
     def _read(self, run: int, file: SamplesFile) -> None:
@@ -110,6 +114,17 @@ class Writing:
             if self.on_bytes is not None and not self.samples % 200:
                 self.on_bytes(self.done, self.total)
         self.done = before + file.size
+        if file.documents is not None:
+            self._count(file, Counter(name for *_, name in seen), file.documents)
+
+    def _count(self, file: SamplesFile, found: Counter[str], documents: int) -> None:
+        """Each filter has every document."""
+        fewest = min(found.values(), default=0)
+        if fewest < documents:
+            self.lost += sum(documents - count for count in found.values()) or documents
+            self.incomplete.append(
+                f"{file.path} holds {fewest} of {documents} samples; it is cut or damaged"
+            )
 
     def _add(self, run: int, task: int, file: SamplesFile, sample: Sample) -> None:
         facts = facts_of(sample, file.headline)
@@ -166,6 +181,7 @@ class Writing:
                 "cut": self.cutter.cut,
                 "repeated": self.repeated,
                 "missing": self.missing,
+                "lost": self.lost,
             },
         }
 

@@ -13,6 +13,7 @@ import pytest
 from faulty_server import running
 from forking import Forking, Started
 from long_commands import content, make_inputs, words, write_inputs
+from once import own_cache
 
 pytestmark = pytest.mark.long
 
@@ -47,7 +48,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, forking: Forking) -> Path:
 @pytest.fixture
 def start(forking: Forking, inputs: Path, tmp_path: Path):
     def start(name: str, *more: str) -> Started:
-        cache = str(tmp_path / "cache")
+        cache = str(own_cache(tmp_path / "cache"))
         return forking.start(*words(name, inputs), *more, cwd=tmp_path, PAPERHARNESS_CACHE=cache)
 
     return start

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from forking import Forking
+from once import own_cache
 
 from hub import content
 from hub.server import Hub
@@ -99,7 +100,7 @@ def run(forking: Forking, tmp_path: Path) -> Command:
             HF_TOKEN=token,
             HF_HUB_OFFLINE=str(int(offline)),
             HF_DATASETS_OFFLINE=str(int(offline)),
-            PAPERHARNESS_CACHE=str(tmp_path / "cache"),
+            PAPERHARNESS_CACHE=str(own_cache(tmp_path / "cache")),
             **env,
         )
         return Ended(started.wait(), started.output, started.errors, folder)

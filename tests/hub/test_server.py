@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from once import own_cache
 
 from hub import content
 from hub.server import Hub
@@ -75,7 +76,7 @@ def test_a_command_as_a_user_starts_it(name: str, hub: Hub, tmp_path: Path) -> N
         "HF_ENDPOINT": hub.address,
         "HF_HOME": str(tmp_path / "home"),
         "HF_TOKEN": content.ACCEPTED,
-        "PAPERHARNESS_CACHE": str(tmp_path / "cache"),
+        "PAPERHARNESS_CACHE": str(own_cache(tmp_path / "cache")),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
     kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}

@@ -19,6 +19,7 @@ from harness_astral.generation.web import read_snippets
 from harness_astral.suites.suite import FILE, MANIFEST, read_suite
 
 from astral.scripted import ALIKE, SORRY, api, clean, mark, options, own_words, seeds_file, write
+from harness.artefacts.cache import cache_folder
 from harness.asking.desk import writer_spec
 from harness.errors import HarnessError
 
@@ -64,7 +65,7 @@ def test_1260_inputs_interrupted_five_times(tmp_path: Path) -> None:
     assert again["written"] == 1260 and again["refused"] > 30 and again["duplicate"] > 30
     assert manifest["coverage"]["requested"]["3"]["covered"] == 420
     assert all("\n2024. " in one.prompt for one in inputs if one.prompt != ALIKE[7:-8])
-    assert not list((tmp_path / "cache" / "astral").glob("*")), "the run's own file is gone"
+    assert not list((cache_folder() / "astral").glob("*")), "the run's own file is gone"
 
 
 def test_faults_of_all_kinds_change_no_input(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_the_variants_and_a_replay_without_a_network(
     for path in [
         *one.folder.iterdir(),
         *two.folder.iterdir(),
-        *(tmp_path / "cache").rglob("*.jsonl"),
+        *cache_folder().rglob("*.jsonl"),
     ]:
         text = path.read_text()
         assert KEY not in text and secret not in text, path

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import _thread
+import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from seen_runs import line, run
 from harness.cli.view import view
 from harness.errors import HarnessError
 from harness.view import serve
+from harness.view.serving import HOST
 
 
 def test_it_says_what_was_written_and_what_was_left_out(
@@ -36,6 +39,7 @@ def test_it_says_what_was_written_and_what_was_left_out(
         (["a"], None, False, "--out FOLDER"),
         (["a"], None, True, "holds no pages"),
         (["nowhere"], "view", False, "no such file or folder"),
+        (["nowhere"], None, False, "no such file or folder"),
     ],
 )
 def test_what_is_missing_is_one_line(
@@ -45,6 +49,30 @@ def test_what_is_missing_is_one_line(
     given = None if results is None else [tmp_path / one for one in results]
     with pytest.raises(HarnessError, match=said):
         view(given, out=None if out is None else tmp_path / out, serve=serving, port=0)
+
+
+def test_a_file_that_is_cut_between_two_lines_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run(tmp_path / "a", {"quiz": [line(number) for number in range(5)]})
+    results = json.loads(file.read_text())
+    file.write_text(json.dumps(results | {"n-samples": {"quiz": {"original": 9, "effective": 7}}}))
+    view([tmp_path], out=tmp_path / "view")
+    told = capsys.readouterr()
+    assert told.out.endswith("5 samples, 5 documents, 1 task, 1 run, 2 samples missing\n")
+    (warning,) = told.err.splitlines()
+    assert warning.startswith("warning: ") and "holds 5 of 7 samples; it is cut" in warning
+    page = (tmp_path / "view" / "index.html").read_text()
+    assert "2 samples are missing: a file is cut or damaged" in page
+
+
+def test_a_taken_port_is_told_before_any_work(tmp_path: Path) -> None:
+    run(tmp_path / "a", {"quiz": [line(0)]})
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(HarnessError, match=f"port {port} cannot be served on"):
+            view([tmp_path / "a"], out=tmp_path / "view", serve=True, port=port)
+    assert not (tmp_path / "view").exists()
 
 
 @pytest.fixture
