@@ -1,22 +1,21 @@
 // Which documents are listed: by facts at once, by texts as the shards come in.
 const state = { listed: [], chosen: null, run: "", found: null, words: [], factor: null, search: 0, searched: 0 };
 
-const differs = (document, of) => {
-  let first = null;
-  for (const sample of document.samples) {
-    if (sample[of] === null) continue;
-    if (first === null) first = sample;
-    else if (sample[of] !== first[of] && (sample[RUN] !== first[RUN] || sample[FACTOR] !== first[FACTOR])) return true;
-  }
-  return false;
+// With a factor chosen, what other factors did is of no account.
+const atFactor = (sample) => state.factor === null || sample[FACTOR] === null || sample[FACTOR] === state.factor;
+const opposed = (one, other) => (runs.length < 2 ? one[FACTOR] !== other[FACTOR]
+  : one[RUN] !== other[RUN] && (one[FACTOR] === other[FACTOR] || one[FACTOR] === null || other[FACTOR] === null));
+const differs = (own, of) => {
+  const known = own.filter((sample) => sample[of] !== null);
+  return known.some((one, place) => known.slice(place + 1).some((other) => one[of] !== other[of] && opposed(one, other)));
 };
 const KINDS = {
   "": () => true,
-  score: (document) => differs(document, SCORE),
-  answer: (document) => differs(document, ANSWER),
-  wrong: (document, own) => own.some((sample) => sample[FLAGS] & WRONG),
-  right: (document, own) => own.some((sample) => sample[SCORE] !== null && !(sample[FLAGS] & (WRONG | UNSCORED))),
-  unscored: (document, own) => own.some((sample) => sample[FLAGS] & UNSCORED),
+  score: (own, all) => differs(all, SCORE),
+  answer: (own, all) => differs(all, ANSWER),
+  wrong: (own) => own.some((sample) => sample[FLAGS] & WRONG),
+  right: (own) => own.some((sample) => sample[SCORE] !== null && !(sample[FLAGS] & (WRONG | UNSCORED))),
+  unscored: (own) => own.some((sample) => sample[FLAGS] & UNSCORED),
 };
 const bound = (id) => (by(id).value === "" ? null : Number(by(id).value));
 
@@ -33,7 +32,7 @@ const filter = () => {
     if (low !== null || high !== null) {
       own = own.filter((sample) => sample[SCORE] !== null && (low === null || sample[SCORE] >= low) && (high === null || sample[SCORE] <= high));
     }
-    return own.length > 0 && kind(document, own);
+    return own.length > 0 && kind(own.filter(atFactor), document.samples.filter(atFactor));
   };
   state.listed = documents.filter(fits);
 };
@@ -83,10 +82,11 @@ const search = async (onProgress) => {
   onProgress();
 };
 
-// Addresses: #task=…&doc=…&run=…
+// Addresses: #task=…&doc=…&run=…&factor=…
 const address = (document, run) => {
   const parts = [`task=${encodeURIComponent(tasks[document.task].name)}`, `doc=${encodeURIComponent(document.number)}`];
   if (run) parts.push(`run=${encodeURIComponent(run)}`);
+  if (state.factor !== null) parts.push(`factor=${state.factor}`);
   return `#${parts.join("&")}`;
 };
 const addressed = () => {

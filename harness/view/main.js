@@ -64,15 +64,30 @@ const reveal = (found) => {
   if (at * ROW < list.scrollTop) list.scrollTop = at * ROW;
   else if ((at + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * ROW - list.clientHeight;
 };
+// Where there is room for one of them, the list and a document are two steps of the browser's history.
+const narrow = matchMedia("(max-width: 56rem)");
+const toList = () => document.body.classList.remove("reading");
 const choose = (found, run, byHand) => {
+  const opens = byHand && narrow.matches && !document.body.classList.contains("reading");
   state.chosen = found;
   state.run = run;
   if (byHand) { state.asked = false; state.number = undefined; document.body.classList.add("reading"); }
-  if (found && (byHand || !state.asked)) history.replaceState(null, "", address(found, run));
+  if (opens) {
+    history.replaceState("list", "");
+    history.pushState("read", "", address(found, run));
+  } else if (found && (byHand || !state.asked)) history.replaceState(history.state, "", address(found, run));
   reveal(found);
   drawList();
   drawDocument();
-  if (byHand && matchMedia("(max-width: 56rem)").matches) scrollTo(0, 0);
+  if (byHand && narrow.matches) scrollTo(0, 0);
+};
+const chooseFactor = (factor) => {
+  state.factor = factor;
+  filter();
+  tell();
+  drawList();
+  drawDocument();
+  history.replaceState(history.state, "", address(state.chosen, state.run));
 };
 const move = (step) => {
   if (!state.listed.length) return;
@@ -84,7 +99,7 @@ const copyLink = async (button) => {
   if (!state.chosen) return;
   const url = location.href.split("#")[0] + address(state.chosen, state.run);
   try { await navigator.clipboard.writeText(url); button.textContent = "Copied"; } catch {
-    history.replaceState(null, "", address(state.chosen, state.run));
+    history.replaceState(history.state, "", address(state.chosen, state.run));
     button.textContent = "It is in the address bar";
   }
   setTimeout(() => { button.textContent = "Copy link"; }, 1500);
@@ -104,6 +119,7 @@ const follow = () => {
   if (!asked.doc && asked.task) by("task").value = String(tasks.findIndex((task) => task.name === asked.task));
   if (!asked.doc && asked.run) by("run").value = String(runs.findIndex((run) => run.ids.includes(asked.run)));
   state.number = asked.doc ? Number(asked.doc) : undefined;
+  if (asked.factor && Number.isFinite(Number(asked.factor))) state.factor = Number(asked.factor);
   filter();
   tell();
   document.body.classList.toggle("reading", Boolean(asked.doc));
@@ -156,7 +172,8 @@ by("reset").addEventListener("click", () => { by("filters").reset(); search(() =
 by("help-open").addEventListener("click", () => help.showModal());
 list.addEventListener("scroll", () => requestAnimationFrame(drawList), { passive: true });
 addEventListener("resize", drawList);
-addEventListener("hashchange", follow);
+addEventListener("popstate", () => (history.state === "list" ? toList() : history.state === "read" && document.body.classList.add("reading")));
+addEventListener("hashchange", () => { if (history.state !== "list") follow(); });
 
 follow();
 loadIndex(() => {

@@ -198,7 +198,7 @@ const documentOf = (found, cards, loaded) => {
   title.append(make("span", "", ` ${found.number}`));
   const back = make("button", "back", "‹ Documents"), link = make("button", "link", "Copy link");
   back.type = link.type = "button";
-  back.addEventListener("click", () => document.body.classList.remove("reading"));
+  back.addEventListener("click", () => (history.state === "read" ? history.back() : toList()));
   link.addEventListener("click", () => copyLink(link));
   link.id = "copy";
   head.append(back, title, link);
@@ -241,7 +241,7 @@ const factorsBar = (factors) => {
     const button = make("button", "", factor === null ? "all" : show(factor));
     button.type = "button";
     button.setAttribute("aria-pressed", String(state.factor === factor));
-    button.addEventListener("click", () => { state.factor = factor; drawDocument(); });
+    button.addEventListener("click", () => chooseFactor(factor));
     bar.append(button);
   }
   return bar;

@@ -45,41 +45,41 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(view: Path, reader: Chrome) -> Iterator[Chrome]:
-    opened(reader, view)
-    yield reader
-    assert reader.get_log("browser") == []
-    assert reader.title == "Samples"
+def page(view: Path, browser: Chrome) -> Iterator[Chrome]:
+    opened(browser, view)
+    yield browser
+    assert browser.get_log("browser") == []
+    assert browser.title == "Samples"
 
 
-def opened(reader: Chrome, view: Path, address: str = "") -> None:
-    reader.get("about:blank")
-    reader.get(f"{(view / 'index.html').as_uri()}{address}")
-    settled(reader)
+def opened(browser: Chrome, view: Path, address: str = "") -> None:
+    browser.get("about:blank")
+    browser.get(f"{(view / 'index.html').as_uri()}{address}")
+    settled(browser)
 
 
-def settled(reader: Chrome) -> None:
-    until(reader, "document.querySelector('.document .card, .document .empty')")
+def settled(browser: Chrome) -> None:
+    until(browser, "document.querySelector('.document .card, .document .empty')")
     time.sleep(0.15)
 
 
-def until(reader: Chrome, script: str) -> None:
+def until(browser: Chrome, script: str) -> None:
     for _ in range(200):
-        if reader.execute_script(f"return Boolean({script})"):
+        if browser.execute_script(f"return Boolean({script})"):
             return
         time.sleep(0.02)
     raise AssertionError(f"never: {script}")
 
 
-def press(reader: Chrome, *keys: str) -> None:
+def press(browser: Chrome, *keys: str) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
-    ActionChains(reader).send_keys(*keys).perform()
+    ActionChains(browser).send_keys(*keys).perform()
     time.sleep(0.15)
 
 
-def listed(reader: Chrome) -> list[str]:
-    return texts(reader, ".row > .under")
+def listed(browser: Chrome) -> list[str]:
+    return texts(browser, ".row > .under")
 
 
 def test_runs_stand_side_by_side_with_drafts_drawn(page: Chrome) -> None:
@@ -143,6 +143,62 @@ def test_an_address_leads_to_one_sample(view: Path, page: Chrome) -> None:
     until(page, "document.querySelector('.document h2').textContent === 'steer 2'")
 
 
+@pytest.fixture(scope="module")
+def factors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods at two factors: of document 0 they differ at 1, of document 1 at 2."""
+    folder = tmp_path_factory.mktemp("factors")
+    ratings = {"one": ((1, 2), (0, 1)), "other": ((0, 2), (0, 2))}
+    for name, documents in ratings.items():
+        rows = [
+            judged(
+                2 * number + place,
+                f"{name} {number} {factor}",
+                {"fluency": float(given[place])},
+                doc={"instruction": f"Say {number}.", "factor": factor},
+                prompt=f"Say {number}.",
+            )
+            for number, given in enumerate(documents)
+            for place, factor in enumerate((1.0, 2.0))
+        ]
+        run(folder / name, {"steer": rows}, model=f"org/{name}")
+    write_view([folder], folder / "view")
+    return folder / "view"
+
+
+def test_a_chosen_factor_is_what_runs_are_compared_at(factors: Path, browser: Chrome) -> None:
+    opened(browser, factors)
+    choose(browser, "show", "scores differ between runs")
+    assert texts(browser, ".row .words") == ["Say 0.", "Say 1."]
+    browser.find_element("xpath", "//div[@class='factors']/button[text()='1']").click()
+    until(browser, "document.querySelectorAll('.row').length === 1")
+    assert texts(browser, ".row .words") == ["Say 0."]
+    settled(browser)
+    assert texts(browser, ".card .answer") == ["one 0 1.0", "other 0 1.0"]
+    address = browser.execute_script("return location.hash")
+    assert address.endswith("&factor=1")
+    opened(browser, factors, address)
+    assert texts(browser, ".card .answer") == ["one 0 1.0", "other 0 1.0"]
+
+
+def test_back_leads_from_a_document_to_the_list_where_only_one_has_room(
+    view: Path, page: Chrome
+) -> None:
+    page.set_window_size(500, 900)
+    opened(page, view)
+    page.find_elements("css selector", ".row")[2].click()
+    until(page, "document.body.classList.contains('reading')")
+    page.back()
+    until(page, "!document.body.classList.contains('reading')")
+    assert "index.html" in page.current_url and len(listed(page)) > 5
+    page.find_elements("css selector", ".row")[1].click()
+    until(page, "document.body.classList.contains('reading')")
+    page.find_element("css selector", ".back").click()
+    until(page, "!document.body.classList.contains('reading')")
+    page.forward()
+    until(page, "document.body.classList.contains('reading')")
+    assert texts(page, ".document h2") == ["quiz 1"]
+
+
 def test_what_is_planted_runs_nothing(view: Path, page: Chrome) -> None:
     opened(page, view, "#task=quiz&doc=2")
     assert HOSTILE.rstrip() in texts(page, ".card .answer")[0]
@@ -157,19 +213,19 @@ def test_hidden_texts_are_not_there(view: Path, page: Chrome) -> None:
 
 
 def test_a_hundred_thousand_samples_open_in_under_three_seconds(
-    tmp_path: Path, reader: Chrome
+    tmp_path: Path, browser: Chrome
 ) -> None:
     lines = (line(i, f"Answer {i}." if i % 3 else "An answer.") for i in range(100_000))
     write_view([run(tmp_path / "a", {"quiz": lines})], tmp_path / "view")
-    reader.get("about:blank")
+    browser.get("about:blank")
     started = time.monotonic()
-    reader.get((tmp_path / "view" / "index.html").as_uri())
-    until(reader, "document.querySelector('.row') && document.querySelector('.card')")
+    browser.get((tmp_path / "view" / "index.html").as_uri())
+    until(browser, "document.querySelector('.row') && document.querySelector('.card')")
     assert time.monotonic() - started < 3
-    until(reader, "document.getElementById('count').textContent === '100,000 of 100,000'")
-    reader.execute_script("document.getElementById('list').scrollTop = 3e6")
-    until(reader, "document.querySelector('.row .words').textContent.startsWith('Question 48')")
-    assert len(texts(reader, ".row")) < 60
-    reader.find_element("id", "text").send_keys("question 99998")
-    until(reader, "document.getElementById('count').textContent.startsWith('1 of')")
-    assert reader.get_log("browser") == []
+    until(browser, "document.getElementById('count').textContent === '100,000 of 100,000'")
+    browser.execute_script("document.getElementById('list').scrollTop = 3e6")
+    until(browser, "document.querySelector('.row .words').textContent.startsWith('Question 48')")
+    assert len(texts(browser, ".row")) < 60
+    browser.find_element("id", "text").send_keys("question 99998")
+    until(browser, "document.getElementById('count').textContent.startsWith('1 of')")
+    assert browser.get_log("browser") == []
