@@ -46,6 +46,7 @@ class ComparedRun:
     rows: Mapping[tuple[str, Metric], Sequence[Row]]
     _saved: dict[str, dict[str, Any]] = field(default_factory=dict)
     _values: dict[tuple[str, str], dict[Metric, Values]] = field(default_factory=dict)
+    _damaged: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> set[str]:
@@ -96,11 +97,10 @@ class ComparedRun:
         Args:
             row: The row.
             metrics: All metrics that will be asked for: a file is read once.
-
-        Raises:
-            DataError: The samples are damaged.
         """
         key, own = (row.run.file, row.task.task), (row.metric, row.filter)
+        if key in self._damaged:
+            return self._damaged[key]
         if own not in self._values.get(key, ()):
             file = run_files.samples_file(Path(row.run.file), row.task.task)
             if not file.exists():
@@ -108,7 +108,11 @@ class ComparedRun:
             counts = self.saved(row).get("n-samples", {}).get(row.task.task) or {}
             known = [one for one in metrics if (row.task.task, one) in self.rows]
             wanted = list(dict.fromkeys([own, *known]))
-            self._values[key] = read_values(file, wanted, counts.get("effective"))
+            try:
+                self._values[key] = read_values(file, wanted, counts.get("effective"))
+            except DataError as cause:
+                self._damaged[key] = str(cause)
+                return self._damaged[key]
         return self._values[key][own] or "its values per document are not in the samples"
 
     def forget(self) -> None:

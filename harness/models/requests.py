@@ -63,10 +63,11 @@ def notes_of(prompt: object) -> Mapping[str, Any]:
 
 
 def told(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer's trace says of its prompt's notes."""
+    """What an answer's trace says of its prompt's notes: what they tell, or what they are."""
     found: dict[str, Any] = {}
-    for note in notes.values():
-        found |= note.trace() if hasattr(note, "trace") else {}
+    for name, note in notes.items():
+        if note is not None:
+            found |= note.trace() if hasattr(note, "trace") else {name: note}
     return found
 
 

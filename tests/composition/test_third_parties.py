@@ -107,6 +107,8 @@ def test_one_that_edits(of_teacher: Path) -> None:
         "hf-damped+speculative+steered", of_teacher, **damping, drafter="testbed:student", gamma=3
     )
     assert texts(fast.generate_until(asked(GREEDY), disable_tqdm=True)) == plain
+    traces = [trace_of(one) for one in fast.generate_until(asked(GREEDY)[:1], disable_tqdm=True)]
+    assert traces[0]["damping"] == 0.3 and traces[0]["concept_id"] == 0
     alone = [made("hf-damped", **damping), made("hf-steered", of_teacher)]
     for lm in alone:
         assert texts(lm.generate_until(asked(GREEDY))) != plain
