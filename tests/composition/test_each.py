@@ -15,6 +15,8 @@ from composition.steering import GREEDY, asked
 from harness import compose, trace_of
 from harness.errors import DataError
 
+pytestmark = pytest.mark.long
+
 ARGUMENTS = {"device": "cpu", "dtype": "float64", "batch_size": 32, "method": "diffmean"}
 YAMLS = Path(__file__).parents[2] / "task_yamls" / "axbench"
 

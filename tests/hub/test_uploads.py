@@ -15,6 +15,8 @@ from hub import content
 from hub.conftest import Command
 from hub.server import Fault, Hub
 
+pytestmark = pytest.mark.long
+
 NAME = "authors/results"
 MADE = Path(__file__).parents[1] / "harness" / "export" / "exported_runs.py"
 

@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 from factcg.made_up import document
 from harness.testbed.english import corpus
 
+pytestmark = pytest.mark.long
+
 
 class Bag:
     """A checker whose log-odds are the sum of what each known sentence of a document is worth."""

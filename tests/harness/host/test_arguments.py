@@ -17,6 +17,8 @@ from harness import HarnessError, compose
 from harness.host import arguments
 from harness.testbed import model_path
 
+pytestmark = pytest.mark.long
+
 SteeredHF = compose("hf-steered")
 SpeculativeHF = compose("hf-speculative")
 DistilledHF = compose("hf-distilled")

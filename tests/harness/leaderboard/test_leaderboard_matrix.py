@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.leaderboard import Table
     from harness.leaderboard.matrix import Line
 
+pytestmark = pytest.mark.long
+
 TESTBED = "/venv/lib/python3.11/site-packages/harness/testbed/models/teacher"
 CACHED = "/home/me/.cache/huggingface/hub/models--org--big/snapshots/0a1b2c3d4e"
 ATTACK = '</script><script>window.planted=1</script><img src=x onerror="window.planted=2">'

@@ -20,6 +20,8 @@ from harness.errors import DataError, HarnessError
 from harness.host.task_files import task_folder
 from harness.testbed import model_path
 
+pytestmark = pytest.mark.long
+
 SpeculativeHF = compose("hf-speculative")
 
 WAYS = {data.DRAFTERS: ["own", "ngram"], data.GAMMAS: [1, 4], data.BATCH_SIZES: [1, 3]}

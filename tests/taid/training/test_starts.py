@@ -19,6 +19,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from harness.errors import ArtefactError, HarnessError
 from taid import tiny
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def base(tmp_path, models, data):
