@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Standing
 
 _PATIENCE = 2.0
+_WIDEST = 32  # characters of a model's name in a line
 """Seconds before progress is shown."""
 _ROWS = 20
 """Of a task that are shown."""
@@ -219,20 +220,24 @@ def _print(name: str, standing: Sequence[Standing], shares: Sequence[str], parts
     from rich.table import Table as Screen
     from rich.text import Text
 
+    from harness.leaderboard.titles import apart, last, title
+
     console = Console(highlight=False)
     console.print(Text(printable(f"{name} {ARROWS[standing[0].row.higher_is_better]}"), "bold"))
     screen = Screen(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=True)
     screen.add_column("", justify="right", no_wrap=True, width=3)
-    screen.add_column("Model", overflow="fold", ratio=1)
-    screen.add_column("Method", overflow="fold", ratio=1)
+    screen.add_column("Model", overflow="fold", max_width=_WIDEST)
+    screen.add_column("Method", overflow="fold", ratio=1, min_width=16)
     percentages = [(f"{name.capitalize()} %", 11) for name in shares]
     for column, width in (("Score", 8), *(percentages or [("95 % interval", 15)]), ("n", 7)):
         screen.add_column(column, justify="right", overflow="fold", min_width=width)
-    for entry in standing[:_ROWS]:
+    shown_rows = standing[:_ROWS]
+    differences = apart([(title(entry.row.run), entry.row.run) for entry in shown_rows])
+    for entry, more in zip(shown_rows, differences, strict=True):
         rank = "–" if entry.rank is None else str(entry.rank)
         run = entry.row.run
-        model = Path(run.name).name if run.name.startswith("/") else run.name
-        cells = (rank, model, run.label or run.model_type, *numbers(entry.row, shares))
+        method = " · ".join(filter(None, [run.label or run.model_type, more]))
+        cells = (rank, last(run.name), method, *numbers(entry.row, shares))
         screen.add_row(*(Text(printable(cell)) for cell in cells))
     console.print(screen)
     rest = len(standing) - _ROWS

@@ -1,4 +1,4 @@
-"""What runs are called: model and method, as on the leaderboard, and the path where need be."""
+"""What runs are called: as on the leaderboard, and by the path where need be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.leaderboard.reading import read_results
+from harness.leaderboard.rows import Run
+from harness.leaderboard.titles import apart, title
 
 
 def named(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -21,7 +23,9 @@ def named(paths: Sequence[Path]) -> dict[str, list[Path]]:
         HarnessError: There are no results in one.
     """
     places = list({os.path.realpath(path): path for path in paths}.values())
-    names = [_name(path) for path in places]
+    found = [_named(path) for path in places]
+    both = zip([name for name, _ in found], apart(found), strict=True)
+    names = [" · ".join(filter(None, one)) for one in both]
     often = Counter(names)
     return {
         name if often[name] == 1 else f"{name} ({path})": [path]
@@ -29,10 +33,8 @@ def named(paths: Sequence[Path]) -> dict[str, list[Path]]:
     }
 
 
-def _name(path: Path) -> str:
-    """The model of the newest results, with the methods that are in them."""
+def _named(path: Path) -> tuple[str, Run]:
+    """The newest run with its title, and the methods of all that are there."""
     runs = sorted(read_results([path]).runs, key=lambda run: run.date)
-    model = runs[-1].model
-    shown = Path(model).name if model.startswith("/") else model
-    methods = dict.fromkeys(run.method for run in runs if run.method)
-    return " ".join([shown, *methods])
+    others = dict.fromkeys(run.label for run in runs if run.label not in ("", runs[-1].label))
+    return " ".join([title(runs[-1]), *others]), runs[-1]

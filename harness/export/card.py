@@ -139,7 +139,7 @@ def _dataset(row: Row) -> str:
 def _metric(row: Row) -> str:
     """A metric's name, with what was done to the model."""
     name = row.metric if row.filter == "none" else f"{row.metric}, {row.filter}"
-    return f"{name} ({row.run.method})" if row.run.method else name
+    return f"{name} ({row.run.label})" if row.run.label else name
 
 
 def _body(text: str, found: Evaluations, rows: list[Row]) -> str:
@@ -179,7 +179,7 @@ def _line(row: Row) -> str:
     metric = row.metric if row.filter == "none" else f"{row.metric}, {row.filter}"
     model = Path(row.run.model).name if row.run.model.startswith("/") else row.run.model
     count = "" if row.n is None else f"{row.n:,}"
-    cells = (row.task.task, metric, model, row.run.method)
+    cells = (row.task.task, metric, model, row.run.label)
     value = "" if row.value is None else f"{row.value:.4g}"
     task, named, shown, method = map(_plain, cells)
     mark = " *limited*" if row.task.limited else ""

@@ -11,24 +11,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.artefacts.reading import loads
 from harness.leaderboard.rows import Contest, Row, Run
 from harness.leaderboard.tables import Standing
-from harness.reports.values import mapping, text
+from harness.leaderboard.titles import differing, facts_of, known, last
+from harness.reports.values import text
 
 Variant = tuple[bool, tuple[str, ...]]
 """Whether on part of the data, and ``Run.variant``."""
-_FACTS = (
-    ("revision", "revision"),
-    ("commit", "model_sha"),
-    ("precision", "dtype"),
-    ("artefact", "artefact_hash"),
-    ("template", "chat_template"),
-    ("instruction", "system_instruction"),
-)
-"""What may tell lines apart: as it is read, and as runs have it."""
 _WORD = re.compile(r"[^\s(),+]+")
 
 
@@ -127,13 +117,10 @@ def _told(groups: Sequence[tuple[bool, Sequence[Run]]]) -> list[Line]:
     alike: dict[tuple[bool, str, str], list[int]] = defaultdict(list)
     for number, (limited, runs) in enumerate(groups):
         alike[limited, runs[0].name, how(runs[0])].append(number)
-    more: dict[int, list[str]] = {}
+    more: dict[int, tuple[str, ...]] = {}
     for own in alike.values():
-        facts = [_facts(groups[number][1]) for number in own]
-        keys = dict.fromkeys(key for fact in facts for key in fact)
-        varying = [key for key in keys if len({fact.get(key, "") for fact in facts}) > 1]
-        for number, fact in zip(own, facts, strict=True):
-            more[number] = [f"{key} {fact[key]}" for key in varying if fact.get(key)]
+        told = differing([facts_of(groups[number][1]) for number in own])
+        more |= dict(zip(own, told, strict=True))
     return [
         Line(
             name=runs[0].name,
@@ -155,36 +142,6 @@ def how(run: Run) -> str:
 
 def _settings(encoded: str, told: str) -> str:
     """Settings as they are read, without those that the label tells; of a path its last part."""
-    pairs = [(key, text(value)) for key, value in _known(encoded).items()]
+    pairs = [(key, text(value)) for key, value in known(encoded).items()]
     words = set(_WORD.findall(told))
-    return ", ".join(f"{key} {_last(value)}" for key, value in pairs if value not in words)
-
-
-def _known(encoded: str) -> dict[str, Any]:
-    try:
-        return mapping(loads(encoded)) if encoded else {}
-    except ValueError:
-        return {"": encoded}
-
-
-def _last(value: str) -> str:
-    return value.rstrip("/").rpartition("/")[2] if value.startswith("/") else value
-
-
-def _facts(runs: Sequence[Run]) -> dict[str, str]:
-    """What may tell a line from another of its name."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in runs:
-        facts = {**_known(run.who[-1]), **_known(run.gen_kwargs)}
-        facts |= {told: getattr(run, key) for told, key in _FACTS}
-        for key, value in facts.items():
-            if value not in (None, "", run.name, run.dtype) or key == "precision":
-                found[key][_short(text(value))] = None
-    return {key: " or ".join(values) for key, values in found.items()}
-
-
-def _short(value: str) -> str:
-    """A value; of a hash its beginning, of a path its last part."""
-    if len(value) >= 40 and all(digit in "0123456789abcdef" for digit in value):
-        return value[:8]
-    return _last(value)
+    return ", ".join(f"{key} {last(value)}" for key, value in pairs if value not in words)

@@ -95,9 +95,14 @@ def run_of(document: dict[str, Any], *, run_id: str, file: str) -> Run:
         file=text(file),
         variant=(*same.values(), lasting, compact(_writers(document))),
         name=name,
-        label=method_label(identity["model_type"], identity["method"]),
+        label=_label(config, identity["model_type"], identity["method"]),
         who=(*(value for key, value in same.items() if key not in asked), lasting),
     )
+
+
+def _label(config: dict[str, Any], model_type: str, method: str) -> str:
+    told = text(config.get("method_label"))
+    return told if told and method else method_label(model_type, method)
 
 
 def without_idle(document: dict[str, Any], task: str) -> dict[str, Any]:
@@ -113,7 +118,8 @@ def without_idle(document: dict[str, Any], task: str) -> dict[str, Any]:
     if not isinstance(parts, list) or not all(part in methods for part in parts):
         return document
     method = methods[parts[0]]
-    plain = {"method": method, "artefact_hash": ""} | ({} if method else {"method_args": {}})
+    plain = {"method": method, "method_label": "", "artefact_hash": ""}
+    plain |= {} if method else {"method_args": {}}
     return document | {"config": config | plain}
 
 

@@ -5,7 +5,8 @@ r"""Models of parts: ``hf-steered``, ``hf-steered+speculative``, and the like.
 
 What a plugin registers as a wrapper is a part. Its stage says where it stands: what *answers* asks
 what *edits*, which asks what *decodes*, which asks lm-eval's own model; within a stage parts stand
-by name. So the order in which a user names them is of no account. Parts that cannot meet are
+by name, and of two edits of one block the first edits last. So the order in which a user names them
+is of no account. Parts that cannot meet are
 refused before a model is loaded (``parts``).
 
 ``hf_steered`` and its like are found here as attributes, for lm-eval's registry.
@@ -28,6 +29,19 @@ _BACKENDS = {  # its wrapper's base, and lm-eval's class
     "hf": ("harness.models.hf:HFWrapper", "lm_eval.models.huggingface:HFLM"),
     "vllm": ("harness.models.vllm:VLLMWrapper", "lm_eval.models.vllm_causallms:VLLM"),
 }
+
+
+class Alone:
+    """In front of one part: the results name it as they do among others."""
+
+    part_names: ClassVar[tuple[str, ...]]
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the results say of the model; ``method_label`` is what ``labels`` adds to it."""
+        found: dict[str, Any] = super().get_model_info()  # type: ignore[misc]
+        label = self.labels().get(self.part_names[0])  # type: ignore[attr-defined]
+        told = {"method_label": f"{self.part_names[0]} ({label})"}
+        return found | told if label and found.get("method") else found
 
 
 class Composed:
@@ -142,14 +156,14 @@ def _composed(backend: str, names: tuple[str, ...]) -> type:
     base, stock = map(_resolved, _BACKENDS[backend])
     title = "".join(part.title().replace("-", "") for part in (backend, *names))
     bases = (*found.values(), *([] if _has(found.values(), base) else [base]), stock)
-    if len(names) == 1:
-        return type(title, bases, {"__module__": __name__, "__doc__": _described(backend, names)})
     space = {
         "__module__": __name__,
         "__doc__": _described(backend, names),
         "part_names": names,
         "part_arguments": {name: frozenset(_arguments(part)) for name, part in found.items()},
     }
+    if len(names) == 1:
+        return type(title, (Alone, *bases), space)
     model = type(title, (Composed, *bases), space)
     parts.check(model, {part: name for name, part in found.items()}, whole)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from harness.errors import DataError, HarnessError
 from harness.judging import run_files
 from harness.leaderboard import Table
 from harness.leaderboard.rows import Run
+from harness.leaderboard.titles import titles
 from harness.reports.values import mapping, printable, text
 from harness.view.facts import Headline
 from harness.view.hiding import is_sensitive
@@ -137,35 +137,20 @@ def _run(own: Sequence[Run], name: str, table: Table) -> ShownRun:
 
 def _names(runs: Sequence[Run], given: Mapping[str, str]) -> dict[str, str]:
     """A name for each run; what is alike is told apart by what differs, at last by the date."""
-    found = {run.run_id: given.get(os.path.realpath(run.file)) or _plain(run) for run in runs}
-    for more in (_own_args, _own_dates, lambda alike: {run.run_id: run.run_id for run in alike}):
+    own = {run.run_id: given.get(os.path.realpath(run.file)) for run in runs}
+    found = {key: own[key] or name for key, name in titles(runs).items()}
+    for more in (_own_dates, lambda alike: {run.run_id: run.run_id for run in alike}):
         groups: dict[str, list[Run]] = {}
         for run in runs:
             groups.setdefault(found[run.run_id], []).append(run)
         for name, alike in groups.items():
             if len(alike) > 1:
-                added = more(alike)
-                found |= {key: f"{name} · {one}" if one else name for key, one in added.items()}
+                found |= {key: f"{name} · {one}" for key, one in more(alike).items()}
     return {key: printable(name)[:200] for key, name in found.items()}
-
-
-def _own_args(alike: Sequence[Run]) -> dict[str, str]:
-    """By run the settings of its method, and of its model, in which some differ."""
-    all_ = {run.run_id: [*_settings(run.method_args), *_settings(run.model_args)] for run in alike}
-    often = Counter(one for settings in all_.values() for one in dict.fromkeys(settings))
-    return {
-        key: ", ".join([*dict.fromkeys(one for one in settings if often[one] < len(alike))][:2])
-        for key, settings in all_.items()
-    }
 
 
 def _own_dates(alike: Sequence[Run]) -> dict[str, str]:
     return {run.run_id: run.date.replace("T", " ").removesuffix("Z") for run in alike}
-
-
-def _plain(run: Run) -> str:
-    model = Path(run.model).name if run.model.startswith("/") else run.model
-    return f"{model} {run.method}" if run.method else model
 
 
 def _settings(encoded: str) -> Iterator[str]:
@@ -182,7 +167,7 @@ def _settings(encoded: str) -> Iterator[str]:
 def _about(run: Run) -> str:
     parts = [
         run.model,
-        run.method or run.model_type,
+        run.label or run.model_type,
         ", ".join(_settings(run.method_args)),
         run.date,
     ]

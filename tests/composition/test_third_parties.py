@@ -94,7 +94,7 @@ def test_one_that_answers(of_teacher: Path) -> None:
         assert "speculation" in trace and ("concept_id" in trace) == (k % 4 != 3)
     assert len(set(cast[:3] + cast[3:6])) > 2
     assert lm.get_model_info()["method"] == (
-        "majority + steered(diffmean) + speculative(testbed:student, γ 5)"
+        "majority(3 votes) + steered(diffmean) + speculative(testbed:student, γ 5)"
     )
     assert lm.get_model_info()["method_args"]["majority.votes"] == 3
 
@@ -189,3 +189,17 @@ def test_notes_are_part_of_what_an_answer_depends_on() -> None:
     other = prompt.saying("b")
     assert (other, other.key, other.repeat, other.notes) == ("b", "k", 2, prompt.notes)
     assert LENGTH > 2 and issubclass(compose("hf-damped"), Wrapper)
+
+
+def test_of_two_edits_of_a_block_the_one_named_first_edits_last(of_teacher: Path) -> None:
+    """``damped`` makes nothing of what ``steered`` has added to the answer's tokens."""
+    nothing = {"damped_layer": 2, "damping": 0.0}
+    alone = texts(made("hf-damped", **nothing).generate_until(asked(GREEDY)))
+    both = made("hf-steered+damped", of_teacher, positions="generated", **nothing)
+    assert texts(both.generate_until(asked(GREEDY))) == alone
+    assert both.get_model_info()["parts"] == ["damped", "steered"]
+    half = {"damped_layer": 2, "damping": 0.5}
+    steered = made("hf-steered+damped", of_teacher, positions="generated", **half)
+    assert texts(steered.generate_until(asked(GREEDY))) != texts(
+        made("hf-damped", **half).generate_until(asked(GREEDY))
+    )

@@ -70,7 +70,7 @@ def settings_of(row: Row) -> str:
     """The model of a run and what is done to it."""
     run = row.run
     model = run.model.rstrip("/").rpartition("/")[2] or run.model
-    parts = [model, run.method or run.model_type]
+    parts = [model, run.label or run.model_type]
     return printable(" · ".join(part for part in parts if part))[:LONGEST]
 
 

@@ -39,6 +39,10 @@ class MajorityMixin(Wrapper):
         first = next(answer for answer in answers if answer.strip() == winner)
         return traced(winner, **trace_of(first), votes=votes, of=self._votes)
 
+    def labels(self) -> dict[str, str | None]:
+        """What the leaderboard has in brackets behind the part's name."""
+        return super().labels() | {"majority": f"{self._votes} votes"}
+
     def get_model_info(self) -> dict[str, Any]:
         """Method and arguments, for the results file and the leaderboard."""
         info: dict[str, Any] = super().get_model_info()
