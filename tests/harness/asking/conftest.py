@@ -9,12 +9,10 @@ import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _imports_set_apart() -> Iterator[None]:
-    """What was there before need not be looked through after every test."""
+def _imports_set_apart() -> None:
+    """What other files' tests have imported need not be looked through after each of these."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
