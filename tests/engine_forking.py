@@ -6,6 +6,7 @@ process is Python's own fork server, which has imported nothing of the project a
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -91,6 +92,7 @@ class _Then:
         self._target, self._environment = target, environment
 
     def __call__(self, *args: object, **kwargs: object) -> None:
+        gc.freeze()  # as a command does
         os.environ.clear()
         os.environ.update(self._environment)
         from vllm.v1.executor import multiproc_executor

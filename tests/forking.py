@@ -10,6 +10,7 @@ anew, as plugins are found then.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -181,6 +182,7 @@ def _run(words: list[str]) -> int:
 
 def child(order: dict[str, object]) -> None:
     """Be a command, from its streams to its end."""
+    gc.freeze()  # else it looks through, and so copies, all that was imported for it
     for descriptor, end in ((0, None), (1, "out"), (2, "err")):
         place = os.devnull if end is None else f"{order['out']}.{end}"
         flags = os.O_RDONLY if end is None else os.O_WRONLY | os.O_CREAT | os.O_TRUNC

@@ -162,7 +162,8 @@ def own_task_names(wanted: set[str]) -> dict[str, Path]:
     """
     if not wanted:
         return {}
-    pattern = re.compile(b"|".join(re.escape(n.encode()) for n in sorted(wanted)))
+    names = b"|".join(re.escape(n.encode()) for n in sorted(wanted))
+    pattern = re.compile(rb"(?<![\w-])(?:%s)(?![\w-])" % names)  # not a part of a longer one
     found: dict[str, Path] = {}
     for path in _task_files(own_folder() / "tasks"):
         if pattern.search(path.read_bytes()):
