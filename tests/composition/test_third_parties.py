@@ -163,7 +163,10 @@ def test_one_that_decodes(of_teacher: Path, tmp_path: Path) -> None:
         ("hf-certain+speculative", r"certain and speculative both decode; use one of them"),
         ("hf-steered+quiet", r"there is no part 'quiet' for hf; there are broken, certain, clash,"),
         ("vllm-damped+steered", r"there is no part 'damped' for vllm \('damped' is for hf\); the"),
-        ("vllm-fact-checker+steered", r"fact-checker cannot be joined with steered: it asks the"),
+        pytest.param(
+            *("vllm-fact-checker+steered", r"fact-checker cannot be joined with steered: it asks"),
+            marks=pytest.mark.vllm,
+        ),
         ("gguf-steered", r"'gguf-steered' is not of the form BACKEND-PART\+PART, with hf or vllm"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_interval_is_scipys_for_many_documents() -> None:
         paired=True,
         method="percentile",
         n_resamples=10_000,
-        rng=np.random.default_rng(1),
+        random_state=np.random.default_rng(1),
     ).confidence_interval
     assert tested.low == pytest.approx(expected.low, abs=0.003)
     assert tested.high == pytest.approx(expected.high, abs=0.003)
@@ -118,7 +118,7 @@ def test_the_interval_is_scipys_for_many_documents() -> None:
         permutation_type="samples",
         vectorized=True,
         n_resamples=10_000,
-        rng=np.random.default_rng(1),
+        random_state=np.random.default_rng(1),
     )
     assert tested.p == pytest.approx(permuted.pvalue, abs=0.01)
 

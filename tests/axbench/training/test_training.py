@@ -159,6 +159,7 @@ def test_processes_share_the_shards(
 
 
 @pytest.mark.timeout(600)  # Ray's workers import torch anew, each
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its own processes
 def test_a_local_ray(make_dictionary: Callable[..., Path], tmp_path: Path) -> None:
     """Two real workers of a real Ray, against this process."""
     import ray

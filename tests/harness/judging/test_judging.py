@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from judged_tasks import evaluate, judge_at, write_tasks
 
+from harness.artefacts.cache import cache_folder
 from harness.errors import JudgeError
 from harness.judging.judged_task import (
     BoundedMean,
@@ -408,7 +409,8 @@ def test_secrets_reach_neither_results_nor_samples_nor_other_tasks(tmp_path, cap
         manager = TaskManager(include_path=str(tmp_path), include_defaults=False, metadata=metadata)
         loaded = manager.load(["other", "polite"])["tasks"]
         assert planted not in json.dumps(loaded["other"].dump_config(), default=str)
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    folders = (tmp_path, cache_folder())
+    written = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert {"results", "samples"} <= {path.name.partition("_")[0] for path in written}
     assert any(path.parent.name == "answers" for path in written)
     for path in written:

@@ -24,7 +24,9 @@ def rescore(path: Path, **options: object) -> Path:
 
 
 def _above(path: Path) -> Path:
-    return next(place for place in (path, *path.parents) if list(place.glob("polite.yaml")))
+    """The test's own folder, which its cache stands beside."""
+    places = [place.with_name(place.name.removesuffix("-cache")) for place in path.parents[:-1]]
+    return next(place for place in (path, *places) if list(place.glob("polite.yaml")))
 
 
 def results_of(folder: Path) -> Path:
