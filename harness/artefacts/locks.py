@@ -105,19 +105,23 @@ def _held(path: Path, *, wait: bool) -> Iterator[None]:
             place.unlink(missing_ok=True)
             _tell(place.parent)
         except KeyboardInterrupt:
-            if not lock.is_locked:
-                _clear(place)
+            _clear(place, lock)
             raise
         yield
     finally:
-        if lock.is_locked:
-            if _is(place, opened[-1]):
-                place.unlink()
-            lock.release()
+        try:
+            if lock.is_locked:
+                if _is(place, opened[-1]):
+                    place.unlink()
+                lock.release()
+        except KeyboardInterrupt:
+            _clear(place, lock)
+            raise
 
 
-def _clear(place: Path) -> None:
-    """Take away a lock that nobody holds."""
+def _clear(place: Path, lock: FileLock) -> None:
+    """Let a lock go, and take it away if nobody holds it."""
+    lock.release(force=True)
     opened: list[int] = []
     with suppress(OSError), FileLock(place, blocking=False, on_acquired=opened.append):
         if _is(place, opened[-1]):

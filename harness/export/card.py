@@ -139,7 +139,7 @@ def _dataset(row: Row) -> str:
 def _metric(row: Row) -> str:
     """A metric's name, with what was done to the model."""
     name = row.metric if row.filter == "none" else f"{row.metric}, {row.filter}"
-    return f"{name} ({row.run.label})" if row.run.label else name
+    return f"{name}, {row.run.label}" if row.run.label else name
 
 
 def _body(text: str, found: Evaluations, rows: list[Row]) -> str:

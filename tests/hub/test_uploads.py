@@ -73,7 +73,7 @@ def test_a_private_data_set_in_one_commit(run: Command, hub: Hub, saved: Path) -
     card = held["README.md"].decode()
     head = yaml.safe_load(card.split("---")[1])
     assert [one["data_files"] for one in head["configs"]] == ["scores.csv", "leaderboard.csv"]
-    assert "| even | acc ↑ | org/model | diffmean | 0.5 | 0.01 to 0.99 |" in card
+    assert "| even | acc ↑ | org/model | steered (diffmean) | 0.5 | 0.01 to 0.99 |" in card
     assert not any(b"sk-a1b2" in one for one in held.values())
 
 
@@ -144,7 +144,7 @@ def test_a_models_card_keeps_what_was_in_it(run: Command, hub: Hub, saved: Path)
         for metric in one["metrics"]
     }
     assert found[("other", "f1")] == 0.25
-    assert found[("even", "acc (diffmean)")] == 0.5
+    assert found[("even", "acc, steered (diffmean)")] == 0.5
     assert "evaluation/scores.csv" in files(hub, "models")
 
 
