@@ -104,6 +104,7 @@ def test_a_cache_that_cannot_be_written_stops_nobody(
     assert found(tasks) == (TaskIndex.build([tasks]), 1)
 
 
+@pytest.mark.long
 def test_lm_evals_own_are_those_that_it_reads_itself() -> None:
     """All 14 000 of them, by way of the cache of this run."""
     from lm_eval.tasks import TaskManager

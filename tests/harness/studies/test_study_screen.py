@@ -42,7 +42,7 @@ def test_a_terminal_gets_one_bar_that_names_what_is_at_work(
         units[1].log.parent.mkdir(parents=True)
         units[1].log.write_text("working [bold]")
         watch(Outcome(units[2].name, "out of memory", 1.0))
-        time.sleep(0.7)
+        time.sleep(1.5)  # it looks twice a second
     out, err = capfd.readouterr()
     assert out == ""
     assert f"{units[2].name} FAILED in 1.0 s" in err
