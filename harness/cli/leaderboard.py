@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Standing
 
 _PATIENCE = 2.0
-_WIDEST = 32  # characters of a model's name in a line
 """Seconds before progress is shown."""
+_WIDEST = 32
+"""Characters of a model's name in one line."""
 _ROWS = 20
 """Of a task that are shown."""
 _CONTESTS = 12

@@ -58,7 +58,7 @@ def _states(folder: str) -> Iterator[str]:
     """A line a file; what a task includes may have any name."""
     with os.scandir(folder) as found:
         for item in found:
-            if item.is_dir() and item.name not in _PASSED_OVER:
+            if item.is_dir(follow_symlinks=False) and item.name not in _PASSED_OVER:
                 yield from _states(item.path)
             elif item.is_file() and not item.name.endswith((".py", ".md")):
                 state = item.stat()
