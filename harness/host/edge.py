@@ -157,7 +157,9 @@ def tell(line: str) -> None:
     still = list(getattr(bars, "_instances", ()))
     for bar in still:
         bar.close()
-    begin = "\r" if still else ""  # a bar below another leaves the cursor behind what it wrote
+    # a bar below another leaves the cursor behind what it wrote, and so does one whose drawing was
+    # interrupted, of which nobody knows any more
+    begin = "\r" if still or (bars and line.startswith("interrupted")) else ""
     print(f"{begin}{line}", file=sys.stderr)
 
 
