@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from harness.leaderboard.rows import Contest, Row, Run
 from harness.leaderboard.tables import Standing
-from harness.leaderboard.titles import differing, facts_of, known, last
-from harness.reports.values import text
+from harness.leaderboard.titles import differing, facts_of, settings
 
 Variant = tuple[bool, tuple[str, ...]]
 """Whether on part of the data, and ``Run.variant``."""
@@ -141,7 +140,7 @@ def how(run: Run) -> str:
 
 
 def _settings(encoded: str, told: str) -> str:
-    """Settings as they are read, without those that the label tells; of a path its last part."""
-    pairs = [(key, text(value)) for key, value in known(encoded).items()]
+    """Settings as they are read, without those that the label tells."""
     words = set(_WORD.findall(told))
-    return ", ".join(f"{key} {last(value)}" for key, value in pairs if value not in words)
+    shown = settings(encoded)
+    return ", ".join(f"{key} {value}" for key, value in shown.items() if value not in words)

@@ -54,10 +54,9 @@ def apart(named: Sequence[tuple[str, Run]]) -> list[str]:
     for places in alike.values():
         runs = [named[place][1] for place in places]
         count = len({run.variant for run in runs})
-        for known in (_method_of, lambda run: facts_of([run])):
-            told = differing([known(run) for run in runs])
-            if len({*told}) == count:
-                break
+        told = differing([settings(run.method_args) for run in runs])
+        if len({*told}) < count:
+            told = differing([facts_of([run]) for run in runs])
         for place, one in zip(places, told, strict=True):
             found[place] = ", ".join(one)
     return found
@@ -82,11 +81,11 @@ def facts_of(runs: Sequence[Run]) -> dict[str, str]:
     return {key: " or ".join(values) for key, values in found.items()}
 
 
-def _method_of(run: Run) -> dict[str, str]:
-    """A method's settings, those of a part without its name before them."""
+def settings(encoded: str) -> dict[str, str]:
+    """A method's settings as they are read, those of a part without its name before them."""
     return {
         key.rpartition(".")[2]: f"{value:.4g}" if isinstance(value, float) else _short(text(value))
-        for key, value in known(run.method_args).items()
+        for key, value in known(encoded).items()
     }
 
 
