@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in ("task_index", "compiled"):
             (shared() / name).mkdir()
         os.environ["PAPERHARNESS_CACHE"] = str(shared())
-        if shutil.which("g++"):
+        if shutil.which("g++") and "CXX" not in os.environ:
             os.environ["CXX"] = str(Path(__file__).parent / "compiling" / "g++")
 
 
