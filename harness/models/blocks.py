@@ -61,7 +61,8 @@ def block(model: nn.Module, layer: int) -> nn.Module:
 
 def cache_name(model: nn.Module) -> str:
     """What a model's forward pass calls its cache, which newer releases of transformers rename."""
-    there = inspect.signature(model.forward).parameters
+    own = getattr(model, "get_base_model", lambda: model)()  # an adapter's takes what it is given
+    there = inspect.signature(own.forward).parameters
     return "cache" if "cache" in there else "past_key_values"
 
 

@@ -91,9 +91,13 @@ def test_of_two_at_once_one_makes_the_folder(name, start, tmp_path):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_sigterm_ends_in_one_line_and_the_next_run_ends_well(name, start, tmp_path):
-    run = start(name)
-    run.until(lambda: begun(run, name, tmp_path))
-    run.send(signal.SIGTERM)
+    for _ in range(3):
+        run = start(name)
+        run.until(lambda: begun(run, name, tmp_path))
+        run.send(signal.SIGTERM)
+        if run.wait() != 0:
+            break
+        shutil.rmtree(tmp_path / "out")  # it was done before the signal came, on a busy machine
     assert run.wait() == 143, run.errors
     assert len(ours(run)) == 1, run.errors
     (told,) = ours(run)
