@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_of_two_at_once_one_makes_the_folder(name, start, tmp_path):
 def test_sigterm_ends_in_one_line_and_the_next_run_ends_well(name, start, tmp_path):
     for _ in range(3):
         run = start(name)
-        run.until(lambda: begun(run, name, tmp_path))
+        run.until(partial(begun, run, name, tmp_path))
         run.send(signal.SIGTERM)
         if run.wait() != 0:
             break
