@@ -98,9 +98,10 @@ def _ranked(rows: list[Row]) -> list[Standing]:
     direction = directions.pop() if len(directions) == 1 else None
     sign = 1 if direction is False else -1
 
-    def place(row: Row) -> tuple[bool, bool, float, str]:
-        value = 0.0 if row.value is None else sign * row.value
-        return (row.task.limited, row.value is None, value, row.run.run_id)
+    def place(row: Row) -> tuple[bool, bool, float, str, str, str]:
+        value, run = 0.0 if row.value is None else sign * row.value, row.run
+        known = (row.task.limited, row.value is None, value)
+        return (*known, run.name, run.label, run.run_id)  # the latter of equal ones
 
     ordered = sorted(rows, key=place)
     if direction is None:
